@@ -1,0 +1,1 @@
+"""meltano-assets: one asset graph from vendor APIs to PostgreSQL, dbt marts and Salesforce."""

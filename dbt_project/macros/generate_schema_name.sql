@@ -1,0 +1,4 @@
+{#- Schemas are named the same everywhere: environments differ by database, not by prefix. -#}
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ (custom_schema_name or target.schema) | trim }}
+{%- endmacro %}

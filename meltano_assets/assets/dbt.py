@@ -1,0 +1,130 @@
+"""dbt assets: every model, seed and snapshot of ``dbt_project/``, built by one dbt call.
+
+The manifest is what ``dbt parse`` wrote; it is made when it is missing or older than the project.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import dagster as dg
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DagsterDbtTranslatorSettings,
+    DbtCliResource,
+    DbtProject,
+    dbt_assets,
+)
+
+from meltano_assets import environment
+from meltano_assets.automation import ON_NEWS
+from meltano_assets.resources import WarehouseResource, dagster_edge
+
+PROJECT_FILES = ("*.sql", "*.yml", "*.csv", "*.py")
+
+
+class Translator(DagsterDbtTranslator):
+    """Groups models by layer and domain, adds owners and the automation condition."""
+
+    def __init__(self) -> None:
+        super().__init__(settings=DagsterDbtTranslatorSettings(enable_source_tests_as_checks=True))
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """The default spec with this project's group, owner and condition."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = manifest["nodes"].get(unique_id) or manifest["sources"].get(unique_id)
+        if node is None or node["resource_type"] == "source":
+            return spec
+        return spec.replace_attributes(
+            group_name=_group(node), owners=["team:data"], automation_condition=ON_NEWS
+        )
+
+
+def _group(node: Mapping[str, Any]) -> str:
+    """``staging/zendesk``, ``intermediate/hosts``, ``marts/sales`` from the model's folder."""
+    folders = [part.lower() for part in node["fqn"][1:-1]]
+    if node["resource_type"] == "seed":
+        return "seeds"
+    if node["resource_type"] == "snapshot":
+        return "snapshots"
+    return "/".join(folders[:2]) or "dbt"
+
+
+def dbt_project() -> DbtProject:
+    """The project, with its manifest made where it is missing or out of date."""
+    folder = environment.dbt_project_directory()
+    project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target_path(folder))
+    if _is_stale(folder, project.manifest_path):
+        _parse(project)
+    return project
+
+
+def target_path(folder: Path) -> Path:
+    """Where dbt writes: inside the project, or with the local state where that is read-only."""
+    if os.access(folder, os.W_OK):
+        return folder / "target"
+    return environment.state_directory() / "dbt_target"
+
+
+def _is_stale(folder: Path, manifest: Path) -> bool:
+    if not manifest.is_file():
+        return True
+    made_at = manifest.stat().st_mtime
+    skip = {"target", "dbt_packages", "logs"}
+    return any(
+        path.stat().st_mtime > made_at
+        for pattern in PROJECT_FILES
+        for path in folder.rglob(pattern)
+        if not skip.intersection(path.relative_to(folder).parts)
+    )
+
+
+def _parse(project: DbtProject) -> None:
+    """Write the manifest; needs no database."""
+    cli = DbtCliResource(project_dir=project)
+    cli.cli(["parse", "--quiet"], target_path=project.project_dir / project.target_path).wait()
+
+
+def connection_variables(url: str) -> dict[str, str]:
+    """The warehouse's address as the variables that ``profiles.yml`` reads."""
+    parts = urlsplit(url)
+    variables = {
+        "DBT_HOST": parts.hostname or "127.0.0.1",
+        "DBT_PORT": str(parts.port or 5432),
+        "DBT_USER": unquote(parts.username or ""),
+        "DBT_PASSWORD": unquote(parts.password or ""),
+        "DBT_DBNAME": unquote(parts.path.lstrip("/")) or "postgres",
+        "DBT_TARGET": environment.current_environment(),
+    }
+    if sslmode := parse_qs(parts.query).get("sslmode"):
+        variables["PGSSLMODE"] = sslmode[0]
+    return variables
+
+
+def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
+    """All of the project as one multi-asset."""
+
+    @dbt_assets(
+        manifest=project.manifest_path,
+        project=project,
+        dagster_dbt_translator=Translator(),
+        name="dbt_models",
+        pool="dbt",
+    )
+    def dbt_models(
+        context: dg.AssetExecutionContext, dbt: DbtCliResource, database: WarehouseResource
+    ) -> Iterator[Any]:
+        with dagster_edge():
+            variables = connection_variables(database.open().url)
+        # dbt runs as a child process and reads its address from the environment.
+        os.environ.update(variables)
+        build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context)
+        yield from build.stream().fetch_column_metadata()
+
+    return dbt_models

@@ -1,0 +1,240 @@
+"""Raw assets: one for every stream of every source, loaded by the COPY IO manager."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from psycopg import sql
+
+from meltano_assets.errors import FatalError
+from meltano_assets.resources import Load, Vendors, WarehouseResource, dagster_edge
+from meltano_assets.sources.base import Source
+from meltano_assets.streams import LOADER_COLUMNS, Bookmark, LoadOutcome, ReadOptions, Stream
+from meltano_assets.warehouse import state
+from meltano_assets.warehouse.connection import Warehouse
+
+RETRY = dg.RetryPolicy(
+    max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
+)
+OWNERS = ["team:data"]
+LOADER_TYPES = {"_loaded_at": "timestamptz", "_load_id": "text", "_deleted_at": "timestamptz"}
+
+
+class ReadConfig(dg.Config):
+    """What to read: everything new by default.
+
+    ``start`` and ``end`` are ISO times that replace the bookmark's window for this run;
+    ``limit`` ends the read after that many records and leaves the bookmark alone.
+    """
+
+    full_refresh: bool = False
+    start: str | None = None
+    end: str | None = None
+    limit: int | None = None
+
+    def options(self) -> ReadOptions:
+        """The same as the ground floor's value."""
+        return ReadOptions(
+            full_refresh=self.full_refresh,
+            start=parse_time("start", self.start),
+            end=parse_time("end", self.end),
+            limit=self.limit,
+        )
+
+
+def parse_time(name: str, text: str | None) -> datetime | None:
+    """An ISO time, taken as UTC where it has no zone; FatalError when it is none."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise FatalError(f"{name} is not an ISO time", hint="write 2026-01-31 or …T12:00Z") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def build_raw_assets(sources: tuple[Source, ...]) -> list[dg.AssetsDefinition]:
+    """One asset for each stream of the sources."""
+    return [_raw_asset(source, stream) for source in sources for stream in source.streams]
+
+
+def column_schema(stream: Stream) -> dg.TableSchema:
+    """The raw table's columns as the UI shows them."""
+    declared = [
+        dg.TableColumn(
+            column.name,
+            column.type,
+            description=column.description or None,
+            tags={"pii": "true"} if column.is_pii else None,
+            constraints=dg.TableColumnConstraints(
+                nullable=column.name not in stream.primary_key,
+                unique=stream.primary_key == (column.name,),
+            ),
+        )
+        for column in stream.columns
+    ]
+    added = [dg.TableColumn(name, LOADER_TYPES[name]) for name in LOADER_COLUMNS]
+    return dg.TableSchema(columns=declared + added)
+
+
+def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
+    key = dg.AssetKey([source.name, stream.name])
+
+    @dg.asset(
+        key=key,
+        group_name=f"raw/{source.name}",
+        kinds={*(source.kinds or (source.name,)), "postgres"},
+        owners=OWNERS,
+        description=_description(source, stream),
+        metadata={
+            "dagster/column_schema": column_schema(stream),
+            "dagster/table_name": f"{source.name}.{stream.name}",
+            "primary key": ", ".join(stream.primary_key) or "none",
+            "replication key": stream.replication_key or "none",
+            "disposition": stream.disposition,
+        },
+        pool=source.name,
+        retry_policy=RETRY,
+        io_manager_key="io_manager",
+        check_specs=[
+            dg.AssetCheckSpec(
+                "records_accounted_for",
+                asset=key,
+                description="Read = loaded + unchanged + superseded + quarantined.",
+                blocking=True,
+            ),
+            dg.AssetCheckSpec(
+                "primary_key_unique",
+                asset=key,
+                description="No two rows share the primary key and none lacks it.",
+                blocking=True,
+            ),
+            dg.AssetCheckSpec(
+                "row_count_not_collapsed",
+                asset=key,
+                description="The table keeps at least half of the rows it had before the load.",
+                blocking=True,
+            ),
+            dg.AssetCheckSpec(
+                "bookmark_not_backwards",
+                asset=key,
+                description="The bookmark is not older than before the load.",
+            ),
+            dg.AssetCheckSpec(
+                "source_count_agrees",
+                asset=key,
+                description="Live rows in the table against the vendor's own count, where it tells.",
+            ),
+        ],
+        tags={"layer": "raw", "source": source.name},
+    )
+    def materialize(
+        context: dg.AssetExecutionContext,
+        config: ReadConfig,
+        vendors: Vendors,
+        database: WarehouseResource,
+    ) -> Iterator[Any]:
+        with dagster_edge():
+            warehouse = database.open()
+            before = state.read_bookmark(warehouse, source.name, stream.name)
+            rows_before = live_rows(warehouse, stream)
+            options = config.options()
+            with vendors.open(source) as reader:
+                batches = reader.read(stream, before, options, now=datetime.now(UTC))
+                load = Load(stream, batches, full_refresh=options.full_refresh)
+                yield dg.MaterializeResult(value=load)
+                if load.outcome is None:
+                    raise FatalError("the load ended without an account", source=source.name)
+                theirs = reader.count(stream) if options == ReadOptions() else None
+                context.log.info(_summary(stream, load.outcome, reader.requests))
+            ours = live_rows(warehouse, stream)
+            yield from _checks(warehouse, stream, load.outcome, before, rows_before, ours, theirs)
+
+    return materialize
+
+
+def _description(source: Source, stream: Stream) -> str:
+    lines = [
+        stream.description or f"{stream.name} of {source.title}.",
+        "",
+        f"Read from {source.title} into `{source.name}.{stream.name}`, {stream.disposition}"
+        + (f" on `{', '.join(stream.primary_key)}`" if stream.primary_key else "")
+        + (f", incremental on `{stream.replication_key}`." if stream.replication_key else "."),
+    ]
+    return "\n".join(lines)
+
+
+def _summary(stream: Stream, outcome: LoadOutcome, requests: int) -> str:
+    return (
+        f"{stream.key}: read {outcome.read}, loaded {outcome.loaded}, unchanged "
+        f"{outcome.unchanged}, superseded {outcome.superseded}, quarantined "
+        f"{outcome.quarantined}, deleted {outcome.deleted}, {requests} requests"
+    )
+
+
+def live_rows(warehouse: Warehouse, stream: Stream) -> int:
+    """Rows of the raw table that the vendor has not deleted; 0 before the first load."""
+    table = sql.Identifier(stream.source, stream.name)
+    with warehouse.connect() as connection:
+        known = connection.execute(
+            "select to_regclass(%s)", [table.as_string(connection)]
+        ).fetchone()
+        if known is None or known[0] is None:
+            return 0
+        row = connection.execute(
+            sql.SQL("select count(*) from {} where _deleted_at is null").format(table)
+        ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _duplicate_keys(warehouse: Warehouse, stream: Stream) -> int:
+    if not stream.primary_key:
+        return 0
+    keys = sql.SQL(", ").join(map(sql.Identifier, stream.primary_key))
+    query = sql.SQL(
+        "select count(*) from (select {keys} from {table} group by {keys} having count(*) > 1) as d"
+    ).format(keys=keys, table=sql.Identifier(stream.source, stream.name))
+    with warehouse.connect() as connection:
+        row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _checks(
+    warehouse: Warehouse,
+    stream: Stream,
+    outcome: LoadOutcome,
+    before: Bookmark | None,
+    rows_before: int,
+    rows_now: int,
+    vendor_rows: int | None,
+) -> Iterator[dg.AssetCheckResult]:
+    yield dg.AssetCheckResult(
+        check_name="records_accounted_for",
+        passed=outcome.is_balanced,
+        metadata={"read": outcome.read, "quarantined": outcome.quarantined},
+    )
+    duplicates = _duplicate_keys(warehouse, stream)
+    yield dg.AssetCheckResult(
+        check_name="primary_key_unique", passed=duplicates == 0, metadata={"duplicates": duplicates}
+    )
+    yield dg.AssetCheckResult(
+        check_name="row_count_not_collapsed",
+        passed=rows_now >= rows_before * (1 - stream.max_shrink),
+        metadata={"live rows before": rows_before, "dagster/row_count": rows_now},
+    )
+    old = before.value if before else None
+    new = outcome.bookmark.value if outcome.bookmark else None
+    yield dg.AssetCheckResult(
+        check_name="bookmark_not_backwards",
+        passed=old is None or new is None or new >= old,
+        metadata={"before": old or "none", "now": new or "unchanged"},
+    )
+    yield dg.AssetCheckResult(
+        check_name="source_count_agrees",
+        passed=vendor_rows is None or vendor_rows == rows_now,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"table": rows_now, "vendor": "not told" if vendor_rows is None else vendor_rows},
+    )

@@ -1,0 +1,143 @@
+"""When things run: jobs, schedules, automation conditions and the table of environments.
+
+A schedule can rebuild the graph alone; automation conditions only shorten the delay between a
+source's schedule and everything downstream of it. Nothing runs by itself outside ``production``:
+one table says so, and a schedule or sensor that it does not name fails at load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import dagster as dg
+
+from meltano_assets.environment import EnvironmentName
+from meltano_assets.sources.base import Source
+
+Mode = Literal["automatic", "manual"]
+
+_PRODUCTION_ONLY: Mapping[EnvironmentName, Mode] = {
+    "local": "manual",
+    "test": "manual",
+    "review": "manual",
+    "production": "automatic",
+}
+
+#: What runs by itself where. Every schedule and sensor belongs to a line.
+AUTOMATION: Mapping[str, Mapping[EnvironmentName, Mode]] = {
+    "source_schedules": _PRODUCTION_ONLY,
+    "nightly_rebuild": _PRODUCTION_ONLY,
+    "hosts_sensor": _PRODUCTION_ONLY,
+    "dbt_sensor": _PRODUCTION_ONLY,
+    "salesforce_sync_sensor": _PRODUCTION_ONLY,
+}
+
+#: Environments whose sync writes to a vendor that the user configured. Elsewhere it plans; the
+#: sandbox's Salesforce is always written to.
+PUSHES_TO_VENDORS: Mapping[EnvironmentName, bool] = {
+    "local": False,
+    "test": False,
+    "review": False,
+    "production": True,
+}
+
+NIGHTLY_CRON = "0 2 * * *"
+
+#: Carries news downstream as soon as something upstream was updated.
+ON_NEWS = dg.AutomationCondition.eager()
+#: The same, once every blocking check upstream has passed.
+ON_CHECKED_NEWS = ON_NEWS & dg.AutomationCondition.all_deps_blocking_checks_passed()
+
+EVERYTHING = dg.AssetSelection.all()
+
+
+def is_automatic(family: str, environment: EnvironmentName) -> bool:
+    """True when the schedule or sensor runs by itself there; KeyError when it is not declared."""
+    if family not in AUTOMATION:
+        raise KeyError(f"{family} is not in the table of environments (automation.AUTOMATION)")
+    return AUTOMATION[family][environment] == "automatic"
+
+
+def build_jobs(sources: tuple[Source, ...]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """One job for each source and one for everything."""
+    jobs = [
+        dg.define_asset_job(
+            f"{source.name}_job",
+            selection=dg.AssetSelection.groups(f"raw/{source.name}"),
+            description=f"Load every stream of {source.title}.",
+        )
+        for source in sources
+    ]
+    everything = dg.define_asset_job(
+        "everything",
+        selection=EVERYTHING,
+        description="The whole graph: sources, hosts, dbt, Salesforce sync.",
+    )
+    return [*jobs, everything]
+
+
+def build_schedules(
+    sources: tuple[Source, ...], environment: EnvironmentName
+) -> list[dg.ScheduleDefinition]:
+    """One schedule for each source and the nightly rebuild."""
+    schedules = [
+        _schedule(
+            f"{source.name}_schedule",
+            f"{source.name}_job",
+            source.cron,
+            f"Loads what is new at {source.title}.",
+            "source_schedules",
+            environment,
+        )
+        for source in sources
+    ]
+    nightly = _schedule(
+        "nightly_rebuild",
+        "everything",
+        NIGHTLY_CRON,
+        "Rebuilds the whole graph.",
+        "nightly_rebuild",
+        environment,
+    )
+    return [*schedules, nightly]
+
+
+def _schedule(
+    name: str, job: str, cron: str, description: str, family: str, environment: EnvironmentName
+) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name=name,
+        job_name=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        description=description,
+        default_status=(
+            dg.DefaultScheduleStatus.RUNNING
+            if is_automatic(family, environment)
+            else dg.DefaultScheduleStatus.STOPPED
+        ),
+    )
+
+
+def build_sensors(environment: EnvironmentName) -> list[dg.AutomationConditionSensorDefinition]:
+    """One automation sensor for each family downstream, so that a person can stop one."""
+    families = {
+        "hosts_sensor": dg.AssetSelection.groups("hosts", "enrichment"),
+        "dbt_sensor": dg.AssetSelection.kind("dbt"),
+        "salesforce_sync_sensor": dg.AssetSelection.groups("salesforce_sync"),
+    }
+    return [
+        dg.AutomationConditionSensorDefinition(
+            name,
+            target=target,
+            run_tags={"automation": name},
+            minimum_interval_seconds=30,
+            default_status=(
+                dg.DefaultSensorStatus.RUNNING
+                if is_automatic(name, environment)
+                else dg.DefaultSensorStatus.STOPPED
+            ),
+        )
+        for name, target in families.items()
+    ]

@@ -1,0 +1,32 @@
+"""Dagster's own storage, on the Postgres that this environment uses.
+
+``dagster.yaml`` names :class:`PlatformStorage`, so every Dagster process finds the same server
+without a variable being set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagster_postgres import DagsterPostgresStorage
+
+from meltano_assets import connections
+
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData
+
+
+class PlatformStorage(DagsterPostgresStorage):
+    """dagster-postgres storage whose URL is looked up when the instance is opened."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """No configuration: the environment says where."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> PlatformStorage:
+        """Open the storage; starts the embedded Postgres when nothing else is named."""
+        return cls(postgres_url=connections.dagster_storage_url(), inst_data=inst_data)

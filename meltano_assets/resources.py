@@ -1,0 +1,212 @@
+"""With what assets work: the warehouse, the vendors, dbt, and the COPY IO manager.
+
+Everything here is looked up when a run uses it; loading the definitions opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from meltano_assets import connections, environment
+from meltano_assets.errors import FatalError, PlatformError
+from meltano_assets.streams import Batch, LoadOutcome, Stream
+
+if TYPE_CHECKING:
+    from meltano_assets.environment import Variable
+    from meltano_assets.sources.base import Reader, Source
+    from meltano_assets.warehouse.connection import Warehouse
+
+
+class WarehouseResource(dg.ConfigurableResource):
+    """The Postgres warehouse: ``url`` when given, else the one of the environment."""
+
+    url: str = ""
+    _warehouse: Any = PrivateAttr(default=None)
+
+    def open(self) -> Warehouse:
+        """The warehouse, connected on first use."""
+        if self._warehouse is None:
+            from meltano_assets.warehouse.connection import Warehouse
+
+            self._warehouse = Warehouse(self.url) if self.url else connections.warehouse()
+        warehouse: Warehouse = self._warehouse
+        return warehouse
+
+
+class Vendors(dg.ConfigurableResource):
+    """Connections to the vendors.
+
+    ``settings`` gives them by vendor and by the vendor's words, for tests and unusual set-ups;
+    without it they come from the environment's variables, in ``local`` else from the sandbox.
+    """
+
+    settings: dict[str, dict[str, str]] = {}  # noqa: RUF012 pydantic copies defaults
+
+    def settings_of(self, vendor: str, variables: tuple[Variable, ...]) -> Mapping[str, str]:
+        """The settings of one vendor; FatalError names what is missing."""
+        given = self.settings.get(vendor)
+        return given if given is not None else connections.vendor_settings(vendor, variables)
+
+    @contextmanager
+    def open(self, source: Source) -> Iterator[Reader]:
+        """A reader of the source's streams."""
+        with source.connect(self.settings_of(source.name, source.variables)) as reader:
+            yield reader
+
+
+@dataclass(slots=True)
+class Load:
+    """Batches on their way into a raw table; ``outcome`` is filled in when they are committed."""
+
+    stream: Stream
+    batches: Iterable[Batch]
+    full_refresh: bool = False
+    outcome: LoadOutcome | None = None
+
+
+@contextmanager
+def dagster_edge() -> Iterator[None]:
+    """Turn our errors into Dagster's: a FatalError is a Failure that is not retried."""
+    try:
+        yield
+    except FatalError as error:
+        raise dg.Failure(
+            description=str(error),
+            metadata=_failure_metadata(error),
+            allow_retries=False,
+        ) from error
+
+
+def _failure_metadata(error: PlatformError) -> dict[str, str]:
+    facts = {"where": error.place, "next step": error.hint or ""}
+    return {name: text for name, text in facts.items() if text}
+
+
+class CopyIOManager(dg.ConfigurableIOManager):
+    """Stores what an asset returns in Postgres by COPY, and gives it back.
+
+    Takes a :class:`Load` (a stream with its bookmark and disposition), an Arrow table, a pandas
+    frame or an iterator of Arrow record batches; the latter three go to the table named by the
+    last two parts of the asset key, with ``primary_key`` and ``disposition`` (default
+    ``replace``) from the asset's metadata. Gives a pandas frame (Arrow-backed), or an Arrow table
+    where the parameter is annotated so.
+    """
+
+    database: dg.ResourceDependency[WarehouseResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Load and report; one transaction for each checkpoint."""
+        from meltano_assets.warehouse.load import load
+
+        if obj is None:
+            return
+        with dagster_edge():
+            job = obj if isinstance(obj, Load) else _table_load(context, obj)
+            job.outcome = load(
+                self.database.open(),
+                job.stream,
+                job.batches,
+                run_id=context.run_id,
+                environment=environment.current_environment(),
+                full_refresh=job.full_refresh,
+            )
+        context.add_output_metadata(outcome_metadata(job.outcome))
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """The whole table of the upstream asset."""
+        import pyarrow as pa
+        from psycopg import sql
+
+        from meltano_assets.warehouse.read import read_table
+
+        schema, name = _table_of(context.asset_key)
+        query = sql.SQL("select * from {}").format(sql.Identifier(schema, name))
+        with dagster_edge():
+            table = read_table(self.database.open(), query)
+        if context.dagster_type.typing_type is pa.Table:
+            return table
+        import pandas as pd
+
+        return table.to_pandas(types_mapper=pd.ArrowDtype)
+
+
+def _table_of(key: dg.AssetKey) -> tuple[str, str]:
+    schema = key.path[-2] if len(key.path) > 1 else "public"
+    return schema, key.path[-1]
+
+
+def _table_load(context: dg.OutputContext, obj: Any) -> Load:
+    import pyarrow as pa
+
+    from meltano_assets.warehouse.schema import columns_from_arrow
+
+    schema, name = _table_of(context.asset_key)
+    if isinstance(obj, pa.Table):
+        arrow_schema, batches = obj.schema, iter(obj.to_batches())
+    elif isinstance(obj, pa.RecordBatch):
+        arrow_schema, batches = obj.schema, iter([obj])
+    elif hasattr(obj, "to_feather"):
+        table = pa.Table.from_pandas(obj, preserve_index=False)
+        arrow_schema, batches = table.schema, iter(table.to_batches())
+    elif isinstance(obj, Iterable):
+        batches = iter(obj)
+        first = next(batches, None)
+        if not isinstance(first, pa.RecordBatch):
+            raise FatalError(
+                f"cannot store {type(first).__name__}",
+                source=schema,
+                stream=name,
+                hint="return an Arrow table, a pandas frame or an iterator of record batches",
+            )
+        arrow_schema, batches = first.schema, _prepend(first, batches)
+    else:
+        raise FatalError(
+            f"cannot store {type(obj).__name__}",
+            source=schema,
+            stream=name,
+            hint="return an Arrow table, a pandas frame or an iterator of record batches",
+        )
+    settings = context.definition_metadata
+    primary_key = settings.get("primary_key", ())
+    stream = Stream(
+        source=schema,
+        name=name,
+        columns=tuple(columns_from_arrow(arrow_schema)),
+        primary_key=(primary_key,) if isinstance(primary_key, str) else tuple(primary_key),
+        disposition=settings.get("disposition", "replace"),
+    )
+    return Load(stream, (Batch(records) for records in batches))
+
+
+def _prepend(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def outcome_metadata(outcome: LoadOutcome) -> dict[str, Any]:
+    """What a load did, in the keys that the UI knows and in plain words."""
+    metadata: dict[str, Any] = {
+        "read": outcome.read,
+        "inserted": outcome.inserted,
+        "updated": outcome.updated,
+        "unchanged": outcome.unchanged,
+        "superseded": outcome.superseded,
+        "quarantined": outcome.quarantined,
+        "deleted": outcome.deleted,
+        "seconds": round(outcome.seconds, 3),
+        "load id": outcome.load_id,
+        "checkpoints": outcome.checkpoints,
+    }
+    if outcome.bookmark and outcome.bookmark.value:
+        metadata["bookmark"] = outcome.bookmark.value
+    if outcome.cleaned:
+        metadata["values cleaned"] = dict(outcome.cleaned)
+    if outcome.schema_changes:
+        metadata["schema changes"] = list(outcome.schema_changes)
+    return metadata

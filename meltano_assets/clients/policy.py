@@ -1,0 +1,241 @@
+"""What a source chooses for its exchanges: authentication, errors, patience, budget.
+
+Small values and objects that ``http.HttpClient`` acts on; nothing here sends anything.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from base64 import b64encode
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+import orjson
+
+from meltano_assets.errors import RetriableError
+
+#: What to do about a failed exchange: ``refresh`` renews the credentials once, ``quota`` stops
+#: because the vendor's limit for a longer span is used up.
+Action = Literal["retry", "refresh", "quota", "fatal", "skip"]
+
+MEBIBYTE = 1 << 20
+
+
+class Auth(Protocol):
+    """How requests prove who sends them."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers to add; may log in first."""
+        ...
+
+    def renew(self) -> bool:
+        """Forget what was refused; False when asking again would change nothing."""
+        ...
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """Values that no output may show."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """User and password in every request."""
+
+    user: str = field(repr=False)
+    password: str = field(repr=False)
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Basic {self._encoded}"}
+
+    def renew(self) -> bool:
+        return False
+
+    @property
+    def _encoded(self) -> str:
+        return b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        return (self.password, self._encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAuth:
+    """A fixed secret in a header, such as an API key."""
+
+    name: str
+    value: str = field(repr=False)
+
+    def headers(self) -> Mapping[str, str]:
+        return {self.name: self.value}
+
+    def renew(self) -> bool:
+        return False
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        return (self.value,)
+
+
+@dataclass(slots=True)
+class TokenAuth:
+    """A token that ``log_in`` fetches when first needed and again when the vendor refuses it."""
+
+    log_in: Callable[[], str] = field(repr=False)
+    name: str = "Authorization"
+    prefix: str = "Bearer "
+    _token: str | None = field(default=None, repr=False)
+    _seen: list[str] = field(default_factory=list, repr=False)
+
+    def headers(self) -> Mapping[str, str]:
+        if self._token is None:
+            self._token = self.log_in()
+            self._seen.append(self._token)
+        return {self.name: f"{self.prefix}{self._token}"}
+
+    def renew(self) -> bool:
+        self._token = None
+        return True
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        return tuple(self._seen)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> object:
+        """The body as JSON; ValueError when it is none."""
+        return orjson.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever it holds."""
+        return self.body.decode("utf-8", "replace")
+
+
+def no_detail(response: Response) -> tuple[str, str]:
+    """Code and message of vendors whose status says all."""
+    return "", ""
+
+
+_STATUS_ACTIONS: Mapping[int, Action] = {401: "refresh", 408: "retry", 425: "retry", 429: "retry"}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTable:
+    """A vendor's errors: ``detail`` reads code and message from a body, ``actions`` says what to
+    do by code or status, code first. 5xx, 408, 425 and 429 are retried and 401 refreshed unless
+    told otherwise. With ``in_success`` also 2xx bodies are asked for a code.
+    """
+
+    detail: Callable[[Response], tuple[str, str]] = no_detail
+    actions: Mapping[str | int, Action] = field(default_factory=dict)
+    in_success: bool = False
+
+    def judge(self, response: Response) -> tuple[Action, str, str] | None:
+        """What to do about an answer, with code and message; None when it is good."""
+        is_success = response.status < 300
+        if is_success and not self.in_success:
+            return None
+        code, message = self.detail(response)
+        if is_success and not code:
+            return None
+        default: Action = "retry" if response.status >= 500 else "fatal"
+        default = _STATUS_ACTIONS.get(response.status, default)
+        action = self.actions.get(code) if code else None
+        return action or self.actions.get(response.status, default), code, message
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and how patiently a failed exchange is repeated."""
+
+    tries: int = 6
+    first_seconds: float = 0.5
+    max_seconds: float = 60.0
+    patience_seconds: float = 600.0
+
+    def wait_seconds(self, attempt: int, floor: float, chance: float) -> float:
+        """Seconds before the next try: exponential with jitter, never below the vendor's word."""
+        backoff = min(self.max_seconds, self.first_seconds * 2.0 ** (attempt - 1))
+        return max(backoff * (0.5 + chance / 2), floor)
+
+
+@dataclass(slots=True)
+class RateBudget:
+    """At most ``requests`` in any span of ``per_seconds``, kept by waiting before a request."""
+
+    requests: int
+    per_seconds: float
+    _sent: deque[float] = field(default_factory=deque)
+
+    def wait_seconds(self, now: float) -> float:
+        """Seconds to wait before the next request may leave."""
+        while self._sent and now - self._sent[0] >= self.per_seconds:
+            self._sent.popleft()
+        if len(self._sent) < self.requests:
+            return 0.0
+        return self.per_seconds - (now - self._sent[0])
+
+    def note(self, now: float) -> None:
+        """Count a request that leaves now."""
+        self._sent.append(now)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time and chance as the client sees them; tests pass their own."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """What a connection does about time and failure; the defaults are for production."""
+
+    retry: Retry = field(default_factory=Retry)
+    clock: Clock = field(default_factory=Clock)
+    timeout_seconds: tuple[float, float] = (10.0, 120.0)
+    max_body_bytes: int = 256 * MEBIBYTE
+    before_request: Callable[[str], None] | None = None
+    """Called with the source's name before every request: the place to reserve quota."""
+    after_response: Callable[[str, Response], None] | None = None
+    """Called with the source's name and every answer: the place to read usage headers."""
+
+
+class LoopGuard:
+    """Raises when paging turns in a circle: the same token, or the same page twice in a row."""
+
+    def __init__(self, source: str, stream: str | None = None) -> None:
+        self._source = source
+        self._stream = stream
+        self._tokens: set[int] = set()
+        self._last_page: int | None = None
+
+    def check(self, token: object, page: bytes = b"") -> None:
+        """Note the token of the next page and the bytes of this one; RetriableError on a loop."""
+        seen = hash(str(token))
+        last, self._last_page = self._last_page, hash(page) if page else None
+        if seen in self._tokens or (page and last == self._last_page):
+            raise RetriableError(
+                "the vendor repeats the same page, reading would never end",
+                source=self._source,
+                stream=self._stream,
+                hint="nothing behind the last complete page was taken; run it again later",
+            )
+        self._tokens.add(seen)

@@ -1,0 +1,223 @@
+"""What Salesforce's answers and files mean: errors, save results, CSV of bulk jobs.
+
+Pure parsing and writing, no exchange. ``clients/salesforce.py`` offers the result classes to its
+callers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from meltano_assets.clients.policy import Action, ErrorTable, Response
+
+Record = Mapping[str, object]
+
+#: What an ingest file says to empty a field; an empty cell leaves the field alone.
+BULK_NULL = "#N/A"
+
+
+@dataclass(frozen=True, slots=True)
+class SaveError:
+    """Why Salesforce refused one record."""
+
+    code: str
+    message: str
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SaveResult:
+    """What became of one record; results come in the order of the records."""
+
+    id: str | None
+    success: bool
+    created: bool
+    errors: tuple[SaveError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BulkSaved:
+    """A record that an ingest job wrote: its id and the row as it was sent (text)."""
+
+    id: str
+    created: bool
+    row: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkFailed:
+    """A record that an ingest job refused. ``id`` is empty when none was assigned."""
+
+    id: str
+    errors: tuple[SaveError, ...]
+    row: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of all rows of an ingest; rows are told by their own external id or Id.
+
+    ``error`` is the reason of a job that ended as Failed or Aborted; what it did not reach is
+    ``unprocessed``.
+    """
+
+    successful: tuple[BulkSaved, ...] = ()
+    failed: tuple[BulkFailed, ...] = ()
+    unprocessed: tuple[Mapping[str, str], ...] = ()
+    job_ids: tuple[str, ...] = ()
+    error: str | None = None
+
+
+def _detail(response: Response) -> tuple[str, str]:
+    """Code and message from a JSON array, an OAuth object or a SOAP fault."""
+    if response.text.lstrip().startswith("<"):
+        name = re.search(r"<(?:\w+:)?faultcode>(?:\w+:)?([^<]*)<", response.text)
+        fault = re.search(r"<faultstring>([^<]*)<", response.text)
+        return (name.group(1) if name else ""), (fault.group(1) if fault else "")
+    try:
+        body = response.json()
+    except ValueError:
+        return "", response.text[:200]
+    first = body[0] if isinstance(body, list) and body else body
+    if not isinstance(first, dict):
+        return "", ""
+    code = first.get("errorCode") or first.get("error") or ""
+    message = str(first.get("message") or first.get("error_description") or "")
+    if code == "REQUEST_LIMIT_EXCEEDED" and "concurrent" in message.lower():
+        code = "CONCURRENT_REQUEST_LIMIT"
+    return str(code), message
+
+
+_ACTIONS: Mapping[str | int, Action] = {
+    "INVALID_SESSION_ID": "refresh",
+    "REQUEST_LIMIT_EXCEEDED": "quota",
+    "CONCURRENT_REQUEST_LIMIT": "retry",
+    "SERVER_UNAVAILABLE": "retry",
+    "UNABLE_TO_LOCK_ROW": "retry",
+    "QUERY_TIMEOUT": "retry",
+}
+ERRORS = ErrorTable(_detail, _ACTIONS)
+LOGIN_ERRORS = ErrorTable(_detail, {**_ACTIONS, 400: "refresh", "INVALID_LOGIN": "refresh"})
+
+
+def csv_bodies(rows: Iterable[Record], max_bytes: int) -> Iterator[bytes]:
+    """Rows as CSV files for ingest jobs, each with a header and at most about max_bytes."""
+    lines = [dict(row) for row in rows]
+    header = list(dict.fromkeys(name for row in lines for name in row))
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    first_line = buffer.getvalue()
+    body = bytearray(first_line.encode())
+    for row in lines:
+        buffer.seek(0)
+        buffer.truncate()
+        writer.writerow([_cell(row, name) for name in header])
+        line = buffer.getvalue().encode()
+        if len(body) + len(line) > max_bytes and len(body) > len(first_line.encode()):
+            yield bytes(body)
+            body = bytearray(first_line.encode())
+        body += line
+    if lines:
+        yield bytes(body)
+
+
+def bulk_errors(text: str) -> tuple[SaveError, ...]:
+    """The error of a failed row, written ``CODE:message:fields--``, in parts."""
+    code, _, rest = text.partition(":")
+    message, _, fields = rest.rpartition(":")
+    if not message:
+        message, fields = rest, ""
+    names = tuple(name for name in re.split(r"[ ,]+", fields.removesuffix("--")) if name)
+    return (SaveError(code, message, names),)
+
+
+def _cell(row: Record, name: str) -> str:
+    if name not in row:
+        return ""
+    value = row[name]
+    if value is None:
+        return BULK_NULL
+    plain = text(value)
+    return "" if plain == BULK_NULL else plain
+
+
+def text(value: object) -> str:
+    """A value as Salesforce writes it in text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return str(value)
+
+
+def nested(record: Record) -> dict[str, object]:
+    """The record for JSON; ``Account__r.Key__c`` becomes a nested object."""
+    result: dict[str, object] = {}
+    for name, value in record.items():
+        plain = float(value) if isinstance(value, Decimal) else value
+        parent, dot, child = name.partition(".")
+        result[parent] = {child: plain} if dot else plain
+    return result
+
+
+def save_results(response: Response, size: int) -> list[SaveResult]:
+    """One result per record, in their order; ValueError otherwise."""
+    answers = response.json()
+    if not isinstance(answers, list) or len(answers) != size:
+        raise ValueError("not one result per record")
+    return [
+        SaveResult(
+            id=answer.get("id"),
+            success=bool(answer["success"]),
+            created=bool(answer.get("created")),
+            errors=tuple(
+                SaveError(
+                    str(error.get("statusCode") or error.get("errorCode") or ""),
+                    str(error.get("message", "")),
+                    tuple(error.get("fields") or ()),
+                )
+                for error in answer.get("errors") or ()
+            ),
+        )
+        for answer in answers
+    ]
+
+
+def whole_csv(response: Response) -> Response:
+    """A page of results; ValueError when it is not CSV or ends inside a quoted value."""
+    kind = response.headers.get("Content-Type", "text/csv")
+    if not kind.startswith("text/csv"):
+        raise ValueError("not CSV")
+    if response.body.count(b'"') % 2 or (response.body and not response.body.endswith(b"\n")):
+        raise ValueError("the last line is cut off")
+    return response
+
+
+def csv_rows(response: Response) -> list[dict[str, str]]:
+    """The rows of a result file."""
+    whole_csv(response)
+    csv.field_size_limit(1 << 30)
+    return list(csv.DictReader(io.StringIO(response.body.decode("utf-8"), newline="")))
+
+
+def job_error(job: Mapping[str, object]) -> str:
+    """Why a job failed, in the vendor's words."""
+    return " ".join(str(job.get("errorMessage") or "no reason given").split())[:300]
+
+
+def session(response: Response) -> tuple[str, str]:
+    """Session id and instance address from a SOAP login's answer."""
+    token = re.search(r"<(?:\w+:)?sessionId>([^<]+)</", response.text)
+    server = re.search(r"<(?:\w+:)?serverUrl>([^<]+)</", response.text)
+    if not token or not server:
+        raise ValueError("no session in the answer")
+    parts = urlsplit(server.group(1))
+    return token.group(1), f"{parts.scheme}://{parts.netloc}"

@@ -32,6 +32,7 @@ from meltano_assets.clients.salesforce_wire import (
     csv_bodies,
     csv_rows,
     job_error,
+    nested,
     save_results,
     session,
     text,

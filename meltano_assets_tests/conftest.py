@@ -1,0 +1,84 @@
+"""Fixtures for every test: a real Postgres, a clean environment, the shared fixture files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from meltano_assets.warehouse import server as embedded
+from meltano_assets.warehouse.connection import Warehouse
+
+SHARED_FIXTURES = "MELTANO_SHARED_FIXTURES"
+
+#: Variables of the developer's own set-up that must not reach a test.
+_OWN_PREFIXES = (
+    "MELTANO_",
+    "PG",
+    "DAGSTER_",
+    "DBT_",
+    "SALESFORCE_",
+    "ZENDESK_",
+    "VERSION_DB_",
+    "DISCOVERORG_",
+    "CLEARBIT_",
+    "RDAP_",
+    "WHOIS_",
+    "DNS_",
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings of the developer's shell are gone; local state goes to the test's own folder."""
+    for name in list(os.environ):
+        if name.startswith(_OWN_PREFIXES) and name != SHARED_FIXTURES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def state_directory(tmp_path: Path) -> Path:
+    """Where this test's local state goes; MELTANO_STATE_DIR names it too."""
+    directory = tmp_path / "state"
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.EmbeddedServer]:
+    """An embedded Postgres for the session (for each worker its own), without fsync."""
+    directory = tmp_path_factory.mktemp("server")
+    with embedded.attach(directory, fsync=False, grace_seconds=0.2) as running:
+        yield running
+    embedded.stop(directory)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def warehouse(server: embedded.EmbeddedServer) -> Iterator[Warehouse]:
+    """An empty database of this test's own, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    administration = Warehouse(server.url("postgres"))
+    database = sql.Identifier(name)
+    with administration.connect(autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(database))
+    yield Warehouse(server.url(name))
+    with administration.connect(autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(database))
+
+
+@pytest.fixture(scope="session")
+def shared_fixtures() -> Path:
+    """The folder of fixture files shared between projects; skips where it isn't checked out."""
+    named = os.environ.get(SHARED_FIXTURES)
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "fixtures"
+    folder = Path(named) if named else beside
+    if not folder.is_dir():
+        pytest.skip(f"the shared fixtures are not there: set {SHARED_FIXTURES} to their folder")
+    return folder

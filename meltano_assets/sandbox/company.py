@@ -1,0 +1,148 @@
+"""The simulated company: one coherent world from a seed, with known truths.
+
+``Company`` is the model from which every simulated vendor takes its data. It knows nothing of
+sockets or databases. All moments are counted from the *anchor*, thirty days before ``today``; the
+company's clock begins there (day 0) and day ``n`` ends ``n`` days later. What happens on day n
+carries times between four hours after the beginning of that day and its end, so that records
+which clients write right after day n - 1 stay older than it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from meltano_assets.sandbox.company_days import build_day
+from meltano_assets.sandbox.company_hosts import DomainFacts, Installation, RawHost
+from meltano_assets.sandbox.company_sales import Clockwork, Record, salesforce_id
+from meltano_assets.sandbox.company_start import build_start
+from meltano_assets.sandbox.company_support import SupportDesk
+from meltano_assets.sandbox.company_truths import build_truths
+from meltano_assets.sandbox.company_world import World
+
+__all__ = ["Company", "Pings", "salesforce_id"]
+
+#: How far the company's clock starts before ``today``.
+START_BEFORE_TODAY = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Pings:
+    """New or changed rows of the ``version`` database, with ids, in order of insertion."""
+
+    usage_data: list[Record] = field(default_factory=list)
+    version_checks: list[Record] = field(default_factory=list)
+    hosts: list[Record] = field(default_factory=list)
+    versions: list[Record] = field(default_factory=list)
+
+
+class Company:
+    """The company of a seed. Same seed, scale and today: same records, to the byte.
+
+    Days are built one after another and kept; asking for day 7 builds days 1 to 7.
+    """
+
+    def __init__(self, seed: int = 1, scale: float = 1.0, today: date | None = None) -> None:
+        if scale <= 0:
+            raise ValueError("scale must be greater than 0")
+        self.seed = seed
+        self.scale = scale
+        self.today = today or datetime.now(UTC).date()
+        midnight = datetime(self.today.year, self.today.month, self.today.day, tzinfo=UTC)
+        self.anchor = midnight - START_BEFORE_TODAY
+        self.clock = Clockwork(self.anchor)
+        self.world = World(seed, scale, self.clock)
+        build_start(self.world)
+        self._support = SupportDesk(self.world)
+        self._built = 0
+
+    def now(self, day: int) -> datetime:
+        """The moment at which day ``day`` ends; day 0 ends at the anchor."""
+        return self.anchor + timedelta(days=day)
+
+    def build(self, day: int) -> None:
+        """Live on until the end of that day."""
+        while self._built < day:
+            self._built += 1
+            build_day(self.world, self._built)
+            self._support.build_day(self._built)
+
+    # Salesforce
+
+    def salesforce_records(self, day: int) -> dict[str, list[Record]]:
+        """Object name → full records that came or changed on that day; day 0 has all of them.
+
+        Values are in Salesforce's wire form: datetimes ``2024-01-02T03:04:05.000+0000``, dates
+        ``2024-01-02``, numbers, booleans, None. A deleted record has ``IsDeleted`` True. Who keeps
+        values that clients wrote merges by ``salesforce_changed_fields``, else day n would undo
+        them.
+        """
+        self.build(day)
+        return self.world.salesforce_records(day)
+
+    def salesforce_changed_fields(self, day: int) -> dict[str, frozenset[str]]:
+        """Record id → the fields that this day gave a value to; new records are left out."""
+        self.build(day)
+        return self.world.changed_fields(day)
+
+    def salesforce_state(self, day: int) -> dict[str, dict[str, Record]]:
+        """Object name → id → record as the company left it at the end of that day."""
+        self.build(day)
+        return self.world.salesforce_state(day)
+
+    # The version database
+
+    def pings(self, day: int) -> Pings:
+        """Rows that came or changed on that day; a changed row comes whole, with its old id."""
+        self.build(day)
+        rows = self.world.pings[day]
+        return Pings(rows["usage_data"], rows["version_checks"], rows["hosts"], rows["versions"])
+
+    def installations(self, day: int) -> list[Installation]:
+        """All installations that have pinged by the end of that day."""
+        self.build(day)
+        return [item for item in self.world.installations if item.from_day <= day]
+
+    def raw_hosts(self, day: int) -> dict[str, RawHost]:
+        """Raw spelling → what it is, for all pings of the last sixty days."""
+        return {
+            host.raw: host
+            for item in self.installations(day)
+            if item.last_ping > -60
+            for host in item.raw_hosts
+        }
+
+    # Providers
+
+    def domain_facts(self, day: int) -> dict[str, DomainFacts]:
+        """Registrable domain → what the outside world knows of it on that day."""
+        self.build(day)
+        return {name: facts for name, facts in self.world.facts.items() if facts.from_day <= day}
+
+    @property
+    def reverse_names(self) -> dict[str, str]:
+        """Public address → its reverse name; other addresses have none."""
+        return self.world.reverse_names
+
+    # Zendesk
+
+    def zendesk_tickets(self, day: int) -> list[Record]:
+        """Tickets that came or changed on that day, whole; deleted ones have that status."""
+        self.build(day)
+        return self._support.tickets(day)
+
+    def zendesk_records(self) -> dict[str, list[Record]]:
+        """The small collections beside tickets: organizations, users, groups and so on."""
+        return self._support.records
+
+    # Truths
+
+    @property
+    def truths(self) -> dict[str, object]:
+        """What must come out of this company on day 0."""
+        return self.truths_on(0)
+
+    def truths_on(self, day: int) -> dict[str, object]:
+        """What must come out at the end of that day; plain values, ready for JSON."""
+        self.build(day)
+        return build_truths(self, day)

@@ -1,0 +1,33 @@
+with
+
+source as (
+    select * from {{ source('salesforce', 'accounts') }}
+),
+
+final as (
+    select
+        {{ clean_text('id') }} as account_id,
+        {{ clean_text('parent_id') }} as parent_account_id,
+        {{ clean_text('owner_id') }} as owner_id,
+        {{ clean_text('meltano_id__c') }} as meltano_id,
+        {{ clean_text('name') }} as account_name,
+        {{ clean_text('type') }} as account_type,
+        {{ clean_text('website') }} as website,
+        {{ clean_text('industry') }} as industry,
+        {{ clean_text('description') }} as account_description,
+        {{ clean_text('phone') }} as phone,
+        {{ clean_text('billing_country') }} as billing_country,
+        {{ clean_text('account_source') }} as account_source,
+        {{ clean_text('sales_segmentation__c') }} as sales_segment,
+        coalesce(using_ce__c, false) as is_using_ce,
+        number_of_employees as employee_count,
+        active_ce_users__c as active_ce_user_count,
+        created_date as created_at,
+        last_modified_date as modified_at,
+        system_modstamp as system_modified_at,
+        {{ is_deleted('is_deleted') }} as is_deleted,
+        _loaded_at as loaded_at
+    from source
+)
+
+select * from final

@@ -1,0 +1,21 @@
+with
+
+source as (
+    select * from {{ source('version', 'version_checks') }}
+),
+
+final as (
+    select
+        id as version_check_id,
+        host_id,
+        referer_url as raw_host,
+        {{ clean_text('gitlab_version') }} as version,
+        {{ clean_text('request_data') }} as request_data,
+        created_at,
+        updated_at,
+        {{ is_deleted() }} as is_deleted,
+        _loaded_at as loaded_at
+    from source
+)
+
+select * from final

@@ -68,9 +68,7 @@ _NOT_HOSTS = (
 )
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2,}")
 # ``data:8080`` is a host and its port, ``data:text/html`` is not.
-_NOT_A_HOST = re.compile(
-    rf"(?:{_NOT_HOSTS}):(?![0-9]+(?:[/?#\\]|\Z)|\Z)", re.IGNORECASE | re.ASCII
-)
+_NOT_A_HOST = re.compile(rf"(?:{_NOT_HOSTS}):(?![0-9]+(?:[/?#\\]|\Z)|\Z)", re.IGNORECASE | re.ASCII)
 _AUTHORITY_END = re.compile(r"[/\\?#]")
 _PORT = re.compile(r"[0-9]*\Z")
 _NAME = re.compile(r"[a-z0-9_.-]+\Z")
@@ -80,17 +78,20 @@ _MAX_HOST_LENGTH = 1024
 _MAX_NAME_LENGTH = 253
 _MAX_LABEL_LENGTH = 63
 
-# The two shapes that make up the bulk, for the regular-expression engine of polars.
+# The shapes that make up the bulk, for the regular-expression engine of polars. Three patterns
+# without a choice at their beginning are twice as fast as one with it: each compiles to one pass.
 _CANONICAL = r"^[a-z0-9_-][a-z0-9_.-]*[a-z0-9_-]$"
-_URL = (
-    r"^(?:[Hh][Tt][Tt][Pp][Ss]?://(?:[^/?#\\@\[\]]*@)?)?"
-    r"([A-Za-z0-9_.-]+)(?::[0-9]+)?(?:[/?#\\](?s:.*))?$"
+_HOST_AND_END = r"([A-Za-z0-9_.-]+)(?::[0-9]+)?(?:[/?#\\]|$)"
+_SHAPES = (
+    rf"^{_HOST_AND_END}",
+    rf"^[Hh][Tt][Tt][Pp][Ss]?://{_HOST_AND_END}",
+    rf"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\@\[\]]*@{_HOST_AND_END}",
 )
 
 #: Looked at to decide whether finding the distinct values first pays.
 _SAMPLE_ROWS = 50_000
 _DISTINCT_SHARE = 0.8
-_SLICE_ROWS = 500_000
+_SLICE_ROWS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +226,13 @@ def _ascii_label(label: str) -> str:
     return idna.alabel(label).decode("ascii")
 
 
+def _is_ascii_label(label: str) -> bool:
+    try:
+        return bool(_ascii_label(label))
+    except (UnicodeError, IndexError):
+        return False
+
+
 def _combined(column: pa.ChunkedArray) -> pa.Array:
     import pyarrow as pa
 
@@ -237,14 +245,17 @@ def _names(values: pa.Array) -> tuple[pa.Array, list[int]]:
     import pyarrow as pa
 
     series = pl.Series(values)
-    canonical = series.str.contains(_CANONICAL) & ~series.str.contains("xn--", literal=True)
-    canonical = canonical.fill_null(False)
+    canonical = series.str.contains(_CANONICAL).fill_null(False)
     if canonical.all():
         return values, []
     others = (~canonical).arg_true()
     rest = series.gather(others)
-    names = rest.str.extract(_URL, 1).str.to_lowercase().str.strip_chars_end(".")
-    slow = (names.is_null() | names.str.contains("xn--", literal=True)).arg_true()
+    found = rest.str.extract(_SHAPES[0], 1)
+    for shape in _SHAPES[1:]:
+        if found.null_count():
+            found = found.zip_with(found.is_not_null(), rest.str.extract(shape, 1))
+    names = found.str.to_lowercase().str.strip_chars_end(".")
+    slow = names.is_null().arg_true()
     exact = [host_name(text) if text else "" for text in rest.gather(slow).to_list()]
     # One take from: the raw values as they are, the extracted names, the exact ones.
     pool = pa.concat_arrays(
@@ -257,9 +268,7 @@ def _names(values: pa.Array) -> tuple[pa.Array, list[int]]:
     index[other_rows[slow_rows]] = (
         len(values) + len(others) + np.arange(len(slow_rows), dtype=np.int64)
     )
-    ipv6 = [
-        int(row) for row, name in zip(other_rows[slow_rows], exact, strict=True) if ":" in name
-    ]
+    ipv6 = [int(row) for row, name in zip(other_rows[slow_rows], exact, strict=True) if ":" in name]
     return pool.take(pa.array(index)), ipv6
 
 
@@ -325,14 +334,27 @@ def _clean(values: pa.Array) -> list[pa.Array]:
 
 
 def _are_names(names: pa.Array, labels: pa.Array, offsets: IntArray, starts: IntArray) -> BoolArray:
-    """True where every label is 1 to 63 long, has no hyphen at an edge, and the name fits DNS."""
+    """True where DNS and IDNA allow the name.
+
+    Every label is 1 to 63 long, has no hyphen at an edge and, beginning with ``xn--``, decodes;
+    the name has at most 253 characters.
+    """
+    import pyarrow as pa
+
     lengths = np.diff(offsets)
     is_bad = (lengths == 0) | (lengths > _MAX_LABEL_LENGTH)
     data = _bytes(labels)
     if len(data):
-        last_byte = len(data) - 1
-        is_bad |= data[np.minimum(offsets[:-1], last_byte)] == ord("-")
+        initial = data[np.minimum(offsets[:-1], len(data) - 1)]
+        is_bad |= initial == ord("-")
         is_bad |= (data[offsets[1:] - 1] == ord("-")) & (lengths > 0)
+        is_encoded = (initial == ord("x")) & (lengths > 4) & ~is_bad
+        for place, letter in enumerate(b"n--", start=1):
+            rows = np.flatnonzero(is_encoded)
+            is_encoded[rows] = data[offsets[rows] + place] == letter
+        rows = np.flatnonzero(is_encoded)
+        encoded = labels.take(pa.array(rows)).to_pylist()
+        is_bad[rows] = [not _is_ascii_label(label) for label in encoded]
     are_names = np.diff(_offsets(names)) <= _MAX_NAME_LENGTH
     if is_bad.any():
         are_names[np.searchsorted(starts, np.flatnonzero(is_bad), side="right") - 1] = False

@@ -78,9 +78,7 @@ class SuffixTable:
             if len(known) and len(self.edge_keys):
                 key = node[known] * label_total + label[known]
                 place = np.minimum(np.searchsorted(self.edge_keys, key), len(self.edge_keys) - 1)
-                child[known] = np.where(
-                    self.edge_keys[place] == key, self.edge_children[place], -1
-                )
+                child[known] = np.where(self.edge_keys[place] == key, self.edge_children[place], -1)
 
             stopped = child < 0
             wild = stopped & self.has_wildcard[node]

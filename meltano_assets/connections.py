@@ -11,10 +11,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 from meltano_assets import environment
@@ -22,12 +23,15 @@ from meltano_assets.errors import FatalError
 
 if TYPE_CHECKING:
     from meltano_assets.environment import Variable
+    from meltano_assets.shared_process import Service
     from meltano_assets.sources.base import Source
     from meltano_assets.warehouse.connection import Warehouse
     from meltano_assets.warehouse.server import EmbeddedServer
 
 WAREHOUSE_DATABASE = "warehouse"
 DAGSTER_DATABASE = "dagster"
+#: How long the services' own grace and shutdown take at most.
+RELEASE_SECONDS = 10.0
 
 _attached = ExitStack()
 atexit.register(_attached.close)
@@ -104,15 +108,34 @@ def vendor_settings(vendor: str, variables: tuple[Variable, ...]) -> Mapping[str
 
 
 @lru_cache(maxsize=1)
-def sandbox_manifest() -> Mapping[str, Mapping[str, object]]:
+def sandbox_manifest() -> Mapping[str, Mapping[str, Any]]:
     """The services of the sandbox company, started when nobody has."""
-    from meltano_assets.shared_process import SharedProcess
+    from meltano_assets import shared_process
 
-    state = environment.state_directory() / "sandbox"
-    shared = SharedProcess(
+    announced: Any = _attached.enter_context(shared_process.attach(_sandbox_service()))
+    return cast(Mapping[str, Mapping[str, Any]], announced)
+
+
+def release() -> None:
+    """Let go of what this process attached to and wait until what nobody else holds has ended."""
+    from meltano_assets import shared_process
+
+    _attached.close()
+    for cached in (embedded_server, warehouse, sandbox_manifest):
+        cached.cache_clear()
+    deadline = time.monotonic() + RELEASE_SECONDS
+    directories = [_sandbox_service().directory, environment.state_directory() / "postgres"]
+    while time.monotonic() < deadline:
+        if all(shared_process.announcement(directory) is None for directory in directories):
+            return
+        time.sleep(0.05)
+
+
+def _sandbox_service() -> Service:
+    from meltano_assets.shared_process import Service
+
+    return Service(
         name="sandbox",
-        directory=state,
-        command=[sys.executable, "-m", "meltano_assets.cli", "sandbox", "--json"],
+        directory=environment.state_directory() / "sandbox",
+        command=lambda: [sys.executable, "-m", "meltano_assets.cli", "sandbox", "--json"],
     )
-    manifest: Mapping[str, Mapping[str, object]] = _attached.enter_context(shared.attach())
-    return manifest

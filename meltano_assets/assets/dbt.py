@@ -3,8 +3,6 @@
 The manifest is what ``dbt parse`` wrote; it is made when it is missing or older than the project.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path

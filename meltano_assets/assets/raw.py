@@ -1,7 +1,5 @@
 """Raw assets: one for every stream of every source, loaded by the COPY IO manager."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any

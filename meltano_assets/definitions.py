@@ -1,0 +1,41 @@
+"""The whole graph on one page. The only assembler; ``workspace.yaml`` loads it."""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from meltano_assets import automation, environment
+from meltano_assets.assets.dbt import build_dbt_assets, dbt_project
+from meltano_assets.assets.hosts import build_hosts_assets
+from meltano_assets.assets.raw import build_raw_assets
+from meltano_assets.assets.salesforce import build_sync_assets
+from meltano_assets.resources import CopyIOManager, Vendors, WarehouseResource
+from meltano_assets.sources import SOURCES
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Sources → raw tables → hosts → dbt → Salesforce, with what runs it."""
+    here = environment.current_environment()
+    project = dbt_project()
+    dbt_models = build_dbt_assets(project)
+    database = WarehouseResource()
+    return dg.Definitions(
+        assets=[
+            *build_raw_assets(SOURCES),
+            *build_hosts_assets(),
+            dbt_models,
+            *build_sync_assets(dbt_models),
+        ],
+        jobs=automation.build_jobs(SOURCES),
+        schedules=automation.build_schedules(SOURCES, here),
+        sensors=automation.build_sensors(here),
+        resources={
+            "database": database,
+            "vendors": Vendors(),
+            "io_manager": CopyIOManager(database=database),
+            "dbt": DbtCliResource(project_dir=project),
+        },
+        executor=dg.in_process_executor,
+    )

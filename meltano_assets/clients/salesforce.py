@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, cast
+from typing import Literal, Protocol, TypeVar, cast
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -65,6 +65,17 @@ _HINT = (
     "SALESFORCE_USERNAME, SALESFORCE_PASSWORD and SALESFORCE_SECURITY_TOKEN, in the environment "
     "or in the file .env of the project's root"
 )
+
+
+class QueryPage(Protocol):
+    """One page of a query, as far as paging needs it."""
+
+    def get(self, name: str, /) -> object:
+        """A member of the answer; None when absent."""
+        ...
+
+
+P = TypeVar("P", bound=QueryPage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,42 +178,39 @@ class SalesforceClient:
 
         ``include_deleted`` also returns records in the recycle bin (queryAll).
         """
-        for page in self.query_pages(soql, include_deleted=include_deleted):
-            records = json_object(page).get("records")
-            yield cast(list[dict[str, object]], records)
+        for page in self.query_pages(soql, include_deleted=include_deleted, parse=json_object):
+            yield cast(list[dict[str, object]], page["records"])
 
     def query_pages(
         self,
         soql: str,
         *,
         include_deleted: bool = False,
+        parse: Callable[[Response], P],
         page_size: int = 2000,
-        parse: Callable[[Response], Mapping[str, object]] = json_object,
-    ) -> Iterator[Response]:
-        """The answers to a query, page by page. ``parse`` reads ``done`` and ``nextRecordsUrl``
-        and raises ValueError for a page that is not whole.
+    ) -> Iterator[P]:
+        """The pages of a query as ``parse`` reads them: something whose ``get`` gives ``done`` and
+        ``nextRecordsUrl``. It raises ValueError for a page that is not whole.
         """
         resource = "queryAll" if include_deleted else "query"
         headers = {"Sforce-Query-Options": f"batchSize={page_size}"}
         guard = LoopGuard(SOURCE)
 
-        def read(response: Response) -> tuple[Response, str | None]:
+        def read(response: Response) -> tuple[P, str | None]:
             page = parse(response)
-            is_done, link = page["done"], page.get("nextRecordsUrl")
+            is_done, link = page.get("done"), page.get("nextRecordsUrl")
             if not isinstance(is_done, bool) or not (is_done or isinstance(link, str)):
                 raise ValueError("neither the end nor a next page")
-            return response, None if is_done else str(link)
+            return page, None if is_done else str(link)
 
         link: str | None = f"{self._data}/{resource}"
         params: dict[str, str | int] = {"q": soql}
         while link:
-            response, link = self._http.fetch(
-                "GET", link, params=params, headers=headers, parse=read
-            )
+            page, link = self._http.fetch("GET", link, params=params, headers=headers, parse=read)
             params = {}
             if link:
                 guard.check(link)
-            yield response
+            yield page
 
     def count(self, object_name: str, where: str = "", *, include_deleted: bool = False) -> int:
         """How many records an object has, as Salesforce counts them."""

@@ -10,13 +10,42 @@ the system. Not here: writing to Salesforce (``salesforce_sync``).
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 
-from meltano_assets.streams import Column, ColumnType, Stream
+import pyarrow as pa
+
+from meltano_assets.clients.policy import Transport
+from meltano_assets.clients.salesforce import Poll, SalesforceClient
+from meltano_assets.environment import Variable
+from meltano_assets.errors import FatalError
+from meltano_assets.sources.base import (
+    Source,
+    deleted_where,
+    plan_window,
+    required,
+    with_bookmarks,
+)
+from meltano_assets.sources.records import Page, batch_from_text, read_csv
+from meltano_assets.streams import (
+    Batch,
+    Bookmark,
+    Column,
+    ColumnType,
+    ReadOptions,
+    Stream,
+    Window,
+)
 
 #: A transaction stamps its records when it writes them and shows them when it commits; Apex and
 #: bulk transactions may take minutes, so every read goes this far behind the bookmark.
 LOOKBACK = timedelta(minutes=10)
+
+#: From so many records on a read goes by a bulk job: its pages are larger, it costs few requests,
+#: and the vendor may split it by key. Below, a job's own waiting costs more than it saves.
+BULK_THRESHOLD = 20_000
 
 
 def column_name(field: str) -> str:
@@ -147,4 +176,149 @@ STREAMS: tuple[Stream, ...] = (
         *_fields("boolean", "Mattermost_Enabled__c"),
         *_text("Host_Data_Source__c", "Meltano_Id__c", "OwnerId"),
     ),
+)
+
+
+VARIABLES = (
+    Variable("SALESFORCE_BASE_URL", "base_url", "the organisation's address, https://…"),
+    Variable("SALESFORCE_CLIENT_ID", "client_id", "the connected app's id", is_required=False),
+    Variable(
+        "SALESFORCE_CLIENT_SECRET",
+        "client_secret",
+        "the connected app's secret",
+        is_secret=True,
+        is_required=False,
+    ),
+    Variable("SALESFORCE_USERNAME", "username", "a user's name", is_required=False),
+    Variable(
+        "SALESFORCE_PASSWORD",
+        "password",
+        "the user's password",
+        is_secret=True,
+        is_required=False,
+    ),
+    Variable(
+        "SALESFORCE_SECURITY_TOKEN",
+        "security_token",
+        "the user's security token",
+        is_secret=True,
+        is_required=False,
+    ),
+    Variable("SALESFORCE_API_VERSION", "api_version", "such as 59.0", is_required=False),
+)
+
+
+class SalesforceReader:
+    """Reads objects of one organisation."""
+
+    def __init__(self, client: SalesforceClient, *, bulk_threshold: int = BULK_THRESHOLD) -> None:
+        self._client = client
+        self._bulk_threshold = bulk_threshold
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, logins included."""
+        return self._client.requests
+
+    def count(self, stream: Stream) -> int | None:
+        """How many records there are outside the recycle bin."""
+        return self._client.count(_object(stream))
+
+    def read(
+        self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, *, now: datetime
+    ) -> Iterator[Batch]:
+        """Changed and deleted records in the order of their changes, or unordered by bulk job."""
+        window = plan_window(stream, bookmark, options, now=now)
+        if window.is_empty:
+            return
+        columns = self._columns(stream)
+        soql = _soql(stream, columns, window)
+        order = " ORDER BY SystemModstamp, Id"
+        limit = f" LIMIT {options.limit}" if options.limit is not None else ""
+        pages = self._pages(soql + order + limit)
+        first = next(pages, None)
+        if first is None:
+            return
+        total = first.get("totalSize")
+        if options.limit is None and isinstance(total, int) and total >= self._bulk_threshold:
+            files = self._client.bulk_query(soql, include_deleted=True)
+            batches = (batch_from_text(columns, read_csv(body, null_text="")) for body in files)
+            is_sorted = False
+        else:
+            batches = (page.batch(columns) for page in chain([first], pages) if len(page))
+            is_sorted = True
+        whole = (_with_deleted(batch) for batch in batches)
+        yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=is_sorted)
+
+    def _pages(self, soql: str) -> Iterator[Page]:
+        return self._client.query_pages(
+            soql, include_deleted=True, parse=lambda response: Page(response.body, "records")
+        )
+
+    def _columns(self, stream: Stream) -> tuple[Column, ...]:
+        """The declared columns whose fields the organisation has and lets us see."""
+        described = self._client.describe(_object(stream)).get("fields")
+        fields = described if isinstance(described, list) else []
+        names = {str(field.get("name")).lower() for field in fields}
+        present = tuple(c for c in stream.columns if c.vendor_field.lower() in names)
+        keys = {*stream.primary_key, stream.replication_key}
+        if lost := keys - {column.name for column in present}:
+            raise FatalError(
+                f"{_object(stream)} has no {', '.join(sorted(filter(None, lost)))}",
+                source=stream.source,
+                stream=stream.name,
+                hint="grant the integration user read access to the object and its fields",
+            )
+        return present
+
+
+def _object(stream: Stream) -> str:
+    return str(stream.options.get("object", stream.name))
+
+
+def _soql(stream: Stream, columns: tuple[Column, ...], window: Window) -> str:
+    key = stream.column(str(stream.replication_key)).vendor_field
+    terms = [f"{key} < {_literal(window.end)}"]
+    if window.start is not None:
+        terms.insert(0, f"{key} >= {_literal(window.start)}")
+    fields = ", ".join(column.vendor_field for column in columns)
+    return f"SELECT {fields} FROM {_object(stream)} WHERE {' AND '.join(terms)}"
+
+
+def _literal(moment: datetime) -> str:
+    """A SOQL time; SOQL knows milliseconds."""
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return f"{text}Z"
+
+
+def _with_deleted(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if "is_deleted" not in batch.schema.names:
+        return batch
+    moments = deleted_where(batch.column("is_deleted"), batch.column("system_modstamp"))
+    return batch.append_column("_deleted_at", moments)
+
+
+@contextmanager
+def connect(
+    settings: Mapping[str, str],
+    *,
+    transport: Transport | None = None,
+    poll: Poll | None = None,
+    bulk_threshold: int = BULK_THRESHOLD,
+) -> Iterator[SalesforceReader]:
+    """A reader of the organisation that the settings name."""
+    required(settings, "salesforce", VARIABLES)
+    with SalesforceClient(settings, http=transport, poll=poll) as client:
+        yield SalesforceReader(client, bulk_threshold=bulk_threshold)
+
+
+SALESFORCE = Source(
+    name="salesforce",
+    title="Salesforce",
+    description="Accounts, people, campaigns and opportunities of the sales team.",
+    variables=VARIABLES,
+    streams=STREAMS,
+    connect=connect,
+    kinds=("salesforce",),
+    cron="10 * * * *",
 )

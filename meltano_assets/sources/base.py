@@ -1,0 +1,194 @@
+"""What a source is, and what all of them do alike: windows, bookmarks, limits.
+
+Belongs here: the frame that every source fills in. Does not belong here: a vendor's words, and
+how records become Arrow (``records.py``) or REST pages are turned (``rest.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from meltano_assets.environment import Variable
+from meltano_assets.errors import FatalError
+from meltano_assets.streams import Batch, Bookmark, ReadOptions, Stream, Window
+
+
+class Reader(Protocol):
+    """An open connection to a source."""
+
+    @property
+    def requests(self) -> int:
+        """Requests or queries sent so far."""
+        ...
+
+    def read(
+        self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, *, now: datetime
+    ) -> Iterator[Batch]:
+        """The stream's records since the bookmark; nothing is asked before the first batch is."""
+        ...
+
+    def count(self, stream: Stream) -> int | None:
+        """How many live records the vendor says it has, or None where it cannot tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One vendor system: its streams and how one connects to it.
+
+    ``connect`` takes settings by the vendor's words (``Variable.setting``) and validates them;
+    ``cron`` is when it is read where schedules run; ``kinds`` are the tags the UI shows.
+    """
+
+    name: str
+    title: str
+    description: str
+    variables: tuple[Variable, ...]
+    streams: tuple[Stream, ...]
+    connect: Callable[[Mapping[str, str]], AbstractContextManager[Reader]]
+    kinds: tuple[str, ...] = ()
+    cron: str = "0 * * * *"
+
+    def stream(self, name: str) -> Stream:
+        """The stream of that name; KeyError lists what there is."""
+        for stream in self.streams:
+            if stream.name == name:
+                return stream
+        names = ", ".join(stream.name for stream in self.streams)
+        raise KeyError(f"{self.name} has no stream {name!r}, only {names}")
+
+
+def required(settings: Mapping[str, str], source: str, variables: Iterable[Variable]) -> None:
+    """FatalError naming every required setting that is absent, and where to set it."""
+    missing = [
+        variable.name
+        for variable in variables
+        if variable.is_required and not settings.get(variable.setting)
+    ]
+    if missing:
+        raise FatalError(
+            f"not set: {', '.join(missing)}", source=source, hint=where_to_set(variables)
+        )
+
+
+def where_to_set(variables: Iterable[Variable]) -> str:
+    """Which variables to look at, and where they are set."""
+    names = ", ".join(variable.name for variable in variables)
+    return f"check {names} in the environment or in the file .env of the project's root"
+
+
+def plan_window(
+    stream: Stream,
+    bookmark: Bookmark | None,
+    options: ReadOptions,
+    *,
+    now: datetime,
+    safety: timedelta = timedelta(0),
+) -> Window:
+    """What to read: [bookmark - lookback, now - safety), or as the user asks.
+
+    The end is fixed here, before anything is read.
+    """
+    end = now - safety
+    if options.end is not None:
+        end = min(end, options.end)
+    if options.start is not None:
+        return Window(options.start, end)
+    since = None if options.full_refresh or bookmark is None else bookmark.as_time()
+    return Window(since - stream.lookback if since else None, end)
+
+
+def moves_bookmark(window: Window, bookmark: Bookmark | None, options: ReadOptions) -> bool:
+    """True when nothing lies unread between what is committed and the window's start."""
+    if window.start is None:
+        return True
+    since = None if options.full_refresh or bookmark is None else bookmark.as_time()
+    return since is not None and window.start <= since
+
+
+def with_bookmarks(
+    stream: Stream,
+    batches: Iterable[pa.RecordBatch],
+    window: Window,
+    bookmark: Bookmark | None,
+    options: ReadOptions,
+    *,
+    is_sorted: bool | None = None,
+) -> Iterator[Batch]:
+    """The batches, cut at the limit, each with the bookmark that is safe behind it.
+
+    Sorted records move the bookmark with every batch; unsorted ones with the last only, and not
+    at all when the limit cut them short. A bookmark never goes back, and it does not jump over a
+    span that was not read.
+    """
+    sorted_claim = stream.is_sorted if is_sorted is None else is_sorted
+    may_move = moves_bookmark(window, bookmark, options) and stream.replication_key is not None
+    old = None if options.full_refresh or bookmark is None else bookmark.as_time()
+    greatest = old
+    left = options.limit
+    held: pa.RecordBatch | None = None
+    for batch in batches:
+        if held is not None:
+            yield Batch(held)
+            held = None
+        records = batch if left is None else batch.slice(0, left)
+        is_cut = records.num_rows < batch.num_rows
+        if left is not None:
+            left -= records.num_rows
+        if may_move:
+            lowest, highest = key_range(records, str(stream.replication_key))
+            if sorted_claim and lowest and greatest and greatest != old and lowest < greatest:
+                sorted_claim = False
+            greatest = max(filter(None, (greatest, highest)), default=None)
+        if may_move and not sorted_claim:
+            held = records
+        else:
+            yield Batch(records, as_bookmark(greatest) if may_move else None)
+        if is_cut or left == 0:
+            break
+    else:
+        if held is not None:
+            yield Batch(held, as_bookmark(greatest))
+            held = None
+    if held is not None:
+        yield Batch(held)
+
+
+def key_range(records: pa.RecordBatch, name: str) -> tuple[datetime | None, datetime | None]:
+    """Least and greatest replication key of a batch; nothing when they are no times."""
+    keys = records.column(name)
+    if not pa.types.is_temporal(keys.type):
+        return None, None
+    ends = pc.min_max(keys).as_py()
+    return _moment(ends["min"]), _moment(ends["max"])
+
+
+def _moment(value: datetime | date | None) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def as_bookmark(moment: datetime | None, cursor: str | None = None) -> Bookmark | None:
+    """The bookmark of a time, written in UTC; None without one."""
+    if moment is None and cursor is None:
+        return None
+    return Bookmark(moment.astimezone(UTC).isoformat() if moment else None, cursor)
+
+
+def deleted_where(is_deleted: pa.Array, moments: pa.Array) -> pa.Array:
+    """The ``_deleted_at`` column: the moment of each deleted record, else null."""
+    kind = pa.timestamp("us", "UTC")
+    flags = pc.fill_null(is_deleted, False)
+    if moments.type != kind:
+        moments = pa.nulls(len(moments), kind)
+    return pc.if_else(flags, moments, pa.scalar(None, kind))

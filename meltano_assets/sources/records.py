@@ -1,0 +1,354 @@
+"""Vendors' records → Arrow, by the columns that a stream declares.
+
+A whole column is converted at once. When one value does not fit the declared type, the column
+of that batch stays text, every value as the vendor wrote it: the loader's rules then decide
+(widen, quarantine), and no record is lost or stops the others. Nested values become JSON text.
+
+===============  =======================
+column type      Arrow type
+===============  =======================
+numeric          decimal128(38, s), s as small as the batch allows
+timestamptz      timestamp(us, UTC); times without a zone are UTC
+jsonb            string (JSON text)
+uuid, inet       string
+others           their namesakes
+===============  =======================
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from csv import reader
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cached_property
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from meltano_assets.streams import Column, ColumnType
+
+Record = Mapping[str, object]
+
+_UTC_TIME = pa.timestamp("us", "UTC")
+
+ARROW_TYPES: Mapping[ColumnType, pa.DataType] = {
+    "text": pa.string(),
+    "boolean": pa.bool_(),
+    "integer": pa.int32(),
+    "bigint": pa.int64(),
+    "numeric": pa.decimal128(38, 9),
+    "double precision": pa.float64(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": _UTC_TIME,
+    "jsonb": pa.string(),
+    "uuid": pa.string(),
+    "inet": pa.string(),
+    "bytea": pa.binary(),
+}
+
+#: A double holds so many decimal digits for certain, and whole numbers up to so much.
+_EXACT_DIGITS = 15
+_EXACT_INTEGER = 1 << 53
+_MAX_DIGITS = 38
+#: Numbers inside JSON text that a double may have rounded.
+_MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
+
+_REFUSED = (pa.ArrowException, TypeError, ValueError, OverflowError)
+
+
+class _RoundedError(Exception):
+    """A number was parsed as a double and may have lost digits."""
+
+
+class Page:
+    """One JSON answer: an envelope around a list of records at ``path`` (dots between names).
+
+    Making one raises ValueError when the body is no JSON or has no such list, so it serves as
+    ``parse`` of ``HttpClient.fetch``.
+    """
+
+    def __init__(self, body: bytes, path: str = "") -> None:
+        self._body = body
+        self._path = path
+        self.envelope, self._is_plain = parse_json(body)
+        self.records: Sequence[Record] = _list_at(self.envelope, path)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def get(self, path: str) -> object:
+        """A value of the envelope by its path; None when it is absent."""
+        return at_path(self.envelope, path)
+
+    @cached_property
+    def exact_records(self) -> Sequence[Record]:
+        """The records with every number as it was written."""
+        return _list_at(parse_json_exactly(self._body), self._path)
+
+    def batch(self, columns: Sequence[Column]) -> pa.RecordBatch:
+        """The records by the declared columns."""
+        if self._is_plain:
+            try:
+                return batch_from_records(columns, self.records)
+            except _RoundedError:
+                pass
+        return batch_from_records(columns, self.exact_records, are_exact=True)
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The field names of the first record: a cheap look for new ones."""
+        return frozenset(self.records[0]) if self.records else frozenset()
+
+
+def parse_json(body: bytes) -> tuple[object, bool]:
+    """JSON as vendors write it, also with lone surrogates and NaN, and whether it was plain.
+
+    ValueError when it is cut off or nested beyond what can be read.
+    """
+    try:
+        return orjson.loads(body), True
+    except orjson.JSONDecodeError:
+        return parse_json_exactly(body), False
+
+
+def parse_json_exactly(body: bytes) -> object:
+    """JSON with every fraction as a Decimal and every whole number in full."""
+    try:
+        return json.loads(body.decode("utf-8", "surrogateescape"), parse_float=Decimal)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def at_path(value: object, path: str) -> object:
+    """The value below nested objects, names joined by dots; None when any is absent."""
+    for name in filter(None, path.split(".")):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def _list_at(value: object, path: str) -> Sequence[Record]:
+    records = at_path(value, path)
+    if not isinstance(records, list):
+        raise ValueError(f"no list of records at {path or 'the top'}")
+    if not all(type(record) is dict for record in records):
+        raise ValueError("a record is not an object")
+    return records
+
+
+def batch_from_records(
+    columns: Sequence[Column], records: Sequence[Record], *, are_exact: bool = False
+) -> pa.RecordBatch:
+    """Parsed JSON objects as one batch; fields that no column declares are left out."""
+    arrays = []
+    for column in columns:
+        field = column.vendor_field
+        values = [record.get(field) for record in records]
+        arrays.append(_CONVERTERS.get(column.type, _from_any)(column.type, values, are_exact))
+    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
+
+
+def batch_from_text(columns: Sequence[Column], texts: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """Columns of text (of a CSV file, by vendor field) as one batch."""
+    present = [column for column in columns if column.vendor_field in texts]
+    arrays = [typed(column.type, texts[column.vendor_field]) for column in present]
+    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in present])
+
+
+def read_csv(body: bytes, *, null_text: str | None = None) -> dict[str, pa.Array]:
+    """A CSV file with a header as columns of text, each in one piece.
+
+    An empty cell without quotes is null, a quoted one is the empty text; ``null_text`` names the
+    text that also means null, where the vendor quotes everything.
+    """
+    table = csv.read_csv(
+        pa.BufferReader(body),
+        read_options=csv.ReadOptions(block_size=max(len(body), 1)),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(_header(body), pa.string()),
+            null_values=["" if null_text is None else null_text],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=null_text is not None,
+            check_utf8=False,
+        ),
+    )
+    return {
+        name: column.combine_chunks()
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+def _header(body: bytes) -> list[str]:
+    line = body[: body.find(b"\n") + 1 or len(body)].decode("utf-8-sig", "replace")
+    return next(reader([line]), [])
+
+
+def typed(kind: ColumnType, texts: pa.Array) -> pa.Array:
+    """Text as the column's type; the text itself when any value does not fit."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), ARROW_TYPES[kind])
+    try:
+        if kind == "numeric":
+            return _decimals(texts)
+        if kind in {"timestamptz", "timestamp"}:
+            return _times(kind, texts)
+        return texts.cast(ARROW_TYPES[kind])
+    except _REFUSED:
+        return texts
+
+
+def _decimals(texts: pa.Array) -> pa.Array:
+    """Decimal text with no more places than the longest value needs."""
+    if pc.any(pc.match_substring_regex(texts, "[^-0-9.]")).as_py():
+        numbers = [None if text is None else Decimal(text) for text in texts.to_pylist()]
+        if any(number is not None and not number.is_finite() for number in numbers):
+            return texts
+        return pa.array(numbers, pa.decimal128(38, _places(numbers)))
+    trimmed = pc.replace_substring_regex(texts, r"(\.[0-9]*?)0+$", r"\1")
+    trimmed = pc.replace_substring_regex(trimmed, r"\.$", "")
+    point = pc.find_substring(trimmed, ".")
+    places = pc.subtract(pc.subtract(pc.binary_length(trimmed), point), 1)
+    most = pc.max(pc.if_else(pc.equal(point, -1), 0, places)).as_py() or 0
+    return trimmed.cast(pa.decimal128(38, most))
+
+
+def _places(numbers: Iterable[Decimal | None]) -> int:
+    exponents = (
+        -int(number.normalize().as_tuple().exponent) for number in numbers if number is not None
+    )
+    return max(0, *exponents, 0)
+
+
+def _times(kind: ColumnType, texts: pa.Array) -> pa.Array:
+    """ISO times of any zone, or of none."""
+    has_zone = kind == "timestamptz"
+    try:
+        return texts.cast(_UTC_TIME if has_zone else pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        moments = [None if text is None else _moment(text) for text in texts.to_pylist()]
+    times = pa.array(moments, _UTC_TIME)
+    return times if has_zone else times.cast(pa.timestamp("us"))
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text.strip())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+# -- Python values, as JSON gives them --
+
+
+def _from_any(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:
+    """Values whose Python type is the column's own, else by way of their text."""
+    try:
+        if kind == "boolean":
+            return pa.array(values, pa.bool_())
+        return typed(kind, pa.array(values, pa.string()))
+    except _REFUSED:
+        return typed(kind, _texts(values))
+
+
+def _from_integers(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:
+    try:
+        if not {type(value) for value in values} <= {int, type(None)}:
+            raise TypeError("not whole numbers only")
+        try:
+            return pa.array(values, ARROW_TYPES[kind])
+        except _REFUSED:
+            return pa.array(values, pa.int64())
+    except _REFUSED:
+        if not are_exact:
+            _refuse_rounded(values)
+        texts = _texts([_whole(value) for value in values])
+        fitted = typed(kind, texts)
+        return typed("bigint", texts) if pa.types.is_string(fitted.type) else fitted
+
+
+def _from_numbers(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:
+    if kind == "double precision":
+        try:
+            return pa.array(values, pa.float64())
+        except _REFUSED:
+            return typed(kind, _texts(values))
+    if not are_exact:
+        _refuse_rounded(values)
+    return typed(kind, _texts([_whole(value) for value in values]))
+
+
+def _from_nested(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:
+    if are_exact:
+        return _strings([None if value is None else json_text(value) for value in values])
+    texts = pa.array(
+        [None if value is None else orjson.dumps(value).decode() for value in values],
+        pa.string(),
+    )
+    if pc.any(pc.match_substring_regex(texts, _MAY_BE_ROUNDED)).as_py():
+        raise _RoundedError
+    return texts
+
+
+_CONVERTERS: Mapping[ColumnType, Callable[[ColumnType, list[object], bool], pa.Array]] = {
+    "integer": _from_integers,
+    "bigint": _from_integers,
+    "numeric": _from_numbers,
+    "double precision": _from_numbers,
+    "jsonb": _from_nested,
+}
+
+
+def _refuse_rounded(values: Iterable[object]) -> None:
+    for value in values:
+        if type(value) is float and (
+            abs(value) >= _EXACT_INTEGER
+            or len(repr(value).lstrip("-0.").replace(".", "")) > _EXACT_DIGITS
+        ):
+            raise _RoundedError
+
+
+def _whole(value: object) -> object:
+    """A number that is whole as an integer: 7.0 → 7."""
+    if type(value) is Decimal and value.is_finite() and value.adjusted() < _MAX_DIGITS:
+        return int(value) if value == value.to_integral_value() else value
+    if type(value) is float and abs(value) < _EXACT_INTEGER and value.is_integer():
+        return int(value)
+    return value
+
+
+def _texts(values: Iterable[object]) -> pa.Array:
+    return _strings([None if value is None else _as_text(value) for value in values])
+
+
+def _strings(values: list[str | None]) -> pa.Array:
+    """Strings; lone surrogates go in as the bytes they are, for the loader to clean and count."""
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        raw = [
+            None if value is None else value.encode("utf-8", "surrogatepass") for value in values
+        ]
+        return pa.array(raw, pa.binary()).view(pa.string())
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return json_text(value)
+
+
+def json_text(value: object) -> str:
+    """A parsed value as JSON text, every number as it was written."""
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)}:{json_text(item)}" for key, item in value.items())
+        return "{" + ",".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(json_text(item) for item in value) + "]"
+    if isinstance(value, Decimal):
+        return str(value)
+    return json.dumps(value)

@@ -24,6 +24,7 @@ import fcntl
 import json
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -299,6 +300,10 @@ def _supervise() -> None:
     _tell(own, os.getpid())
     told_to_stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: told_to_stop.append(number))
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    waker, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     try:
         child = _run_service(orders, running, directory)
     except OSError as error:
@@ -313,7 +318,12 @@ def _supervise() -> None:
     os.close(nothing)
     watch = _Watch(directory, orders["grace_seconds"])
     while child.poll() is None and not told_to_stop and not watch.nobody_left():
-        time.sleep(_WATCH_SECONDS)
+        if select.select([waker], [], [], _WATCH_SECONDS)[0]:
+            os.read(waker, 512)
+    # First of all, so that nobody believes in a service that just died.
+    state = _read_state(directory)
+    if state is not None and state.get("generation") == orders["generation"]:
+        (directory / STATE).unlink(missing_ok=True)
     for number in orders["stop_signals"]:
         if child.poll() is None:
             child.send_signal(number)
@@ -325,9 +335,6 @@ def _supervise() -> None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
     _kill_all(directory / SERVICE)
-    state = _read_state(directory)
-    if state is not None and state.get("generation") == orders["generation"]:
-        (directory / STATE).unlink(missing_ok=True)
     os._exit(0)
 
 
@@ -530,11 +537,9 @@ def _processes_with(path: Path) -> list[int] | None:
         if pid == os.getpid():
             continue
         try:
-            for entry in os.scandir(f"/proc/{pid}/fd"):
-                status = entry.stat()
-                if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
+            with os.scandir(f"/proc/{pid}/fd") as entries:
+                if any(os.path.samestat(entry.stat(), wanted) for entry in entries):
                     found.append(pid)
-                    break
         except OSError:
             continue
     return found

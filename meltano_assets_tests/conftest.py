@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_OWN_PREFIXES) and name != SHARED_FIXTURES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    """Waits until a claim about another process holds; fails when it doesn't in time."""
+
+    def wait(claim: Callable[[], object], seconds: float = 15.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not claim():
+            assert time.monotonic() < deadline, f"not within {seconds} s: {claim}"
+            time.sleep(0.01)
+
+    return wait
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ _NOT_HOSTS = (
     "ios-app|jar|javascript|mailto|moz-extension|ms-[a-z-]+|opaque|resource|"
     "safari-web-extension|sms|tel|urn|vbscript|view-source"
 )
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2,}")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}")
 # ``data:8080`` is a host and its port, ``data:text/html`` is not.
 _NOT_A_HOST = re.compile(rf"(?:{_NOT_HOSTS}):(?![0-9]+(?:[/?#\\]|\Z)|\Z)", re.IGNORECASE | re.ASCII)
 _AUTHORITY_END = re.compile(r"[/\\?#]")
@@ -182,7 +182,7 @@ def host_name(raw: str) -> str:
     if scheme := _SCHEME.match(text):
         text = text[scheme.end() :]
     elif text.startswith(("//", r"\\")):
-        text = text.lstrip("/\\")
+        text = text[2:]
     host = _AUTHORITY_END.split(text, maxsplit=1)[0].rpartition("@")[2].strip(_EDGES)
     if len(host) > _MAX_HOST_LENGTH:
         return ""

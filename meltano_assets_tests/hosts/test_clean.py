@@ -147,7 +147,7 @@ SHAPES = {
     " \r\n": INVALID,
     "@#$^#$": INVALID,
     "http://": INVALID,
-    "http:///path": internal("path"),
+    "http:///path": INVALID,
     "exam\r\nple.com": INVALID,
     "example.com\r\nHost: evil.org": INVALID,
     "a.com, b.com": INVALID,
@@ -271,8 +271,40 @@ def test_every_rule_of_the_list_splits_as_tldextract_does() -> None:
 
 _LABEL = st.one_of(
     st.sampled_from(
-        "com co uk jp kobe c city www ck io github compute amazonaws s3 local arpa home localhost "
-        "xn--p1ai xn--55qx5d xn--zzzzzzzzz cn 公司 münchen 1 0x7f 10 255 a_b - a- internal".split()
+        [
+            "com",
+            "co",
+            "uk",
+            "jp",
+            "kobe",
+            "c",
+            "city",
+            "www",
+            "ck",
+            "io",
+            "github",
+            "compute",
+            "amazonaws",
+            "s3",
+            "local",
+            "arpa",
+            "home",
+            "localhost",
+            "xn--p1ai",
+            "xn--55qx5d",
+            "xn--zzzzzzzzz",
+            "cn",
+            "公司",
+            "münchen",
+            "1",
+            "0x7f",
+            "10",
+            "255",
+            "a_b",
+            "-",
+            "a-",
+            "internal",
+        ]
     ),
     st.from_regex(r"[a-z0-9_-]{1,8}", fullmatch=True),
     st.text(max_size=6),
@@ -299,7 +331,7 @@ _HOSTS = st.one_of(
 
 @given(st.lists(_HOSTS, min_size=1, max_size=12))
 @example(["httpſ://x.com", "Kelvin.com", "https://K.com"])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_cleaned_to_something_that_cleans_to_itself(hosts: list[str]) -> None:
     answers = rows(*hosts)
     for raw, row in zip(hosts, answers, strict=True):
@@ -320,7 +352,7 @@ def test_any_text_is_cleaned_to_something_that_cleans_to_itself(hosts: list[str]
 
 
 @given(st.lists(_HOSTS, min_size=1, max_size=12))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_quick_way_and_the_exact_way_find_the_same_name(hosts: list[str]) -> None:
     for row in rows(*hosts):
         exact = host_name(row["raw_host"] or "")

@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.02
 _WATCH_SECONDS = 0.1
 _LOG_TAIL_LINES = 15
 #: Time for the children of a service that died to notice it, before they are killed.
-_ORPHAN_SECONDS = 2.0
+_ORPHAN_SECONDS = 1.0
 
 _SUPERVISE = (
     "import sys; sys.path.append(sys.argv[1]);"

@@ -63,7 +63,8 @@ _SETTINGS = {
     "password_encryption": "scram-sha-256",
     "cluster_name": "meltano-assets",
 }
-_WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+#: A killed server still keeps every commit; only a power cut does not.
+_WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 
 #: Containers often have 64 MB in /dev/shm; parallel queries fail there half-way.
 _ENOUGH_SHARED_MEMORY = 512 * 1024 * 1024
@@ -136,6 +137,26 @@ def stop(state_dir: Path | None = None) -> bool:
     """Stop the server even if somebody uses it; False when it wasn't running."""
     launcher = _Launcher(_directory(state_dir), Path(), True)
     return shared_process.stop(launcher.service(_GRACE_SECONDS))
+
+
+def is_ours(data: Path, port: int, password: str) -> bool:
+    """True when what listens on this loopback port takes our password and has these data."""
+    import psycopg
+
+    try:
+        with psycopg.connect(
+            host="127.0.0.1",
+            port=port,
+            user=USER,
+            password=password,
+            dbname="postgres",
+            application_name="meltano-assets attach",
+            connect_timeout=5,
+        ) as connection:
+            shown = connection.execute("show data_directory").fetchone()
+    except psycopg.OperationalError:
+        return False
+    return shown is not None and Path(shown[0]).resolve() == data.resolve()
 
 
 def _directory(state_dir: Path | None) -> Path:
@@ -299,29 +320,12 @@ class _Launcher:
 
     def _announce(self, _output: Path) -> shared_process.Announcement | None:
         """The port, once the server there has proved to be ours; None before."""
-        import psycopg
-
         try:
             lines = (self._data / "postmaster.pid").read_text("utf-8").split("\n")
             port, status = int(lines[3]), lines[7].strip()
         except (FileNotFoundError, IndexError, ValueError):
             return None
-        if status != "ready":
-            return None
-        try:
-            with psycopg.connect(
-                host="127.0.0.1",
-                port=port,
-                user=USER,
-                password=self.password(),
-                dbname="postgres",
-                application_name="meltano-assets attach",
-                connect_timeout=10,
-            ) as connection:
-                shown = connection.execute("show data_directory").fetchone()
-        except psycopg.OperationalError:
-            return None
-        if shown is None or Path(shown[0]).resolve() != self._data.resolve():
+        if status != "ready" or not is_ours(self._data, port, self.password()):
             return None
         return {"port": port}
 

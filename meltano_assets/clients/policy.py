@@ -225,17 +225,18 @@ class LoopGuard:
         self._source = source
         self._stream = stream
         self._tokens: set[int] = set()
-        self._last_page: int | None = None
+        self._last_page: object = None
 
-    def check(self, token: object, page: bytes = b"") -> None:
-        """Note the token of the next page and the bytes of this one; RetriableError on a loop."""
+    def check(self, token: object, page: object = None) -> None:
+        """Note the token of the next page and what is on this one; RetriableError on a loop."""
         seen = hash(str(token))
-        last, self._last_page = self._last_page, hash(page) if page else None
-        if seen in self._tokens or (page and last == self._last_page):
+        is_same_page = bool(page) and page == self._last_page
+        self._last_page = page
+        if seen in self._tokens or is_same_page:
             raise RetriableError(
                 "the vendor repeats the same page, reading would never end",
                 source=self._source,
                 stream=self._stream,
-                hint="nothing behind the last complete page was taken; run it again later",
+                hint="what came before it is kept; run it again later",
             )
         self._tokens.add(seen)

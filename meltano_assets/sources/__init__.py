@@ -1,0 +1,9 @@
+"""The registry of sources: one file and one line each."""
+
+from __future__ import annotations
+
+from meltano_assets.sources.salesforce import SALESFORCE
+from meltano_assets.sources.version import VERSION
+from meltano_assets.sources.zendesk import ZENDESK
+
+SOURCES = (SALESFORCE, VERSION, ZENDESK)

@@ -161,18 +161,20 @@ def batch_from_text(columns: Sequence[Column], texts: Mapping[str, pa.Array]) ->
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in present])
 
 
-def read_csv(body: bytes, *, null_text: str | None = None) -> dict[str, pa.Array]:
-    """A CSV file with a header as columns of text, each in one piece.
+def read_csv(
+    body: bytes, *, names: Sequence[str] | None = None, null_text: str | None = None
+) -> dict[str, pa.Array]:
+    """A CSV file as columns of text, each in one piece; ``names`` when it has no header.
 
     An empty cell without quotes is null, a quoted one is the empty text; ``null_text`` names the
     text that also means null, where the vendor quotes everything.
     """
     table = csv.read_csv(
         pa.BufferReader(body),
-        read_options=csv.ReadOptions(block_size=max(len(body), 1)),
-        parse_options=csv.ParseOptions(newlines_in_values=True),
+        read_options=csv.ReadOptions(block_size=len(body) + 1, column_names=names),
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(_header(body), pa.string()),
+            column_types=dict.fromkeys(names or _header(body), pa.string()),
             null_values=["" if null_text is None else null_text],
             strings_can_be_null=True,
             quoted_strings_can_be_null=null_text is not None,
@@ -201,7 +203,7 @@ def typed(kind: ColumnType, texts: pa.Array) -> pa.Array:
             return _times(kind, texts)
         return texts.cast(ARROW_TYPES[kind])
     except _REFUSED:
-        return texts
+        return typed("bigint", texts) if kind == "integer" else texts
 
 
 def _decimals(texts: pa.Array) -> pa.Array:
@@ -228,13 +230,16 @@ def _places(numbers: Iterable[Decimal | None]) -> int:
 
 def _times(kind: ColumnType, texts: pa.Array) -> pa.Array:
     """ISO times of any zone, or of none."""
-    has_zone = kind == "timestamptz"
     try:
-        return texts.cast(_UTC_TIME if has_zone else pa.timestamp("us"))
+        times = texts.cast(pa.timestamp("us"))
     except pa.ArrowInvalid:
-        moments = [None if text is None else _moment(text) for text in texts.to_pylist()]
-    times = pa.array(moments, _UTC_TIME)
-    return times if has_zone else times.cast(pa.timestamp("us"))
+        try:
+            times = texts.cast(_UTC_TIME)
+        except pa.ArrowInvalid:
+            moments = [None if text is None else _moment(text) for text in texts.to_pylist()]
+            times = pa.array(moments, _UTC_TIME)
+    # Between UTC and no zone the cast keeps the digits.
+    return times.cast(ARROW_TYPES[kind])
 
 
 def _moment(text: str) -> datetime:
@@ -267,8 +272,7 @@ def _from_integers(kind: ColumnType, values: list[object], are_exact: bool) -> p
         if not are_exact:
             _refuse_rounded(values)
         texts = _texts([_whole(value) for value in values])
-        fitted = typed(kind, texts)
-        return typed("bigint", texts) if pa.types.is_string(fitted.type) else fitted
+        return typed(kind, texts)
 
 
 def _from_numbers(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:

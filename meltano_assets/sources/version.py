@@ -1,15 +1,17 @@
 """version: the Postgres database in which installations' pings arrive.
 
-Paging: none, rows are streamed from one COPY inside a read-only snapshot, ordered by
-``(updated_at, id)``. Limits: our own statement timeout. Deletes: rows are never deleted there.
-A row becomes visible when its transaction commits, later than its ``updated_at``; the lookback
-covers that.
+Read as ``postgres.py`` says, ordered by ``(updated_at, id)``. Limits: our own statement timeout.
+Deletes: rows are never deleted there. A row becomes visible when its transaction commits, later
+than its ``updated_at``; the lookback covers that.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from meltano_assets.environment import Variable
+from meltano_assets.sources.base import Source
+from meltano_assets.sources.postgres import connector
 from meltano_assets.streams import Column, Stream
 
 LOOKBACK = timedelta(minutes=10)
@@ -68,3 +70,18 @@ USAGE_DATA = Stream(
 )
 
 STREAMS: tuple[Stream, ...] = (VERSION_CHECKS, USAGE_DATA)
+
+VARIABLES = (
+    Variable("VERSION_DB_URL", "url", "postgresql:// address of the database", is_secret=True),
+)
+
+VERSION = Source(
+    name="version",
+    title="Version database",
+    description="Version checks and usage pings of installations.",
+    variables=VARIABLES,
+    streams=STREAMS,
+    connect=connector("version", VARIABLES),
+    kinds=("postgres",),
+    cron="20 * * * *",
+)

@@ -16,10 +16,8 @@ counted as (
         min(account_id) filter (where is_own) as own_account_id,
         count(*) filter (where has_same_domain) as domain_count,
         count(*) filter (where has_same_name) as name_count,
-        count(*) filter (where has_same_domain and has_same_name) as both_count,
         min(account_id) filter (where has_same_domain) as domain_account_id,
         min(account_id) filter (where has_same_name) as name_account_id,
-        min(account_id) filter (where has_same_domain and has_same_name) as both_account_id,
         bool_or(has_other_website) filter (where has_same_name) as has_other_website
     from candidates
     group by company_key
@@ -37,21 +35,18 @@ decided as (
         case
             when counted.own_account_id is not null then 'meltano_id'
             when counted.domain_count = 1 then 'domain'
-            when counted.domain_count > 1 and counted.both_count = 1 then 'domain_and_name'
             when counted.domain_count > 1 then null
             when counted.name_count = 1 then 'name'
         end as match_method,
         case
             when counted.own_account_id is not null then counted.own_account_id
             when counted.domain_count = 1 then counted.domain_account_id
-            when counted.domain_count > 1 and counted.both_count = 1 then counted.both_account_id
             when counted.domain_count > 1 then null
             when counted.name_count = 1 then counted.name_account_id
         end as candidate_account_id,
         -- An address is tied to its domain or name by a registry's word only.
         case
             when counted.own_account_id is not null or counted.domain_count = 1 then 1.0
-            when counted.domain_count > 1 and counted.both_count = 1 then 0.95
             when counted.domain_count > 1 then null
             when counted.name_count = 1 and not counted.has_other_website then 0.8
             when counted.name_count = 1 then 0.6

@@ -1,0 +1,232 @@
+"""The raw tables that the dbt project reads, made and filled without extracting anything.
+
+The tables of streams follow their declarations; those of the hosts flow are written out here, so
+that a change of either side shows as a failing build.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import sql
+
+from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_hosts import DomainFacts
+from meltano_assets.sources import salesforce, version, zendesk
+from meltano_assets.streams import Stream
+
+STREAMS: tuple[Stream, ...] = (*salesforce.STREAMS, *version.STREAMS, *zendesk.STREAMS)
+
+_COMPANY = (
+    *("company_name", "company_legalname", "company_domain", "company_site"),
+    *("company_industrygroup", "company_industry", "company_naics", "company_desc", "company_loc"),
+    *("company_ein", "company_emp", "company_emp_range", "company_rev", "company_estrev"),
+    *("company_type", "company_phone", "company_tech", "company_index"),
+)
+_ANSWER = {"last_update": "timestamptz", "outcome": "text", "raw_answer": "jsonb"}
+_PROVIDER = {
+    "domain": "text",
+    **dict.fromkeys(_COMPANY, "text"),
+    **_ANSWER,
+    "provider_record_id": "text",
+}
+#: Table → columns and types; the first column is the key.
+HOSTS_FLOW: dict[tuple[str, str], dict[str, str]] = {
+    ("hosts", "cleaned_hosts"): {
+        **dict.fromkeys(
+            ("raw_host", "kind", "subdomain", "domain", "suffix", "clean_domain"), "text"
+        ),
+        "clean_full_domain": "text",
+        "last_pinged_at": "timestamptz",
+        "cleaned_at": "timestamptz",
+    },
+    ("enrichment", "discoverorg_cache"): _PROVIDER,
+    ("enrichment", "clearbit_cache"): _PROVIDER,
+    ("enrichment", "whois_cache"): {
+        **dict.fromkeys(("domain", "name", "description", "asn_description"), "text"),
+        "country_code": "text",
+        "method": "text",
+        **_ANSWER,
+    },
+    ("enrichment", "reverse_dns_cache"): {
+        **dict.fromkeys(("ip", "host_name", "clean_domain", "clean_full_domain"), "text"),
+        "outcome": "text",
+        "last_update": "timestamptz",
+    },
+}
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def create_raw_tables(connection: psycopg.Connection) -> None:
+    """All raw tables, empty; existing ones are emptied."""
+    tables: dict[tuple[str, str], tuple[dict[str, str], tuple[str, ...]]] = {
+        (stream.source, stream.name): (
+            {
+                **{column.name: column.type for column in stream.columns},
+                "_loaded_at": "timestamptz default now()",
+                "_load_id": "text",
+                "_deleted_at": "timestamptz",
+            },
+            stream.primary_key,
+        )
+        for stream in STREAMS
+    }
+    tables |= {table: (columns, (next(iter(columns)),)) for table, columns in HOSTS_FLOW.items()}
+    for (schema, name), (columns, key) in tables.items():
+        table = sql.Identifier(schema, name)
+        connection.execute(
+            sql.SQL("create schema if not exists {}").format(sql.Identifier(schema))
+        )
+        connection.execute(
+            sql.SQL("create table if not exists {} ({}, primary key ({}))").format(
+                table,
+                sql.SQL(", ").join(
+                    sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind))
+                    for column, kind in columns.items()
+                ),
+                sql.SQL(", ").join(map(sql.Identifier, key)),
+            )
+        )
+        connection.execute(sql.SQL("truncate {}").format(table))
+
+
+def insert(
+    connection: psycopg.Connection, table: tuple[str, str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """The rows, whose keys are columns; a column that a row lacks stays null."""
+    rows = list(rows)
+    if not rows:
+        return
+    columns = sorted({name for row in rows for name in row})
+    statement = sql.SQL("copy {} ({}) from stdin").format(
+        sql.Identifier(*table), sql.SQL(", ").join(map(sql.Identifier, columns))
+    )
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row([_value(row.get(column)) for column in columns])
+
+
+def _value(value: object) -> object:
+    if isinstance(value, dict | list):
+        value = json.dumps(value)
+    return value.replace("\0", "").replace("\\u0000", "") if isinstance(value, str) else value
+
+
+def fill_from_company(connection: psycopg.Connection, company: Company, day: int = 0) -> None:
+    """What a faultless extraction, cleaning and enrichment would have left on that day."""
+    state = company.salesforce_state(day)
+    for stream in salesforce.STREAMS:
+        records = state[str(stream.options["object"])].values()
+        insert(
+            connection,
+            (stream.source, stream.name),
+            (_salesforce_row(stream, record) for record in records),
+        )
+    for stream in (version.VERSION_CHECKS, version.USAGE_DATA):
+        rows: dict[object, Mapping[str, object]] = {}
+        for past in range(day + 1):
+            rows.update({row["id"]: row for row in getattr(company.pings(past), stream.name)})
+        insert(connection, (stream.source, stream.name), (_row(stream, r) for r in rows.values()))
+    tickets = {t["id"]: t for past in range(day + 1) for t in company.zendesk_tickets(past)}
+    stream = zendesk.TICKETS
+    insert(connection, (stream.source, stream.name), (_row(stream, t) for t in tickets.values()))
+    _fill_hosts(connection, company, day)
+    _fill_caches(connection, company, day)
+
+
+def _row(stream: Stream, record: Mapping[str, object]) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for column in stream.columns:
+        value = record.get(column.vendor_field)
+        if column.type == "jsonb" and value is not None and not isinstance(value, str):
+            value = json.dumps(value)
+        # Postgres writes an endless date as the text infinity; Python has no value for it.
+        row[column.name] = value
+    return row
+
+
+def _salesforce_row(stream: Stream, record: Mapping[str, object]) -> dict[str, object]:
+    row = _row(stream, record)
+    row["_deleted_at"] = record["SystemModstamp"] if record.get("IsDeleted") else None
+    return row
+
+
+def _fill_hosts(connection: psycopg.Connection, company: Company, day: int) -> None:
+    addresses = company.truths_on(day)["hosts"]["addresses"]  # type: ignore[index]
+    rows = []
+    for host in company.raw_hosts(day).values():
+        full, registrable = host.clean_full_domain, host.clean_domain
+        if host.kind in ("ipv4", "ipv6"):
+            full = registrable = addresses.get(host.raw, host.raw)
+        rows.append(
+            {
+                "raw_host": host.raw,
+                "kind": host.kind,
+                "clean_domain": registrable,
+                "clean_full_domain": full,
+                "cleaned_at": _NOW,
+            }
+        )
+    insert(connection, ("hosts", "cleaned_hosts"), rows)
+
+
+def _fill_caches(connection: psycopg.Connection, company: Company, day: int) -> None:
+    seen = {h.clean_domain for h in company.raw_hosts(day).values() if h.clean_domain}
+    tables: dict[str, list[dict[str, object]]] = {
+        name: [] for schema, name in HOSTS_FLOW if schema == "enrichment"
+    }
+    for domain, facts in company.domain_facts(day).items():
+        if domain not in seen:
+            continue
+        asked = {"domain": domain, "last_update": _NOW}
+        provider = facts.provider_on(day)
+        tables["discoverorg_cache"].append(
+            {**asked, **(_hit(facts) if provider == "discoverorg" else {"outcome": "miss"})}
+        )
+        if provider == "discoverorg":
+            continue
+        answer = facts.clearbit_on(day)
+        tables["clearbit_cache"].append(
+            {**asked, **(_hit(facts) if answer == "hit" else {"outcome": _outcome(answer)})}
+        )
+        if provider == "whois" and facts.organisation:
+            hit = {"outcome": "hit", "name": facts.organisation.legal_name, "method": "rdap"}
+            tables["whois_cache"].append({**asked, **hit})
+        elif provider is None:
+            tables["whois_cache"].append({**asked, "outcome": "miss"})
+    for address, name in company.reverse_names.items():
+        tables["reverse_dns_cache"].append(
+            {
+                "ip": address,
+                "host_name": name,
+                "clean_domain": ".".join(name.split(".")[-2:]),
+                "clean_full_domain": name,
+                "outcome": "hit",
+                "last_update": _NOW,
+            }
+        )
+    for table, rows in tables.items():
+        insert(connection, ("enrichment", table), rows)
+
+
+def _outcome(answer: str) -> str:
+    return answer if answer in ("hit", "miss", "pending") else "error"
+
+
+def _hit(facts: DomainFacts) -> dict[str, object]:
+    known = facts.organisation
+    assert known is not None
+    return {
+        "outcome": "hit",
+        "company_name": known.name,
+        "company_legalname": known.legal_name,
+        "company_domain": known.domain,
+        "company_industry": known.industry,
+        "company_desc": known.description,
+        "company_emp": str(known.employees),
+        "company_phone": known.phone,
+    }

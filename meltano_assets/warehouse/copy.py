@@ -1,0 +1,115 @@
+"""Arrow record batches into Postgres by binary COPY.
+
+The arrays must already be what ``values.convert`` gives: this module only encodes and sends, in
+pieces small enough that memory stays flat whatever the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+
+import pgpq
+import psycopg
+import pyarrow as pa
+from pgpq import encoders as pgpq_encoders
+from pgpq import schema as pgpq_schema
+from psycopg import sql
+
+from meltano_assets.streams import ColumnType
+
+#: A piece is cut at whichever comes first.
+PIECE_ROWS = 65_536
+PIECE_BYTES = 8 * 1024 * 1024
+
+
+def pieces(
+    batch: pa.RecordBatch, rows: int = PIECE_ROWS, size: int = PIECE_BYTES
+) -> Iterator[pa.RecordBatch]:
+    """The batch in slices of at most so many rows and about so many bytes."""
+    if not batch.num_rows:
+        return
+    per_row = max(1, batch.nbytes // batch.num_rows)
+    step = max(1, min(rows, size // per_row))
+    for start in range(0, batch.num_rows, step):
+        yield batch.slice(start, step)
+
+
+class BinaryCopy:
+    """One ``COPY table (columns) FROM STDIN`` in progress; a context manager.
+
+    Successive batches may use different Arrow types for one column as long as they stand for the
+    same Postgres type: binary COPY is rows one after the other, so each batch has its own encoder.
+    """
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[tuple[object, ...]],
+        table: sql.Composable,
+        columns: Sequence[tuple[str, ColumnType]],
+        *,
+        freeze: bool = False,
+    ) -> None:
+        self._types = dict(columns)
+        options = "format binary, freeze" if freeze else "format binary"
+        self._statement = sql.SQL("copy {} ({}) from stdin with ({})").format(
+            table,
+            sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
+            sql.SQL(options),
+        )
+        self._cursor = connection.cursor()
+        self._manager = self._cursor.copy(self._statement)
+        self._copy: psycopg.Copy | None = None
+        self._encoders: dict[pa.Schema, pgpq.ArrowToPostgresBinaryEncoder] = {}
+        self._last: pgpq.ArrowToPostgresBinaryEncoder | None = None
+
+    def __enter__(self) -> BinaryCopy:
+        self._copy = self._manager.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None and self._copy is not None:
+            encoder = self._last
+            if encoder is None:
+                encoder = self._encoder(pa.schema([]))
+                self._copy.write(encoder.write_header())
+            self._copy.write(encoder.finish())
+        self._manager.__exit__(kind, error, trace)
+        self._cursor.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Send the rows; the batch's columns are those of the COPY, in its order."""
+        assert self._copy is not None
+        for piece in pieces(batch):
+            encoder = self._encoders.get(piece.schema)
+            if encoder is None:
+                encoder = self._encoders[piece.schema] = self._encoder(piece.schema)
+                header = encoder.write_header()
+                if self._last is None:
+                    self._copy.write(header)
+            self._last = encoder
+            self._copy.write(encoder.write_batch(piece))
+
+    def _encoder(self, schema: pa.Schema) -> pgpq.ArrowToPostgresBinaryEncoder:
+        builders = {}
+        for field in schema:
+            if self._types[field.name] == "jsonb":
+                builders[field.name] = _json_encoder(field)
+            else:
+                builders[field.name] = pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(field)
+        return pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(schema, builders)
+
+
+def _json_encoder(field: pa.Field) -> object:
+    if pa.types.is_large_string(field.type):
+        kind = pgpq_encoders.LargeStringEncoderBuilder
+    elif pa.types.is_string_view(field.type):
+        kind = pgpq_encoders.StringViewEncoderBuilder
+    else:
+        kind = pgpq_encoders.StringEncoderBuilder
+    return kind.new_with_output(field, pgpq_schema.Jsonb())

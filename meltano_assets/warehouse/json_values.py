@@ -1,0 +1,173 @@
+"""JSON on its way into ``jsonb``: whole columns checked at once, single values only when refused.
+
+Rules: ``\\u0000`` and lone surrogates inside strings become U+FFFD; NaN and the infinities become the
+JSON strings "NaN", "Infinity", "-Infinity"; a document nested deeper than ``MAX_DEPTH`` is kept as one
+JSON string of its text; what is not JSON is set aside.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import numpy as np
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: The deepest nesting stored as a tree; Postgres' own parser overflows its stack near 6,000.
+MAX_DEPTH = 1000
+
+#: Postgres holds strings of up to 268,435,455 bytes inside jsonb.
+_MAX_STRING = 268_435_455
+
+_SUSPICIOUS = r"\\u0000|\\u[dD][89a-fA-F]|[eE][+-]?[0-9]{4}|[0-9]{1000}|[\n\r]"
+
+
+def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarray | None]:
+    """The texts with every rule applied, and the rows that are no JSON."""
+    suspicious = np.asarray(
+        pc.fill_null(pc.match_substring_regex(array, _SUSPICIOUS), False).to_numpy(
+            zero_copy_only=False
+        ),
+        dtype=bool,
+    )
+    plain = array if not suspicious.any() else pc.if_else(pa.array(suspicious), None, array)
+    if not _all_json(plain):
+        suspicious[:] = np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False), dtype=bool)
+    if not suspicious.any():
+        return array, None
+    bad = np.zeros(len(array), dtype=bool)
+    mended: list[str | None] = []
+    for row in np.flatnonzero(suspicious):
+        text = mend(array[int(row)].as_py(), cleaned)
+        bad[row] = text is None
+        mended.append(text)
+    wide = array.cast(pa.large_string())
+    wide = pc.replace_with_mask(wide, pa.array(suspicious), pa.array(mended, pa.large_string()))
+    return wide, bad if bad.any() else None
+
+
+def _all_json(array: pa.Array) -> bool:
+    """Parse every text as a line of its own, without keeping anything."""
+    texts = pl.from_arrow(array).drop_nulls()
+    if not len(texts):
+        return True
+    lines = ('{"v":' + texts + "}").str.join("\n")[0]
+    try:
+        found = pl.read_ndjson(lines.encode(), schema={"w": pl.String})
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False
+    return len(found) == len(texts)
+
+
+def mend(text: str, cleaned: Counter[str]) -> str | None:
+    """One text as Postgres takes it, or None when it is no JSON."""
+    if depth(text) > MAX_DEPTH:
+        cleaned["deep_json_as_text"] += 1
+        return dumps(text, cleaned)
+    rules: Counter[str] = Counter()
+
+    def special(name: str) -> str:
+        rules["nan_in_json"] += 1
+        return name
+
+    def number(literal: str) -> object:
+        exponent = re.search(r"[eE]([+-]?\d+)$", literal)
+        is_beyond = len(literal) > 10_000 or (exponent and abs(int(exponent[1])) > 10_000)
+        if is_beyond:
+            rules["number_in_json_as_text"] += 1
+            return literal
+        return orjson.Fragment(literal)
+
+    try:
+        value = json.loads(text, parse_constant=special, parse_float=number, parse_int=number)
+    except (ValueError, RecursionError):
+        return None
+    result = dumps(value, rules)
+    cleaned.update(rules)
+    return result
+
+
+def depth(text: str) -> int:
+    """How deeply the brackets of a JSON text nest."""
+    bare = re.sub(r'"(?:[^"\\]|\\.)*"', "", text, flags=re.S)
+    level = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", bare):
+        level += 1 if bracket in "[{" else -1
+        deepest = max(deepest, level)
+    return deepest
+
+
+def dumps(value: object, cleaned: Counter[str]) -> str:
+    """JSON text of a Python value, with this module's rules applied."""
+    try:
+        text = orjson.dumps(value, default=_default, option=_OPTIONS).decode()
+        if "\\u0000" not in text and "null" not in text:
+            return text
+    except orjson.JSONEncodeError:
+        pass
+    return orjson.dumps(_clean(value, cleaned), default=_default, option=_OPTIONS).decode()
+
+
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
+
+
+def _clean(value: object, cleaned: Counter[str]) -> object:
+    if isinstance(value, str):
+        return _clean_string(value, cleaned)
+    if isinstance(value, float) and not math.isfinite(value):
+        cleaned["nan_in_json"] += 1
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        return orjson.Fragment(str(value))
+    if isinstance(value, dict):
+        return {
+            _clean_string(str(key), cleaned): _clean(item, cleaned) for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_clean(item, cleaned) for item in value]
+    return value
+
+
+def _clean_string(text: str, cleaned: Counter[str]) -> str:
+    if "\x00" in text:
+        cleaned["nul"] += 1
+        text = text.replace("\x00", "\ufffd")
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        cleaned["lone_surrogate"] += 1
+        text = re.sub("[\ud800-\udfff]", "\ufffd", text)
+    return text
+
+
+def _default(value: object) -> object:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value)) if value.is_finite() else str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    return str(value)
+
+
+def from_nested(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
+    """Structs, lists and maps (and any other value) as JSON text."""
+    values = array.to_pylist(maps_as_pydicts="lossy") if _has_map(array.type) else array.to_pylist()
+    texts = [None if value is None else dumps(value, cleaned) for value in values]
+    return pa.array(texts, pa.large_string())
+
+
+def _has_map(arrow_type: pa.DataType) -> bool:
+    if pa.types.is_map(arrow_type):
+        return True
+    return any(_has_map(arrow_type.field(child).type) for child in range(arrow_type.num_fields))

@@ -1,0 +1,160 @@
+"""The table that COPY fills: a temporary staging table, or the new table beside the live one.
+
+Either was created in the load's transaction. Its shape follows the batches: a column that appears late
+is added, a type that proves too narrow is widened, between two COPY commands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from meltano_assets.streams import ColumnType
+from meltano_assets.warehouse import schema
+from meltano_assets.warehouse.copy import BinaryCopy
+from meltano_assets.warehouse.records import DELETED_AT
+from meltano_assets.warehouse.schema import TableName
+from meltano_assets.warehouse.state import SchemaChange
+from meltano_assets.warehouse.swap import Beside
+from meltano_assets.warehouse.types import cast_expression
+from meltano_assets.warehouse.values import NULL_WIRE
+
+#: statement_timeout counts a COPY's waiting for a slow source; so no COPY lasts longer than this.
+_COPY_SECONDS = 300
+
+
+class Landing:
+    """Takes fitted batches; ``delivered`` lists the columns that any of them carried."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        name: sql.Identifier,
+        columns: Mapping[str, ColumnType],
+        beside: Beside | None,
+    ) -> None:
+        self.sql = name
+        self.beside_table = beside
+        self.rows = 0
+        self.has_deletes = False
+        self._connection = connection
+        self._initial = dict(columns)
+        self._columns = dict(columns)
+        self._sent: list[str] = []
+        self._copy: BinaryCopy | None = None
+        self._opened = 0.0
+
+    @classmethod
+    def staging(cls, connection: psycopg.Connection, columns: Mapping[str, ColumnType]) -> Landing:
+        """A temporary table that vanishes with the transaction."""
+        connection.execute(
+            sql.SQL("create temp table meltano_staging ({}) on commit drop").format(
+                schema.definitions({**columns, DELETED_AT: "timestamptz"})
+            )
+        )
+        return cls(connection, sql.Identifier("pg_temp", "meltano_staging"), columns, None)
+
+    @classmethod
+    def beside(
+        cls, connection: psycopg.Connection, beside: Beside, columns: Mapping[str, ColumnType]
+    ) -> Landing:
+        """The table that will take the live one's place."""
+        return cls(connection, beside.name.sql, columns, beside)
+
+    @property
+    def delivered(self) -> list[str]:
+        """The data columns that arrived, in the order of COPY."""
+        return [column for column in self._sent if column != DELETED_AT]
+
+    def write(self, rows: pa.RecordBatch, types: Mapping[str, ColumnType]) -> None:
+        """COPY a fitted batch, after giving the table the shape that it needs."""
+        self._reshape(types)
+        if missing := [name for name in rows.schema.names if name not in self._sent]:
+            self.pause()
+            self._sent += missing
+        if self._copy is None or time.monotonic() - self._opened > _COPY_SECONDS:
+            self.pause()
+            self._open()
+        assert self._copy is not None
+        if rows.schema.names != self._sent:
+            rows = self._completed(rows, types)
+        self._copy.write(rows)
+        self.rows += rows.num_rows
+        if DELETED_AT in rows.schema.names:
+            position = rows.schema.get_field_index(DELETED_AT)
+            self.has_deletes |= rows.column(position).null_count < rows.num_rows
+
+    def pause(self) -> None:
+        """End the COPY in progress, so that other statements can run."""
+        if self._copy is not None:
+            copy, self._copy = self._copy, None
+            copy.__exit__(None, None, None)
+
+    def abort(self, error: BaseException) -> None:
+        """Give the COPY in progress up."""
+        if self._copy is not None:
+            copy, self._copy = self._copy, None
+            copy.__exit__(type(error), error, error.__traceback__)
+
+    def changes(self, table: TableName) -> list[SchemaChange]:
+        """How the shape grew since the landing was opened."""
+        found = []
+        for column, kind in self._columns.items():
+            old = self._initial.get(column)
+            if old is None:
+                found.append(SchemaChange(str(table), column, "added column", None, kind))
+            elif old != kind:
+                found.append(SchemaChange(str(table), column, "widened column", old, kind))
+        return found
+
+    def _open(self) -> None:
+        types = {**self._columns, DELETED_AT: "timestamptz"}
+        copy = BinaryCopy(
+            self._connection,
+            self.sql,
+            [(column, types[column]) for column in self._sent],
+            freeze=self.beside_table is not None,
+        )
+        copy.__enter__()
+        self._copy = copy
+        self._opened = time.monotonic()
+
+    def _completed(self, rows: pa.RecordBatch, types: Mapping[str, ColumnType]) -> pa.RecordBatch:
+        """The batch with every column of the COPY, those it lacks as nulls."""
+        arrays = []
+        for column in self._sent:
+            place = rows.schema.get_field_index(column)
+            if place >= 0:
+                arrays.append(rows.column(place))
+            else:
+                arrays.append(pa.nulls(rows.num_rows, NULL_WIRE[types[column]]))
+        return pa.RecordBatch.from_arrays(arrays, names=self._sent)
+
+    def _reshape(self, types: Mapping[str, ColumnType]) -> None:
+        steps: list[sql.Composable] = []
+        for column, kind in types.items():
+            if column == DELETED_AT:
+                continue
+            present = self._columns.get(column)
+            if present is None:
+                steps.append(
+                    sql.SQL("add column {} {}").format(sql.Identifier(column), sql.SQL(kind))
+                )
+            elif present != kind:
+                steps.append(
+                    sql.SQL("alter column {} type {} using {}").format(
+                        sql.Identifier(column),
+                        sql.SQL(kind),
+                        cast_expression(column, present, kind),
+                    )
+                )
+            self._columns[column] = kind
+        if steps:
+            self.pause()
+            self._connection.execute(
+                sql.SQL("alter table {} {}").format(self.sql, sql.SQL(", ").join(steps))
+            )

@@ -1,0 +1,509 @@
+"""Loading a stream: batches in, one transaction per checkpoint, an account of every record out.
+
+COPY into a table made in the transaction → merge → bookmark → load log → commit. Killed at any instant,
+table, bookmark and log agree. How the rows get there depends on what is known: a table that is new,
+empty or to be replaced is built beside and exchanged (``swap.py``); otherwise rows go through a
+temporary staging table and are merged (``merge.py``). docs/loading.md has the rules in plain words.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg
+import pyarrow as pa
+from psycopg import errors as pg
+from psycopg import sql
+
+from meltano_assets.errors import FatalError, PlatformError, RetriableError
+from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
+from meltano_assets.warehouse import merge, quarantine, schema, state, swap
+from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.landing import Landing
+from meltano_assets.warehouse.merge import Keys
+from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
+from meltano_assets.warehouse.schema import LOADER_TYPES, TableName
+from meltano_assets.warehouse.types import join
+
+#: Records set aside are written when this many have come together.
+_REJECTED_PER_WRITE = 5_000
+
+#: Session settings that make sorts, hashes and index builds of a load stay in memory.
+_SETTINGS = {
+    "work_mem": "128MB",
+    "maintenance_work_mem": "256MB",
+    "temp_buffers": "64MB",
+    "synchronous_commit": "on",
+}
+
+
+def load(
+    warehouse: Warehouse,
+    stream: Stream,
+    batches: Iterable[Batch],
+    *,
+    run_id: str = "",
+    environment: str = "local",
+    full_refresh: bool = False,
+    on_progress: Callable[[LoadOutcome], None] | None = None,
+    lock_wait_seconds: float = 600,
+    allow_shrink: bool = False,
+) -> LoadOutcome:
+    """Bring a stream's batches into ``<source>.<name>`` and account for every record.
+
+    ``full_refresh`` replaces the table whatever the disposition. ``lock_wait_seconds`` is how long
+    to wait for another load of the same stream; 0 refuses at once. ``allow_shrink`` lets a replace
+    lose more rows than the stream's ``max_shrink`` allows.
+    """
+    job = _Load(
+        warehouse,
+        stream,
+        run_id=run_id,
+        environment=environment,
+        is_replace=full_refresh or stream.disposition == "replace",
+        on_progress=on_progress,
+        allow_shrink=allow_shrink,
+    )
+    try:
+        with warehouse.connect(application_name=f"meltano-assets load {stream.key}") as connection:
+            job.run(connection, batches, lock_wait_seconds)
+    except PlatformError as error:
+        if error.source is None:
+            error.source, error.stream = stream.source, stream.name
+        job.log_failure(str(error))
+        raise
+    except BaseException as error:
+        job.log_failure(type(error).__name__)
+        raise
+    return job.outcome
+
+
+class _Load:
+    """One load in progress; ``outcome`` holds what is committed."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        stream: Stream,
+        *,
+        run_id: str,
+        environment: str,
+        is_replace: bool,
+        on_progress: Callable[[LoadOutcome], None] | None,
+        allow_shrink: bool,
+    ) -> None:
+        self._warehouse = warehouse
+        self._stream = stream
+        self._run_id = run_id
+        self._environment = environment
+        self._is_replace = is_replace
+        self._on_progress = on_progress
+        self._allow_shrink = allow_shrink
+        self._table = TableName(stream.source, stream.name)
+        self._keys = Keys(stream.primary_key, stream.replication_key)
+        self._began = time.monotonic()
+        now = datetime.now(UTC)
+        self._started_at = now
+        self.outcome = LoadOutcome(
+            load_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            table=str(self._table),
+            disposition="replace" if is_replace else stream.disposition,
+        )
+        #: Of the checkpoint in progress.
+        self._part = self._new_part()
+        self._cleaned: Counter[str] = Counter()
+        self._rejected: list[Rejected] = []
+        self._landing: Landing | None = None
+        self._changes: list[state.SchemaChange] = []
+
+    # the course of a load
+
+    def run(
+        self,
+        connection: psycopg.Connection,
+        batches: Iterable[Batch],
+        lock_wait_seconds: float,
+    ) -> None:
+        """All batches, checkpoint by checkpoint."""
+        self._connection = connection
+        self._prepare(lock_wait_seconds)
+        bookmark: Bookmark | None = None
+        try:
+            for batch in batches:
+                self._take(batch.records)
+                bookmark = batch.bookmark or bookmark
+                if batch.bookmark is not None and not self._is_replace:
+                    self._checkpoint(bookmark)
+                    bookmark = None
+                elif self._on_progress is not None:
+                    self._on_progress(self._so_far())
+            if self._part.read or not self.outcome.checkpoints or bookmark is not None:
+                self._checkpoint(bookmark)
+        except BaseException as error:
+            if self._landing is not None:
+                self._landing.abort(error)
+            raise
+        self.outcome.seconds = time.monotonic() - self._began
+
+    def log_failure(self, error: str) -> None:
+        """The failed part's row in the load log, in a transaction of its own, if it can be."""
+        self._part.cleaned = dict(self._cleaned)
+        self._part.checkpoints = self.outcome.checkpoints + 1
+        entry = self._entry(replace(self._part, bookmark=None), status="failed", error=error)
+        try:
+            with self._warehouse.connect(application_name="meltano-assets log") as connection:
+                state.ensure(connection)
+                state.write_log(connection, entry)
+        except PlatformError:
+            # The warehouse itself is gone; the error that is being raised says so.
+            return
+
+    def _prepare(self, lock_wait_seconds: float) -> None:
+        connection = self._connection
+        connection.execute(
+            sql.SQL("select {}").format(
+                sql.SQL(", ").join(
+                    sql.SQL("set_config({}, {}, false)").format(
+                        sql.Literal(name), sql.Literal(value)
+                    )
+                    for name, value in {
+                        **_SETTINGS,
+                        "meltano.load_id": self.outcome.load_id,
+                    }.items()
+                )
+            )
+        )
+        connection.commit()
+        self._lock(lock_wait_seconds)
+        state.ensure(connection)
+        self._live = schema.find(connection, self._table)
+        types: dict[str, ColumnType] = {column.name: column.type for column in self._stream.columns}
+        if self._live is not None:
+            for column, kind in self._live.columns.items():
+                if column in LOADER_TYPES:
+                    continue
+                types[column] = join(types[column], kind) if column in types else kind
+        types[DELETED_AT] = "timestamptz"
+        names = state.known_names(connection, self._stream.source, self._stream.name)
+        self._fitter = Fitter(self._stream, types, names)
+        connection.commit()
+
+    def _lock(self, wait_seconds: float) -> None:
+        connection = self._connection
+        key = state.stream_lock(self._stream.source, self._stream.name)
+        row = connection.execute("select pg_try_advisory_lock(%s)", [key]).fetchone()
+        if row is None or not row[0]:
+            busy = RetriableError(
+                "another load of this stream is running",
+                source=self._stream.source,
+                stream=self._stream.name,
+                hint="wait for it to end, or stop it",
+            )
+            if wait_seconds <= 0:
+                raise busy
+            try:
+                connection.execute(
+                    "select set_config('lock_timeout', %s, true)", [f"{round(wait_seconds * 1000)}"]
+                )
+                connection.execute("select pg_advisory_lock(%s)", [key])
+            except pg.LockNotAvailable:
+                raise busy from None
+        connection.commit()
+
+    # one batch
+
+    def _take(self, records: pa.RecordBatch) -> None:
+        self._part.read += records.num_rows
+        fitted = self._fitter.fit(records)
+        self._cleaned.update(fitted.cleaned)
+        if fitted.rejected:
+            self._part.quarantined += len(fitted.rejected)
+            self._rejected += fitted.rejected
+            quarantine.check_share(
+                self._stream,
+                self.outcome.quarantined + self._part.quarantined,
+                self.outcome.read + self._part.read,
+            )
+        if fitted.rows.num_rows:
+            self._open_landing().write(fitted.rows, self._fitter.types)
+        if len(self._rejected) >= _REJECTED_PER_WRITE:
+            self._write_rejected()
+
+    def _open_landing(self) -> Landing:
+        if self._landing is None:
+            columns = self._data_types()
+            if self._is_replace or self._live is None or self._is_live_empty():
+                state.ensure_schema(self._connection, self._table.schema)
+                beside, changes = swap.open_beside(
+                    self._connection,
+                    self._table,
+                    self._live,
+                    columns,
+                    required=self._stream.primary_key,
+                    suffix=secrets.token_hex(6),
+                )
+                self._changes += changes
+                self._landing = Landing.beside(self._connection, beside, columns)
+            else:
+                self._landing = Landing.staging(self._connection, columns)
+        return self._landing
+
+    def _is_live_empty(self) -> bool:
+        return schema.is_empty(self._connection, self._table)
+
+    def _data_types(self) -> dict[str, ColumnType]:
+        return {name: kind for name, kind in self._fitter.types.items() if name != DELETED_AT}
+
+    def _write_rejected(self) -> None:
+        if self._rejected:
+            if self._landing is not None:
+                self._landing.pause()
+            quarantine.write(self._connection, self._table, self._rejected, self.outcome.load_id)
+            self._rejected = []
+
+    # one checkpoint
+
+    def _checkpoint(self, bookmark: Bookmark | None) -> None:
+        if self._part.read == 0 and not self._is_replace and self._live is not None:
+            pass
+        elif self._data_types():
+            self._store()
+        self._write_rejected()
+        part = self._part
+        part.checkpoints = self.outcome.checkpoints + 1
+        part.cleaned = dict(self._cleaned)
+        part.schema_changes = [str(change) for change in self._changes]
+        part.bookmark = self._move_bookmark(bookmark)
+        part.seconds = time.monotonic() - self._began
+        if not part.is_balanced:
+            raise FatalError(
+                f"records do not add up: {part.read} read, {part.loaded} loaded,"
+                f" {part.unchanged} unchanged, {part.superseded} superseded,"
+                f" {part.quarantined} quarantined; nothing was stored",
+                hint="this is a fault of the loader, please report it",
+            )
+        names = self._fitter.new_names
+        if names:
+            state.write_names(
+                self._connection,
+                self._stream.source,
+                self._stream.name,
+                names.items(),
+                self.outcome.load_id,
+            )
+        if self._changes:
+            state.write_schema_changes(
+                self._connection,
+                self._stream.source,
+                self._stream.name,
+                self._changes,
+                self.outcome.load_id,
+            )
+        state.write_log(self._connection, self._entry(part))
+        self._connection.commit()
+        self._committed(part)
+
+    def _store(self) -> None:
+        """Everything landed since the last checkpoint, into the live table."""
+        landing = self._open_landing()
+        landing.pause()
+        if landing.beside_table is not None:
+            self._exchange(landing, landing.beside_table)
+        else:
+            self._merge(landing)
+        self._landing = None
+
+    def _exchange(self, landing: Landing, beside: swap.Beside) -> None:
+        connection, part, key = self._connection, self._part, self._stream.primary_key
+        name = beside.name
+        is_keyed = bool(key)
+        if is_keyed:
+            constraint = f"{name.name}_pkey"
+            try:
+                with connection.transaction():
+                    schema.add_primary_key(connection, name, key, constraint)
+            except pg.UniqueViolation:
+                part.superseded += merge.keep_newest(
+                    connection,
+                    name.sql,
+                    self._keys,
+                    landing.delivered,
+                    has_deletes=landing.has_deletes,
+                )
+                schema.add_primary_key(connection, name, key, constraint)
+        rows = landing.rows - part.superseded
+        self._check_shrink(beside, rows)
+        if landing.has_deletes:
+            statement = sql.SQL("select count(*) from {} where _deleted_at is not null")
+            row = connection.execute(statement.format(name.sql)).fetchone()
+            part.deleted += int(row[0]) if row else 0
+        self._changes += landing.changes(self._table)
+        swap.exchange(
+            connection,
+            beside,
+            self._table,
+            is_reshaped=bool(self._changes),
+            primary_key=key,
+        )
+        if beside.live is None:
+            self._changes.insert(0, state.SchemaChange(str(self._table), None, "created table"))
+        part.inserted += rows
+
+    def _check_shrink(self, beside: swap.Beside, rows: int) -> None:
+        if beside.live is None or self._allow_shrink or not self._is_replace:
+            return
+        present = sql.SQL("")
+        if DELETED_AT in beside.live.columns:
+            present = sql.SQL(" where _deleted_at is null")
+        statement = sql.SQL("select count(*) from {}{}").format(beside.live.name.sql, present)
+        found = self._connection.execute(statement).fetchone()
+        before = int(found[0]) if found else 0
+        if rows < before * (1 - self._stream.max_shrink):
+            raise FatalError(
+                f"the load has {rows} rows where {before} are now, less than"
+                f" {1 - self._stream.max_shrink:.0%}; the table was left as it is",
+                source=self._stream.source,
+                stream=self._stream.name,
+                hint="if the source really lost them, load once with shrinking allowed",
+            )
+
+    def _merge(self, landing: Landing) -> None:
+        connection, part = self._connection, self._part
+        assert self._live is not None
+        wanted = {**self._data_types(), **LOADER_TYPES}
+        self._changes += schema.grow(connection, self._live, wanted)
+        columns, has_deletes = landing.delivered, landing.has_deletes
+        load_id = self.outcome.load_id
+        if not self._keys.primary:
+            part.inserted += merge.insert_all(
+                connection,
+                landing.sql,
+                self._table,
+                columns,
+                has_deletes=has_deletes,
+                load_id=load_id,
+            )
+            return
+        if merge.has_duplicates(connection, landing.sql, self._keys.primary):
+            part.superseded += merge.keep_newest(
+                connection, landing.sql, self._keys, columns, has_deletes=has_deletes
+            )
+        if self._stream.disposition == "append":
+            inserted = merge.insert_missing(
+                connection,
+                landing.sql,
+                self._table,
+                self._keys,
+                columns,
+                has_deletes=has_deletes,
+                load_id=load_id,
+            )
+            merged = merge.Merged(inserted=inserted)
+        else:
+            merged = merge.upsert(
+                connection,
+                landing.sql,
+                self._table,
+                self._keys,
+                columns,
+                has_deletes=has_deletes,
+                load_id=load_id,
+            )
+        part.inserted += merged.inserted
+        part.updated += merged.updated
+        part.deleted += merged.deleted
+        part.unchanged += landing.rows - part.superseded - merged.inserted - merged.updated
+
+    def _move_bookmark(self, bookmark: Bookmark | None) -> Bookmark | None:
+        """Write the bookmark unless it is the one that holds; only a replace moves it back."""
+        source, name = self._stream.source, self._stream.name
+        current = state.current_bookmark(self._connection, source, name)
+        if bookmark is None or bookmark == current:
+            return current
+        if current is not None and not self._is_replace and _is_before(bookmark, current):
+            bookmark = Bookmark(current.value, bookmark.cursor)
+            if bookmark == current:
+                return current
+        state.write_bookmark(self._connection, source, name, bookmark, load_id=self.outcome.load_id)
+        return bookmark
+
+    def _committed(self, part: LoadOutcome) -> None:
+        total = self.outcome
+        _add(total, part)
+        total.bookmark = part.bookmark
+        total.checkpoints = part.checkpoints
+        total.seconds = part.seconds
+        self._started_at = datetime.now(UTC)
+        self._part = self._new_part()
+        self._cleaned = Counter()
+        self._changes = []
+        self._fitter.new_names = {}
+        self._live = schema.find(self._connection, self._table)
+        self._connection.commit()
+        if self._on_progress is not None:
+            self._on_progress(replace(total))
+
+    def _so_far(self) -> LoadOutcome:
+        """What is committed plus what is under way, for progress displays."""
+        total = replace(self.outcome, cleaned=dict(self.outcome.cleaned))
+        total.read += self._part.read
+        total.quarantined += self._part.quarantined
+        total.seconds = time.monotonic() - self._began
+        return total
+
+    def _new_part(self) -> LoadOutcome:
+        return LoadOutcome(
+            load_id=self.outcome.load_id,
+            table=self.outcome.table,
+            disposition=self.outcome.disposition,
+        )
+
+    def _entry(
+        self, outcome: LoadOutcome, status: str = "committed", error: str | None = None
+    ) -> state.LogEntry:
+        return state.LogEntry(
+            self._stream.source,
+            self._stream.name,
+            self._run_id,
+            self._environment,
+            self._started_at,
+            outcome,
+            status,
+            error,
+        )
+
+
+def _add(total: LoadOutcome, part: LoadOutcome) -> None:
+    for name in (
+        "read",
+        "inserted",
+        "updated",
+        "unchanged",
+        "superseded",
+        "quarantined",
+        "deleted",
+    ):
+        setattr(total, name, getattr(total, name) + getattr(part, name))
+    for rule, count in part.cleaned.items():
+        total.cleaned[rule] = total.cleaned.get(rule, 0) + count
+    total.schema_changes += part.schema_changes
+
+
+def _is_before(one: Bookmark, other: Bookmark) -> bool:
+    """True when both are times (or both numbers) and the one is earlier."""
+    if one.value is None or other.value is None:
+        return False
+    try:
+        first, second = one.as_time(), other.as_time()
+        return first is not None and second is not None and first < second
+    except ValueError:
+        pass
+    try:
+        return int(one.value) < int(other.value)
+    except ValueError:
+        return False

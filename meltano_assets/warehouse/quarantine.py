@@ -1,0 +1,65 @@
+"""Records that could not be stored: kept as text beside their table, with the reason.
+
+``<schema>.<table>__quarantine`` is written in the same transaction as the rows that were stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import psycopg
+from psycopg import sql
+
+from meltano_assets.errors import FatalError
+from meltano_assets.streams import Stream
+from meltano_assets.warehouse.names import suffixed
+from meltano_assets.warehouse.records import Rejected
+from meltano_assets.warehouse.schema import TableName
+from meltano_assets.warehouse.state import ensure_schema
+
+#: A load fails when more than this share of its records (and more than a handful) is set aside.
+DEFAULT_MAX_SHARE = 0.1
+_HANDFUL = 10
+
+
+def table_name(table: TableName) -> TableName:
+    """Where a table's rejected records are kept."""
+    return TableName(table.schema, suffixed(table.name, "__quarantine"))
+
+
+def check_share(stream: Stream, quarantined: int, read: int) -> None:
+    """FatalError when too many records are bad for the rest to be trusted.
+
+    The share is the stream's option ``max_quarantine_share``.
+    """
+    share = stream.options.get("max_quarantine_share", DEFAULT_MAX_SHARE)
+    assert isinstance(share, float | int)
+    if quarantined > _HANDFUL and quarantined > share * read:
+        raise FatalError(
+            f"{quarantined} of {read} records cannot be stored, more than {share:.0%};"
+            " nothing was stored",
+            source=stream.source,
+            stream=stream.name,
+            hint="check the declared column types against what the source sends",
+        )
+
+
+def write(
+    connection: psycopg.Connection, table: TableName, rejected: Iterable[Rejected], load_id: str
+) -> None:
+    """Keep the records, in the load's transaction."""
+    name = table_name(table)
+    ensure_schema(connection, name.schema)
+    connection.execute(
+        sql.SQL(
+            "create table if not exists {} ("
+            "id bigint generated always as identity primary key, record text not null,"
+            " reason text not null, column_name text, load_id text not null,"
+            " quarantined_at timestamptz not null default clock_timestamp(),"
+            " replayed_at timestamptz)"
+        ).format(name.sql)
+    )
+    statement = sql.SQL("copy {} (record, reason, column_name, load_id) from stdin")
+    with connection.cursor().copy(statement.format(name.sql)) as copy:
+        for one in rejected:
+            copy.write_row((one.record, one.reason, one.column, load_id))

@@ -1,0 +1,239 @@
+"""Batches of a stream fitted to its table: names, types, keys, and records that must be set aside.
+
+Belongs here: what is decided per batch before anything is sent. The values themselves are converted in
+``values.py``; the table's shape is changed in ``schema.py`` by whoever asks for the fit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from meltano_assets.errors import FatalError
+from meltano_assets.streams import LOADER_COLUMNS, ColumnType, Stream
+from meltano_assets.warehouse import json_values
+from meltano_assets.warehouse.names import fold_all
+from meltano_assets.warehouse.types import from_arrow, join
+from meltano_assets.warehouse.values import Converted, convert, is_bytes, is_text, mask
+
+SchemaPolicy = Literal["evolve", "freeze", "quarantine"]
+
+#: A B-tree entry holds 2,704 bytes; a longer key could be stored but not enforced.
+MAX_KEY_BYTES = 2_600
+
+DELETED_AT = "_deleted_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that cannot be stored, as text, and why not; the reason holds no value."""
+
+    record: str
+    reason: str
+    column: str | None
+
+
+@dataclass(slots=True)
+class Fitted:
+    """Rows ready for the wire, those set aside, and the rules that changed values."""
+
+    rows: pa.RecordBatch
+    rejected: list[Rejected] = field(default_factory=list)
+    cleaned: Counter[str] = field(default_factory=Counter)
+
+
+class Fitter:
+    """Fits one stream's batches, and learns new fields and wider types on the way.
+
+    ``types`` says what each column's type is by now; ``names`` which column each field has.
+    ``new_names`` collects fields met for the first time.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        types: Mapping[str, ColumnType],
+        names: Mapping[str, str],
+    ) -> None:
+        self.stream = stream
+        self.types = dict(types)
+        self.names = dict(names)
+        self.new_names: dict[str, str] = {}
+        self.policy = cast(SchemaPolicy, stream.options.get("schema_policy", "evolve"))
+        declared = {column.vendor_field: column.name for column in stream.columns}
+        declared |= {column.name: column.name for column in stream.columns}
+        self._declared = declared
+        self._places: dict[tuple[str, ...], list[str | None]] = {}
+
+    def fit(self, records: pa.RecordBatch) -> Fitted:
+        """The batch as rows for the wire; ``types`` may be wider afterwards."""
+        cleaned: Counter[str] = Counter()
+        bad = np.zeros(records.num_rows, dtype=bool)
+        reasons: dict[int, tuple[str, str | None]] = {}
+        columns: list[str] = []
+        arrays: list[pa.Array] = []
+        for index, column in enumerate(self._columns_of(records.schema)):
+            if column is None:
+                continue
+            array = records.column(index)
+            if column not in self.types:
+                if array.null_count == len(array):
+                    continue
+                if self.policy == "quarantine":
+                    _note(reasons, mask(pc.is_valid(array)), bad, "undeclared field", column)
+                    continue
+                self._learn(records.schema.field(index).name, column, array.type)
+            converted = self._convert(column, array, reasons, bad)
+            if converted.bad is not None:
+                reason = f"not a {self.types[column]}"
+                _note(reasons, converted.bad, bad, reason, column)
+            cleaned.update(converted.cleaned)
+            columns.append(column)
+            arrays.append(converted.array)
+        self._check_keys(columns, arrays, reasons, bad)
+        rows = pa.RecordBatch.from_arrays(arrays, names=columns)
+        rejected: list[Rejected] = []
+        if bad.any():
+            rejected = _reject(records, reasons)
+            rows = rows.filter(pa.array(~bad))
+        return Fitted(rows, rejected, cleaned)
+
+    def _columns_of(self, schema: pa.Schema) -> list[str | None]:
+        """The column of each field; None for what the loader writes itself."""
+        fields = tuple(schema.names)
+        if len(set(fields)) < len(fields):
+            raise self._fatal("two fields of a batch have the same name")
+        if fields not in self._places:
+            known = {**self.names, **self._declared}
+            ours = {name for name in fields if name in LOADER_COLUMNS}
+            folded = fold_all((name for name in fields if name not in ours), known)
+            self._places[fields] = [
+                (DELETED_AT if name == DELETED_AT else None) if name in ours else folded[name]
+                for name in fields
+            ]
+        return self._places[fields]
+
+    def _learn(self, name: str, column: str, arrow_type: pa.DataType) -> None:
+        if self.policy == "freeze" and self.stream.columns:
+            raise self._fatal(
+                f"a new field would need column {column}, and the stream's schema is frozen",
+                hint="declare the column or set the policy to evolve",
+            )
+        self.types[column] = from_arrow(arrow_type)
+        self.names[name] = column
+        self.new_names[name] = column
+
+    def _convert(
+        self,
+        column: str,
+        array: pa.Array,
+        reasons: dict[int, tuple[str, str | None]],
+        bad: np.ndarray,
+    ) -> Converted:
+        """Convert, widening the column as often as the values demand."""
+        converted = convert(array, self.types[column])
+        while converted.wider is not None:
+            wider = join(self.types[column], converted.wider)
+            if column == DELETED_AT or (self.policy == "quarantine" and self.stream.columns):
+                misfits = _misfits(array, self.types[column])
+                _note(reasons, misfits, bad, f"not a {self.types[column]}", column)
+                array = pc.if_else(pa.array(misfits), pa.scalar(None, array.type), array)
+                return convert(array, self.types[column])
+            if self.policy == "freeze" and self.stream.columns:
+                raise self._fatal(
+                    f"column {column} is {self.types[column]}, a value needs {wider},"
+                    " and the stream's schema is frozen",
+                    hint="declare the wider type or set the policy to evolve",
+                )
+            self.types[column] = wider
+            converted = convert(array, wider)
+        return converted
+
+    def _check_keys(
+        self,
+        columns: list[str],
+        arrays: list[pa.Array],
+        reasons: dict[int, tuple[str, str | None]],
+        bad: np.ndarray,
+    ) -> None:
+        for key in self.stream.primary_key:
+            if key not in columns:
+                if len(bad):
+                    _note(reasons, ~bad, bad, "the primary key is missing", key)
+                continue
+            array = arrays[columns.index(key)]
+            if array.null_count:
+                empty = ~mask(pc.is_valid(array)) & ~bad
+                _note(reasons, empty, bad, "the primary key is null", key)
+            if (is_text(array.type) or is_bytes(array.type)) and len(array):
+                long = mask(pc.greater(pc.binary_length(_sizable(array)), MAX_KEY_BYTES))
+                _note(reasons, long, bad, "the primary key is too long to be indexed", key)
+
+    def _fatal(self, message: str, hint: str | None = None) -> FatalError:
+        return FatalError(message, source=self.stream.source, stream=self.stream.name, hint=hint)
+
+
+def _sizable(array: pa.Array) -> pa.Array:
+    if pa.types.is_string_view(array.type):
+        return array.cast(pa.large_string())
+    if pa.types.is_binary_view(array.type):
+        return array.cast(pa.large_binary())
+    return array
+
+
+def _note(
+    reasons: dict[int, tuple[str, str | None]],
+    found: np.ndarray,
+    bad: np.ndarray,
+    reason: str,
+    column: str | None,
+) -> None:
+    """Mark rows as bad; the first reason found for a row is kept."""
+    for row in np.flatnonzero(found):
+        reasons.setdefault(int(row), (reason, column))
+    bad |= found
+
+
+def _misfits(array: pa.Array, target: ColumnType) -> np.ndarray:
+    """Rows whose value needs a wider type than the target, found by halving."""
+    found = np.zeros(len(array), dtype=bool)
+    spans = [(0, len(array))]
+    while spans:
+        start, length = spans.pop()
+        if length == 0 or convert(array.slice(start, length), target).wider is None:
+            continue
+        if length == 1:
+            found[start] = True
+            continue
+        half = length // 2
+        spans += [(start, half), (start + half, length - half)]
+    return found
+
+
+def _reject(
+    records: pa.RecordBatch, reasons: Mapping[int, tuple[str, str | None]]
+) -> list[Rejected]:
+    ignored: Counter[str] = Counter()
+    rejected = []
+    for row in sorted(reasons):
+        reason, column = reasons[row]
+        record = {
+            name: _printable(records.column(index)[row])
+            for index, name in enumerate(records.schema.names)
+        }
+        rejected.append(Rejected(json_values.dumps(record, ignored), reason, column))
+    return rejected
+
+
+def _printable(value: pa.Scalar) -> object:
+    """A value for the record's text; what Python cannot say is cast to text by Arrow."""
+    try:
+        return cast(object, value.as_py())
+    except (ValueError, OverflowError):
+        return str(value.cast(pa.string())) if is_text(value.type) else repr(value)

@@ -1,0 +1,206 @@
+"""Tables: what shape they have, creating them, and letting them grow.
+
+A table only ever grows: new columns are added, types widen along the lattice of ``types.py``. Views
+on a column whose type must change are taken down and put up again in the same transaction
+(``views.py``). Replacing a whole table is ``swap.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from meltano_assets.errors import FatalError
+from meltano_assets.streams import ColumnType
+from meltano_assets.warehouse import types, views
+from meltano_assets.warehouse.names import suffixed
+from meltano_assets.warehouse.state import SchemaChange
+
+#: What the loader adds, in this order, behind the stream's own columns.
+LOADER_TYPES: dict[str, ColumnType] = {
+    "_loaded_at": "timestamptz",
+    "_load_id": "text",
+    "_deleted_at": "timestamptz",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table by schema and name."""
+
+    schema: str
+    name: str
+
+    @property
+    def sql(self) -> sql.Identifier:
+        """Quoted for a statement."""
+        return sql.Identifier(self.schema, self.name)
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An existing table: its columns as the loader sees them, and its primary key.
+
+    ``inexact`` names columns whose own type could refuse or round a value (``varchar(20)``,
+    ``numeric(10,2)``), with that type.
+    """
+
+    name: TableName
+    oid: int
+    columns: Mapping[str, ColumnType]
+    inexact: Mapping[str, str] = field(default_factory=dict)
+    primary_key: tuple[str, ...] = ()
+
+
+def find(connection: psycopg.Connection, name: TableName) -> Table | None:
+    """The table of that name, None if there is none; FatalError if something else bears it."""
+    row = connection.execute(
+        "select c.oid, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname = %s and c.relname = %s",
+        [name.schema, name.name],
+    ).fetchone()
+    if row is None:
+        return None
+    oid, kind = row
+    if kind not in ("r", "p"):
+        raise FatalError(
+            f"{name} exists and is not a table",
+            hint="rename or drop it, or load into another table",
+        )
+    columns: dict[str, ColumnType] = {}
+    inexact: dict[str, str] = {}
+    for column, type_name, generated in connection.execute(
+        "select attname, format_type(atttypid, atttypmod), attgenerated <> ''"
+        " from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped"
+        " order by attnum",
+        [oid],
+    ).fetchall():
+        known = types.from_postgres(type_name)
+        if generated:
+            continue
+        if known is None:
+            raise FatalError(
+                f"{name} has column {column} of type {type_name}, which no stream can fill",
+                hint="drop the column or load into another table",
+            )
+        columns[column], is_exact = known
+        if not is_exact:
+            inexact[column] = type_name
+    key = connection.execute(
+        "select a.attname from pg_constraint c"
+        " cross join unnest(c.conkey) with ordinality as k (attnum, place)"
+        " join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum"
+        " where c.conrelid = %s and c.contype = 'p' order by k.place",
+        [oid],
+    ).fetchall()
+    return Table(name, oid, columns, inexact, tuple(name for (name,) in key))
+
+
+def is_empty(connection: psycopg.Connection, name: TableName) -> bool:
+    """True when the table has no row that this transaction sees."""
+    statement = sql.SQL("select exists (select from {})").format(name.sql)
+    row = connection.execute(statement).fetchone()
+    return row is not None and not row[0]
+
+
+def column_list(columns: Iterable[str], prefix: str = "") -> sql.Composed:
+    """``a, b, c`` or ``prefix.a, prefix.b, prefix.c``, quoted."""
+    return sql.SQL(", ").join(
+        sql.Identifier(prefix, column) if prefix else sql.Identifier(column) for column in columns
+    )
+
+
+def definitions(columns: Mapping[str, ColumnType], required: Iterable[str] = ()) -> sql.Composed:
+    """Column definitions for ``create table``; ``required`` ones are not null."""
+    needed = set(required)
+    return sql.SQL(", ").join(
+        sql.SQL("{} {}{}").format(
+            sql.Identifier(column),
+            sql.SQL(kind),
+            sql.SQL(" not null" if column in needed else ""),
+        )
+        for column, kind in columns.items()
+    )
+
+
+def create(
+    connection: psycopg.Connection,
+    name: TableName,
+    columns: Mapping[str, ColumnType],
+    required: Iterable[str] = (),
+) -> None:
+    """A new table with these columns and the loader's own, without its primary key."""
+    connection.execute(
+        sql.SQL("create table {} ({})").format(
+            name.sql, definitions({**columns, **LOADER_TYPES}, required)
+        )
+    )
+    set_defaults(connection, name)
+
+
+def set_defaults(connection: psycopg.Connection, name: TableName) -> None:
+    """Let COPY fill the loader's columns by itself; ``meltano.load_id`` is set by each load."""
+    connection.execute(
+        sql.SQL(
+            "alter table {} alter column _loaded_at set default now(),"
+            " alter column _load_id set default current_setting('meltano.load_id', true)"
+        ).format(name.sql)
+    )
+
+
+def primary_key_name(table: str) -> str:
+    """The constraint's name: ``<table>_pkey`` in 63 bytes."""
+    return suffixed(table, "_pkey")
+
+
+def add_primary_key(
+    connection: psycopg.Connection, name: TableName, key: Iterable[str], constraint: str
+) -> None:
+    """Enforce the key; psycopg's UniqueViolation when rows contradict it."""
+    connection.execute(
+        sql.SQL("alter table {} add constraint {} primary key ({})").format(
+            name.sql, sql.Identifier(constraint), column_list(key)
+        )
+    )
+
+
+def grow(
+    connection: psycopg.Connection, table: Table, wanted: Mapping[str, ColumnType]
+) -> list[SchemaChange]:
+    """Give the table every wanted column, each at least as wide as wanted; returns the changes."""
+    changes: list[SchemaChange] = []
+    steps: list[sql.Composable] = []
+    retyped: list[str] = []
+    for column, kind in wanted.items():
+        present = table.columns.get(column)
+        if present is None:
+            steps.append(sql.SQL("add column {} {}").format(sql.Identifier(column), sql.SQL(kind)))
+            changes.append(SchemaChange(str(table.name), column, "added column", None, kind))
+            continue
+        target = types.join(present, kind)
+        if target == present and column not in table.inexact:
+            continue
+        retyped.append(column)
+        steps.append(
+            sql.SQL("alter column {} type {} using {}").format(
+                sql.Identifier(column),
+                sql.SQL(target),
+                types.cast_expression(column, present, target),
+            )
+        )
+        old = table.inexact.get(column, present)
+        changes.append(SchemaChange(str(table.name), column, "widened column", old, target))
+    if steps:
+        statement = sql.SQL("alter table {} {}").format(table.name.sql, sql.SQL(", ").join(steps))
+        if retyped:
+            with views.taken_down(connection, table.oid):
+                connection.execute(statement)
+        else:
+            connection.execute(statement)
+    return changes

@@ -1,0 +1,255 @@
+"""Replacing a whole table without anybody seeing it empty or missing.
+
+The new rows are loaded into a table beside the live one and get their primary key there; then, in the
+last moment of the same transaction, the names are exchanged. COPY FREEZE makes the new rows visible
+even to transactions that began before the swap, so they too see a full table. Grants, owner, comments,
+column defaults and indexes are carried over; views are pointed at the new table (``views.py``).
+
+What hangs on the table's identity and cannot be carried over (foreign keys, triggers, policies,
+publications, materialized views, unique constraints) makes ``exchange`` fill the live table in place
+instead: slower, but nothing breaks, and readers see the old rows until commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from meltano_assets.streams import ColumnType
+from meltano_assets.warehouse import schema, views
+from meltano_assets.warehouse.schema import Table, TableName
+from meltano_assets.warehouse.state import SchemaChange
+
+_IMMOVABLE = """
+select exists (select from pg_constraint where contype = 'f' and %(oid)s in (conrelid, confrelid))
+    or exists (select from pg_constraint where contype in ('u', 'x') and conrelid = %(oid)s)
+    or exists (select from pg_trigger where tgrelid = %(oid)s and not tgisinternal)
+    or exists (select from pg_policy where polrelid = %(oid)s)
+    or exists (select from pg_publication_rel where prrelid = %(oid)s)
+    or exists (select from pg_inherits where %(oid)s in (inhrelid, inhparent))
+    or exists (select from pg_rewrite where ev_class = %(oid)s)
+    or exists (
+        select from pg_depend d
+        where d.refclassid = 'pg_class'::regclass and d.refobjid = %(oid)s and d.deptype = 'n'
+            and d.classid <> 'pg_rewrite'::regclass
+    )
+    or exists (select from pg_class where oid = %(oid)s and (relkind <> 'r' or relrowsecurity))
+"""
+
+#: Secondary indexes: name, text up to the table's name as we write it, whole text.
+_INDEXES = """
+select i.relname,
+    format('CREATE %%sINDEX %%I ON %%I.%%I USING ',
+        case when x.indisunique then 'UNIQUE ' else '' end, i.relname, n.nspname, t.relname),
+    x.indisunique, pg_get_indexdef(x.indexrelid)
+from pg_index x
+join pg_class i on i.oid = x.indexrelid
+join pg_class t on t.oid = x.indrelid
+join pg_namespace n on n.oid = t.relnamespace
+where x.indrelid = %s and not x.indisprimary
+order by i.relname
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A table being filled beside the live one, which may not exist yet."""
+
+    name: TableName
+    live: Table | None
+
+
+def open_beside(
+    connection: psycopg.Connection,
+    name: TableName,
+    live: Table | None,
+    columns: Mapping[str, ColumnType],
+    *,
+    required: Sequence[str],
+    suffix: str,
+) -> tuple[Beside, list[SchemaChange]]:
+    """An empty table with the live one's shape, grown to the wanted columns."""
+    beside = TableName(name.schema, f"meltano_new_{suffix}")
+    if live is None:
+        schema.create(connection, beside, columns, required)
+        return Beside(beside, None), []
+    connection.execute(
+        sql.SQL(
+            "create table {} (like {} including all excluding indexes excluding statistics)"
+        ).format(beside.sql, live.name.sql)
+    )
+    found = schema.find(connection, beside)
+    assert found is not None
+    changes = schema.grow(connection, found, {**columns, **schema.LOADER_TYPES})
+    schema.set_defaults(connection, beside)
+    changes = [
+        SchemaChange(str(name), one.column, one.change, one.old_type, one.new_type)
+        for one in changes
+    ]
+    return Beside(beside, live), changes
+
+
+def exchange(
+    connection: psycopg.Connection,
+    beside: Beside,
+    name: TableName,
+    *,
+    is_reshaped: bool,
+    primary_key: Sequence[str],
+) -> None:
+    """Let the table beside, its key in place, take the live table's name and standing."""
+    key_name = schema.primary_key_name(name.name)
+    if beside.live is None:
+        _rename(connection, beside.name, name, primary_key, key_name)
+        return
+    live = beside.live
+    above = views.above(connection, live.oid)
+    direct = [view for view in above if view.level == 1]
+    if _is_immovable(connection, live.oid) or any(view.kind == "m" for view in direct):
+        _fill_in_place(connection, beside, live)
+        return
+    plain = {name for name, is_plain in _index_plan(connection, live) if is_plain}
+    if len(plain) < len(_index_plan(connection, live)):
+        _fill_in_place(connection, beside, live)
+        return
+    indexes = _copy_indexes(connection, live, beside.name)
+    _copy_standing(connection, live, beside.name)
+    if is_reshaped and above:
+        with views.taken_down(connection, live.oid):
+            _put_in_place(connection, beside, name, primary_key, key_name)
+    else:
+        views.lock(connection, direct)
+        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(live.name.sql))
+        _put_in_place(connection, beside, name, primary_key, key_name, direct)
+    for temporary, final in indexes:
+        connection.execute(
+            sql.SQL("alter index {} rename to {}").format(
+                sql.Identifier(name.schema, temporary), sql.Identifier(final)
+            )
+        )
+
+
+def _is_immovable(connection: psycopg.Connection, oid: int) -> bool:
+    row = connection.execute(_IMMOVABLE, {"oid": oid}).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _put_in_place(
+    connection: psycopg.Connection,
+    beside: Beside,
+    name: TableName,
+    primary_key: Sequence[str],
+    key_name: str,
+    direct: Sequence[views.View] = (),
+) -> None:
+    assert beside.live is not None
+    old = TableName(name.schema, f"{beside.name.name}_old")
+    connection.execute(
+        sql.SQL("alter table {} rename to {}").format(name.sql, sql.Identifier(old.name))
+    )
+    connection.execute(
+        sql.SQL("alter table {} rename to {}").format(beside.name.sql, sql.Identifier(name.name))
+    )
+    views.rebind(connection, list(direct))
+    connection.execute(sql.SQL("drop table {}").format(old.sql))
+    if primary_key:
+        _rename_key(connection, name, key_name)
+
+
+def _rename(
+    connection: psycopg.Connection,
+    beside: TableName,
+    name: TableName,
+    primary_key: Sequence[str],
+    key_name: str,
+) -> None:
+    connection.execute(
+        sql.SQL("alter table {} rename to {}").format(beside.sql, sql.Identifier(name.name))
+    )
+    if primary_key:
+        _rename_key(connection, name, key_name)
+
+
+def _rename_key(connection: psycopg.Connection, name: TableName, key_name: str) -> None:
+    row = connection.execute(
+        "select conname from pg_constraint where conrelid = to_regclass(%s) and contype = 'p'",
+        [name.sql.as_string(connection)],
+    ).fetchone()
+    taken = connection.execute(
+        "select to_regclass(%s) is not null",
+        [sql.Identifier(name.schema, key_name).as_string(connection)],
+    ).fetchone()
+    if row is not None and taken is not None and not taken[0]:
+        connection.execute(
+            sql.SQL("alter table {} rename constraint {} to {}").format(
+                name.sql, sql.Identifier(row[0]), sql.Identifier(key_name)
+            )
+        )
+
+
+def _index_plan(connection: psycopg.Connection, live: Table) -> list[tuple[str, bool]]:
+    """Secondary indexes, and whether we know how to build each one on another table."""
+    rows = connection.execute(_INDEXES, [live.oid]).fetchall()
+    return [(name, str(text).startswith(str(prefix))) for name, prefix, _, text in rows]
+
+
+def _copy_indexes(
+    connection: psycopg.Connection, live: Table, beside: TableName
+) -> list[tuple[str, str]]:
+    """Build the live table's secondary indexes beside; returns (name there, name to be)."""
+    named = []
+    for number, (name, prefix, is_unique, text) in enumerate(
+        connection.execute(_INDEXES, [live.oid]).fetchall()
+    ):
+        temporary = f"{beside.name}_{number}"
+        connection.execute(
+            sql.SQL("create {}index {} on {} using {}").format(
+                sql.SQL("unique " if is_unique else ""),
+                sql.Identifier(temporary),
+                beside.sql,
+                sql.SQL(text[len(prefix) :]),
+            )
+        )
+        named.append((temporary, name))
+    return named
+
+
+def _copy_standing(connection: psycopg.Connection, live: Table, beside: TableName) -> None:
+    """Grants, owner and comment of the live table."""
+    row = connection.execute(
+        "select pg_get_userbyid(c.relowner), pg_get_userbyid(c.relowner) <> current_user,"
+        " obj_description(c.oid, 'pg_class'), to_regclass(%s)::oid from pg_class c where oid = %s",
+        [beside.sql.as_string(connection), live.oid],
+    ).fetchone()
+    assert row is not None
+    owner, is_foreign, comment, beside_oid = row
+    for role in {one.role for one in views.acl(connection, beside_oid)}:
+        name = sql.SQL("public") if role is None else sql.Identifier(role)
+        connection.execute(sql.SQL("revoke all on {} from {}").format(beside.sql, name))
+    views.grant(connection, beside.sql, views.acl(connection, live.oid))
+    if comment:
+        connection.execute(
+            sql.SQL("comment on table {} is {}").format(beside.sql, sql.Literal(comment))
+        )
+    if is_foreign:
+        connection.execute(
+            sql.SQL("alter table {} owner to {}").format(beside.sql, sql.Identifier(owner))
+        )
+
+
+def _fill_in_place(connection: psycopg.Connection, beside: Beside, live: Table) -> None:
+    """Old rows out, new rows in, the table itself untouched; readers keep the old rows meanwhile."""
+    found = schema.find(connection, beside.name)
+    assert found is not None
+    schema.grow(connection, live, found.columns)
+    columns = schema.column_list(found.columns)
+    connection.execute(sql.SQL("delete from {}").format(live.name.sql))
+    connection.execute(
+        sql.SQL("insert into {} ({}) select {} from {}").format(
+            live.name.sql, columns, columns, beside.name.sql
+        )
+    )
+    connection.execute(sql.SQL("drop table {}").format(beside.name.sql))

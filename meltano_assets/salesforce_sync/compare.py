@@ -426,9 +426,12 @@ class _Planner:
         for target in targets if going else ():
             asks = target.asks.tolist()
             wanted, have = target.wanted.to_pylist(), target.have.to_pylist()
+            holder = target.holder.to_pylist()
             for row in going:
                 if asks[row]:
                     before[row][target.name] = have[row]
+                    # A parent may have no external id: only the lookup itself can restore it.
+                    before[row][target.about.name] = holder[row]
                     after[row][target.name] = wanted[row]
         changes = [
             Change(
@@ -437,6 +440,7 @@ class _Planner:
                 before=before[row],
                 after=after[row],
                 row_hash=hashes[row],
+                action="update" if self.exists[row] else "create",
                 parent=parent[row] if parent else "",
             )
             for row in going

@@ -10,17 +10,21 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from meltano_assets.salesforce_sync.spec import SyncSpec
 from meltano_assets.salesforce_sync.values import ObjectDescription, Reject
 
+Action = Literal["create", "update", "delete"]
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One record that will be created (no ``record_id``) or updated, in canonical texts.
+    """One record that will be created (it has no ``record_id`` yet), updated or deleted.
 
-    ``before`` is the before-image of exactly the fields in ``after``. ``parent`` sorts records of
-    one parent together, so that parallel batches do not fight for its lock.
+    Values are canonical texts. ``before`` is the before-image of the fields in ``after`` (and of
+    the lookup field where ``after`` names a parent by external id). ``parent`` sorts records of one
+    parent together, so that parallel batches do not fight for its lock.
     """
 
     key: str
@@ -28,12 +32,8 @@ class Change:
     before: Mapping[str, str | None]
     after: Mapping[str, str | None]
     row_hash: str
+    action: Action = "update"
     parent: str = ""
-
-    @property
-    def action(self) -> str:
-        """``create`` or ``update``."""
-        return "update" if self.record_id else "create"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,12 @@ class Plan:
     @property
     def creations(self) -> int:
         """How many records the run would create."""
-        return sum(1 for change in self.changes if change.record_id is None)
+        return sum(1 for change in self.changes if change.action == "create")
 
     @property
     def updates(self) -> int:
         """How many existing records the run would change."""
-        return len(self.changes) - self.creations
+        return sum(1 for change in self.changes if change.action == "update")
 
     @property
     def reasons(self) -> dict[str, int]:

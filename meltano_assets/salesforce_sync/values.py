@@ -218,7 +218,7 @@ def _canonical_text_column(array: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     text = pc.utf8_trim_whitespace(array.cast(pa.large_string()))
-    text = pc.replace_substring(text, "\r\n", "\n")
+    text = pc.replace_substring(pc.replace_substring(text, "\r\n", "\n"), "\x00", "")
     says_nothing = pc.or_(pc.equal(text, ""), pc.equal(text, ERASE))
     return pc.if_else(pc.fill_null(says_nothing, True), pa.scalar(None, pa.large_string()), text)
 
@@ -273,6 +273,16 @@ def to_wire(text: str | None, field: Field | None) -> object:
     return text
 
 
+def storable(text: str) -> str:
+    """The text without what Postgres and UTF-8 cannot hold (NUL, lone surrogates)."""
+    text = text.replace("\x00", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
 def long_id(text: str) -> str:
     """An 18-character Salesforce id from one of 15 or 18; anything else is returned as it came."""
     if len(text) != 15 or not (text.isascii() and text.isalnum()):
@@ -286,7 +296,7 @@ def long_id(text: str) -> str:
 
 def _text(value: object, field: Field) -> str | None:
     if isinstance(value, str):
-        return value.replace("\r\n", "\n").replace("\x00", "")
+        return storable(value.replace("\r\n", "\n"))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list):

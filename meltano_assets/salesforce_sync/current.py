@@ -1,0 +1,179 @@
+"""What Salesforce holds now: the records that a plan is compared with, in canonical text.
+
+Three ways of asking, the cheapest that fits: by keys in a few queries, all records of the object
+by REST pages, all records by one Bulk query job. None costs a request per record.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
+
+from meltano_assets.errors import FatalError
+from meltano_assets.salesforce_sync.compare import ID, lookup_field, selected_fields
+from meltano_assets.salesforce_sync.spec import Reference, SyncSpec
+from meltano_assets.salesforce_sync.values import (
+    Field,
+    ObjectDescription,
+    canonical,
+    canonical_column,
+    parse_describe,
+    storable,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from meltano_assets.clients.salesforce import SalesforceClient
+
+#: Salesforce takes addresses of 16,384 bytes; the rest of the query needs some of them.
+_KEY_BYTES = 11_000
+_FEW_QUERIES = 3
+_REST_RECORDS = 6_000
+_BULK_PAGE_ROWS = 50_000
+
+
+def fetch_describe(client: SalesforceClient, object_name: str) -> ObjectDescription:
+    """The object as the org describes it."""
+    return parse_describe(client.describe(object_name))
+
+
+def fetch_current(
+    client: SalesforceClient, spec: SyncSpec, describe: ObjectDescription, keys: Collection[str]
+) -> pa.Table:
+    """The records with these keys (others may be among them), as planning wants them."""
+    key_field = describe.field(spec.key_field)
+    names = selected_fields(spec, describe)
+    return fetch_records(client, describe, names, key_field, keys)
+
+
+def fetch_records(
+    client: SalesforceClient,
+    describe: ObjectDescription,
+    names: Sequence[str],
+    key_field: Field,
+    keys: Collection[str],
+) -> pa.Table:
+    """``names`` (fields, or paths to a parent's field) of the records whose ``key_field`` is
+    among ``keys``, at least; all columns are canonical text.
+    """
+    fields = [describe.find(name) or Field(name=name, type="string") for name in names]
+    select = f"SELECT {', '.join(names)} FROM {describe.name}"
+    chunks = list(_chunks(sorted(set(keys))))
+    if not chunks:
+        return _table(fields, [])
+    if len(chunks) > _FEW_QUERIES:
+        everything = "" if key_field.name == ID else f"{key_field.name} != null"
+        total = client.count(describe.name, everything)
+        # Reading a huge object for a few thousand of its records costs more than asking for them.
+        if total <= 20 * len(keys):
+            where = f" WHERE {everything}" if everything else ""
+            if total <= _REST_RECORDS:
+                return _table(fields, _rest(client, [select + where]))
+            return _bulk_table(client, fields, select + where)
+    queries = (f"{select} WHERE {key_field.name} IN ({','.join(chunk)})" for chunk in chunks)
+    return _table(fields, _rest(client, queries))
+
+
+def fetch_existing_parents(
+    client: SalesforceClient,
+    describe: ObjectDescription,
+    reference: Reference,
+    wanted: Collection[str],
+) -> set[str]:
+    """Those of the parents' external ids that exist."""
+    targets = lookup_field(reference, describe).reference_to
+    if not targets:
+        raise FatalError(f"{reference.relationship} leads to no object", source="salesforce")
+    parent = ObjectDescription(name=targets[0], fields={})
+    key_field = Field(name=reference.external_id, type="string")
+    table = fetch_records(client, parent, [reference.external_id], key_field, wanted)
+    return {each for each in table.column(0).to_pylist() if each is not None}
+
+
+def soql_text(text: str) -> str:
+    """A SOQL string literal, quotes included."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    return f"'{escaped}'"
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Literals in groups that fit into one address."""
+    chunk: list[str] = []
+    size = 0
+    for key in keys:
+        literal = soql_text(key)
+        cost = len(quote(literal, safe="")) + 3
+        if chunk and size + cost > _KEY_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(literal)
+        size += cost
+    if chunk:
+        yield chunk
+
+
+def _rest(client: SalesforceClient, queries: Iterable[str]) -> Iterator[Mapping[str, object]]:
+    for soql in queries:
+        for page in client.query(soql):
+            yield from page
+
+
+def _table(fields: Sequence[Field], records: Iterable[Mapping[str, object]]) -> pa.Table:
+    import pyarrow as pa
+
+    columns: list[list[str | None]] = [[] for _ in fields]
+    paths = [field.name.split(".") for field in fields]
+    for record in records:
+        for column, field, path in zip(columns, fields, paths, strict=True):
+            column.append(_tolerant(_follow(record, path), field))
+    names = [field.name for field in fields]
+    return pa.table([pa.array(column, pa.large_string()) for column in columns], names=names)
+
+
+def _follow(record: Mapping[str, object], path: Sequence[str]) -> object:
+    value: object = record
+    for name in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
+
+
+def _tolerant(value: object, field: Field) -> str | None:
+    """What Salesforce itself says is taken as it is where it does not fit the field's type."""
+    try:
+        return canonical(value, field)
+    except ValueError:
+        return storable(str(value))
+
+
+def _bulk_table(client: SalesforceClient, fields: Sequence[Field], soql: str) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    names = [field.name for field in fields]
+    tables = []
+    for page in client.bulk_query(soql, page_rows=_BULK_PAGE_ROWS):
+        table = csv.read_csv(
+            io.BytesIO(page),
+            read_options=csv.ReadOptions(
+                column_names=names, skip_rows=1, block_size=max(len(page), 1)
+            ),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False
+            ),
+        )
+        columns = []
+        for field in fields:
+            column, odd = canonical_column(table.column(field.name), field)
+            if odd:
+                raw = cast(list[object], table.column(field.name).to_pylist())
+                column = pa.array([_tolerant(value, field) for value in raw], pa.large_string())
+            columns.append(column)
+        tables.append(pa.table(columns, names=names))
+    return pa.concat_tables(tables) if tables else _table(fields, [])

@@ -62,7 +62,14 @@ class _RefusedError(Exception):
         return f"answer {status} {phrase}".rstrip() + (f" ({detail})" if detail else "")
 
 
-def _allow_anything(request: requests.PreparedRequest) -> requests.PreparedRequest:
+class _Session(requests.Session):
+    """A session that never looks after redirects itself, nor reads their bodies."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Keeps requests from taking credentials out of a .netrc file."""
     return request
 
@@ -103,8 +110,7 @@ class HttpClient:
         self._transport = transport or Transport()
         self._secrets = tuple(secrets)
         self._hint = hint
-        self._session = requests.Session()
-        self._session.max_redirects = 0
+        self._session = _Session()
 
     def close(self) -> None:
         """Close kept connections."""
@@ -267,18 +273,18 @@ class HttpClient:
             hop.headers.update(self.auth.headers())
         for _ in range(_MAX_REDIRECTS + 1):
             self._await_turn()
-            hop.auth = _allow_anything
+            hop.auth = _as_it_is
             prepared = self._session.prepare_request(hop)
             settings = self._session.merge_environment_settings(
                 prepared.url or "", {}, True, None, None
             )
+            self.requests += 1
             answer = self._session.send(
                 prepared,
                 allow_redirects=False,
                 timeout=self._transport.timeout_seconds,
                 **settings,
             )
-            self.requests += 1
             self.last_headers = answer.headers
             location = answer.headers.get("Location")
             if answer.status_code not in {301, 302, 303, 307, 308} or not location:
@@ -413,18 +419,16 @@ def _times(count: int) -> str:
 
 
 def _reason(error: requests.ConnectionError) -> str:
-    """The innermost cause in words, without the request."""
+    """What the operating system said, else the innermost error's name; without the request."""
     cause: BaseException = error
     while True:
-        inner = getattr(cause, "reason", None) or next(
-            (arg for arg in reversed(cause.args) if isinstance(arg, BaseException)), None
-        )
-        if not isinstance(inner, BaseException):
-            break
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        inside = [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
+        inner = next((item for item in inside if isinstance(item, BaseException)), None)
+        if inner is None:
+            return type(cause).__name__
         cause = inner
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return type(cause).__name__
 
 
 def _is_never_sent(error: requests.ConnectionError) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
+#: Shorter ones would take ordinary words apart.
+_SHORTEST = 4
 _NAMES = (
     r"(?:access_?token|refresh_?token|id_?token|api_?token|api_?key|client_?secret|secret|"
     r"assertion|password|passwd|session_?id|partner_?key|signature|x-auth-token|sig)"
@@ -28,7 +30,7 @@ _PATTERNS = (
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without the given secrets, in any encoding, and without what looks like one."""
-    for secret in sorted({s for s in secrets if s}, key=len, reverse=True):
+    for secret in sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True):
         for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
             text = text.replace(form, HIDDEN)
     for pattern, replacement in _PATTERNS:

@@ -138,6 +138,20 @@ def stop(service: Service) -> bool:
     return was_running
 
 
+def wait_until_ended(directory: Path, seconds: float) -> bool:
+    """Wait until nothing of the service is left; False at once while somebody holds it."""
+    deadline = time.monotonic() + seconds
+    while _is_held(directory / SUPERVISOR) or _is_held(directory / SERVICE):
+        # An exclusive lock is the supervisor's: it is stopping. A shared one is a holder's.
+        lease = _open(directory / LEASE)
+        is_held = not _try_lock(lease) and _try_lock(lease, fcntl.LOCK_SH)
+        os.close(lease)
+        if is_held or time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
 def log_tail(directory: Path) -> str:
     """The last lines of the service's log."""
     try:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -391,6 +392,17 @@ def test_stop_ends_a_held_service_and_says_whether_there_was_one(directory: Path
         assert shared_process.stop(toy(directory))
         assert not is_alive(service_pid(announced))
     assert not shared_process.stop(toy(directory))
+
+
+def test_end_can_be_waited_for_unless_somebody_still_holds_the_service(directory: Path) -> None:
+    assert shared_process.wait_until_ended(directory, 5.0)
+    with attach(toy(directory)) as announced:
+        began = time.monotonic()
+        assert not shared_process.wait_until_ended(directory, 60.0)
+        assert time.monotonic() - began < 30.0
+    assert shared_process.wait_until_ended(directory, 60.0)
+    assert is_over(directory)
+    assert not is_alive(service_pid(announced))
 
 
 @pytest.mark.parametrize(

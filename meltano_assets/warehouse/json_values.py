@@ -56,7 +56,7 @@ def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarra
 
 def _all_json(array: pa.Array) -> bool:
     """Parse every text as a line of its own, without keeping anything."""
-    texts = pl.from_arrow(array).drop_nulls()
+    texts = pl.Series(array).drop_nulls()
     if not len(texts):
         return True
     lines = ('{"v":' + texts + "}").str.join("\n")[0]

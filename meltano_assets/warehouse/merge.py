@@ -58,9 +58,15 @@ def keep_newest(
 ) -> int:
     """Leave one record a key, the newest; a delete keeps its key's last values. Returns how many go."""
     key = column_list(keys.primary)
-    order = sql.SQL("ctid desc")
+    order: sql.Composable = sql.SQL("ctid desc")
     if keys.replication:
-        order = sql.SQL("{} desc nulls last, ctid desc").format(sql.Identifier(keys.replication))
+        order = sql.SQL("{}, {} desc nulls last, ctid desc").format(
+            # A delete that carries no replication key is later than what it deletes.
+            sql.SQL("(_deleted_at is not null and {} is null) desc").format(
+                sql.Identifier(keys.replication)
+            ),
+            sql.Identifier(keys.replication),
+        )
     values = [column for column in columns if column not in keys.primary]
     if has_deletes and values:
         connection.execute(
@@ -112,7 +118,7 @@ def upsert(
     """
     same = _same_key(keys.primary, "t", "l")
     values = [column for column in columns if column not in keys.primary]
-    fresh = sql.SQL("true")
+    fresh: sql.Composable = sql.SQL("true")
     if keys.replication and keys.replication in columns:
         fresh = sql.SQL("(l.{key} >= t.{key} or l.{key} is null or t.{key} is null)").format(
             key=sql.Identifier(keys.replication)

@@ -52,7 +52,7 @@ def parse(text: str) -> Decimal | None:
 
 def from_text(array: pa.Array) -> Numerics:
     """Text → numeric, each value with the scale in which it is written."""
-    texts = pl.from_arrow(array)
+    texts = pl.Series(array)
     frame = pl.DataFrame({"text": texts}).select(
         plain=pl.col("text").str.contains(r"^-?[0-9]{1,15}(\.[0-9]{0,15})?$"),
         unscaled=pl.col("text").str.replace(".", "", literal=True).cast(pl.Int64, strict=False),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from hashlib import blake2b
 
@@ -390,6 +390,8 @@ order by max(id) desc
 limit %s
 """
 
+_LOAD_FIELDS = [field.name for field in fields(LoadRecord)][:15]
+
 
 def recent_loads(
     warehouse: Warehouse, source: str, stream: str, limit: int = 20
@@ -404,7 +406,8 @@ def recent_loads(
         for counts in row[15]:
             for rule, count in counts.items():
                 cleaned[rule] = cleaned.get(rule, 0) + count
-        loads.append(LoadRecord(*row[:15], cleaned=cleaned, error=row[16]))
+        known = dict(zip(_LOAD_FIELDS, row[:15], strict=True))
+        loads.append(LoadRecord(**known, cleaned=cleaned, error=row[16]))
     return loads
 
 

@@ -123,7 +123,7 @@ def exchange(
     else:
         views.lock(connection, direct)
         connection.execute(sql.SQL("lock table {} in access exclusive mode").format(live.name.sql))
-        _put_in_place(connection, beside, name, primary_key, key_name, direct)
+        _put_in_place(connection, beside, name, primary_key, key_name, direct=direct)
     for temporary, final in indexes:
         connection.execute(
             sql.SQL("alter index {} rename to {}").format(
@@ -143,6 +143,7 @@ def _put_in_place(
     name: TableName,
     primary_key: Sequence[str],
     key_name: str,
+    *,
     direct: Sequence[views.View] = (),
 ) -> None:
     assert beside.live is not None

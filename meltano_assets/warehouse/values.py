@@ -105,16 +105,12 @@ def clean_text(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
-        raw = array.cast(pa.large_binary())
-        values = [
-            None if value is None else value.decode("utf-8", "replace") for value in raw.to_pylist()
-        ]
-        cleaned["invalid_utf8"] += sum(
-            1
-            for value, text in zip(raw.to_pylist(), values, strict=True)
-            if value is not None and text.encode() != value
-        )
-        array = pa.array(values, pa.large_string())
+        texts: list[str | None] = []
+        for raw in array.cast(pa.large_binary()).to_pylist():
+            text = None if raw is None else raw.decode("utf-8", "replace")
+            cleaned["invalid_utf8"] += int(text is not None and text.encode() != raw)
+            texts.append(text)
+        array = pa.array(texts, pa.large_string())
     if _may_hold_nul(array):
         found = mask(pc.match_substring(array, "\x00"))
         if found.any():
@@ -265,7 +261,7 @@ def _doubles_from_text(array: pa.Array) -> Converted:
         doubles = array.cast(pa.float64())
         bad = None
     except pa.ArrowInvalid:
-        parsed = pl.from_arrow(array).str.strip_chars().cast(pl.Float64, strict=False)
+        parsed = pl.Series(array).str.strip_chars().cast(pl.Float64, strict=False)
         bad = mask(pc.is_valid(array)) & parsed.is_null().to_numpy()
         doubles = parsed.to_arrow()
         array = pc.if_else(pa.array(bad), None, array)
@@ -502,7 +498,7 @@ def _to_uuid(array: pa.Array) -> Converted:
         return Converted(array)
     if not is_text(kind):
         return _another(array, "uuid")
-    text = pl.from_arrow(array)
+    text = pl.Series(array)
     digits = text.str.to_lowercase().str.strip_chars("{} ").str.replace_all("-", "", literal=True)
     good = digits.str.contains("^[0-9a-f]{32}$").fill_null(value=False)
     raw = pl.select(pl.when(good).then(digits).otherwise(None)).to_series().str.decode("hex")

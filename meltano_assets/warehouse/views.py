@@ -59,13 +59,13 @@ class View:
     level: int
 
     @property
-    def sql(self) -> sql.Identifier:
+    def identifier(self) -> sql.Identifier:
         """Quoted for a statement."""
         return sql.Identifier(self.schema, self.name)
 
     def definition(self) -> sql.Composed:
         """``[with (options)] as select …``."""
-        options = sql.SQL("")
+        options: sql.Composable = sql.SQL("")
         if self.options:
             pairs = [option.split("=", 1) for option in self.options]
             options = sql.SQL(" with ({})").format(
@@ -74,7 +74,7 @@ class View:
                     for key, value in pairs
                 )
             )
-        return sql.SQL("{} as {}").format(options, sql.SQL(self.query.rstrip().rstrip(";")))  # type: ignore[arg-type]
+        return sql.SQL("{} as {}").format(options, sql.SQL(self.query.rstrip().rstrip(";")))
 
 
 def above(connection: psycopg.Connection, table_oid: int) -> list[View]:
@@ -92,7 +92,9 @@ def lock(connection: psycopg.Connection, views: list[View]) -> None:
     """Lock views before their table, the order in which readers do: so nobody deadlocks."""
     for view in sorted(views, key=lambda one: -one.level):
         if view.kind == "v":
-            connection.execute(sql.SQL("lock table {} in access exclusive mode").format(view.sql))
+            connection.execute(
+                sql.SQL("lock table {} in access exclusive mode").format(view.identifier)
+            )
 
 
 def rebind(connection: psycopg.Connection, views: list[View]) -> None:
@@ -100,7 +102,7 @@ def rebind(connection: psycopg.Connection, views: list[View]) -> None:
     for view in views:
         if view.level == 1:
             connection.execute(
-                sql.SQL("create or replace view {}{}").format(view.sql, view.definition())
+                sql.SQL("create or replace view {}{}").format(view.identifier, view.definition())
             )
 
 
@@ -113,24 +115,28 @@ def taken_down(connection: psycopg.Connection, table_oid: int) -> Iterator[None]
     indexes = {view.oid: _index_definitions(connection, view.oid) for view in views}
     for view in reversed(views):
         word = sql.SQL("materialized view" if view.kind == "m" else "view")
-        connection.execute(sql.SQL("drop {} {}").format(word, view.sql))
+        connection.execute(sql.SQL("drop {} {}").format(word, view.identifier))
     yield
     for view in views:
         word = sql.SQL("materialized view" if view.kind == "m" else "view")
-        connection.execute(sql.SQL("create {} {}{}").format(word, view.sql, view.definition()))
+        connection.execute(
+            sql.SQL("create {} {}{}").format(word, view.identifier, view.definition())
+        )
         for definition in indexes[view.oid]:
-            connection.execute(sql.SQL(definition))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(definition))
         if view.comment:
             connection.execute(
-                sql.SQL("comment on {} {} is {}").format(word, view.sql, sql.Literal(view.comment))
+                sql.SQL("comment on {} {} is {}").format(
+                    word, view.identifier, sql.Literal(view.comment)
+                )
             )
         if view.is_foreign:
             connection.execute(
                 sql.SQL("alter {} {} owner to {}").format(
-                    word, view.sql, sql.Identifier(view.owner)
+                    word, view.identifier, sql.Identifier(view.owner)
                 )
             )
-        grant(connection, view.sql, grants[view.oid])
+        grant(connection, view.identifier, grants[view.oid])
 
 
 def _index_definitions(connection: psycopg.Connection, oid: int) -> list[str]:
@@ -174,12 +180,12 @@ def grant(connection: psycopg.Connection, relation: sql.Composable, grants: list
         name = everybody if role is None else sql.Identifier(role)
         connection.execute(sql.SQL("revoke all on {} from {}").format(relation, name))
     for one in grants:
-        columns = sql.SQL("")
+        columns: sql.Composable = sql.SQL("")
         if one.column is not None:
             columns = sql.SQL(" ({})").format(sql.Identifier(one.column))
         connection.execute(
             sql.SQL("grant {}{} on {} to {}{}").format(
-                sql.SQL(one.privilege),  # type: ignore[arg-type]
+                sql.SQL(one.privilege),
                 columns,
                 relation,
                 everybody if one.role is None else sql.Identifier(one.role),

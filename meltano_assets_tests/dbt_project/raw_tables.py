@@ -78,9 +78,7 @@ def create_raw_tables(connection: psycopg.Connection) -> None:
     tables |= {table: (columns, (next(iter(columns)),)) for table, columns in HOSTS_FLOW.items()}
     for (schema, name), (columns, key) in tables.items():
         table = sql.Identifier(schema, name)
-        connection.execute(
-            sql.SQL("create schema if not exists {}").format(sql.Identifier(schema))
-        )
+        connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         connection.execute(
             sql.SQL("create table if not exists {} ({}, primary key ({}))").format(
                 table,

@@ -44,7 +44,12 @@ install_pings as (
 latest as (
     select distinct on (install_id, ping_kind) *
     from install_pings
-    order by install_id, ping_kind, pinged_at desc, version_order desc nulls last, ping_number desc
+    order by
+        install_id,
+        ping_kind,
+        pinged_at desc,
+        version_order collate "C" desc nulls last,
+        ping_number desc
 ),
 
 -- The record is one ping as a whole: the latest usage ping, else the latest version check.

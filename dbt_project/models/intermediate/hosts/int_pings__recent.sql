@@ -58,14 +58,12 @@ pings as (
 ),
 
 as_of as (
-    select
-        {% if var('as_of') -%}
-            '{{ var("as_of") }}'::timestamptz as as_of
-        {%- else -%}
-            -- A clock ahead of ours must not push the window away from the other pings.
-            least(max(pinged_at), now()) as as_of
-        {%- endif %}
-    from pings
+    {% if var('as_of') -%}
+        select '{{ var("as_of") }}'::timestamptz as as_of
+    {%- else -%}
+        -- A clock ahead of ours must not push the window away from the other pings.
+        select least(max(pinged_at), now()) as as_of from pings
+    {%- endif %}
 ),
 
 final as (
@@ -99,7 +97,9 @@ final as (
         on pings.raw_host = cleaned_hosts.raw_host
     where
         pings.pinged_at >= as_of.as_of - interval '{{ var("ping_window_days") }} days'
-        and pings.pinged_at <= greatest(as_of.as_of, now())
+        {%- if var('as_of') %}
+        and pings.pinged_at <= as_of.as_of
+        {%- endif %}
 )
 
 select * from final

@@ -1,0 +1,82 @@
+"""One warehouse with raw tables and one dbt, shared by the tests of the dbt project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from dbt.cli.main import dbtRunner
+
+from meltano_assets.environment import dbt_project_directory
+from meltano_assets.warehouse.server import EmbeddedServer
+
+DATABASE = "dbt_project"
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The process with these variables; dbt reads its connection from nowhere else."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@dataclass
+class Project:
+    """The project against one database."""
+
+    url: str
+    target: Path
+
+    def dbt(self, *arguments: str, **variables: object) -> dict[str, str]:
+        """Run dbt; what failed or warned, by name."""
+        parts = urlsplit(self.url)
+        connection = {
+            "DBT_HOST": str(parts.hostname),
+            "DBT_PORT": str(parts.port),
+            "DBT_USER": str(parts.username),
+            "DBT_PASSWORD": str(parts.password),
+            "DBT_DBNAME": parts.path.lstrip("/"),
+        }
+        folder = str(dbt_project_directory())
+        command = [*arguments, "--project-dir", folder, "--profiles-dir", folder, "--quiet"]
+        command += ["--target-path", str(self.target), "--log-path", str(self.target)]
+        with environment(connection):
+            answer = dbtRunner().invoke(command, vars=variables)
+        if answer.exception:
+            raise answer.exception
+        results: Any = answer.result
+        return {
+            result.node.name: f"{result.status}: {result.message}"
+            for result in getattr(results, "results", [])
+            if str(result.status) not in ("success", "pass", "no-op")
+        }
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection]:
+        """A connection whose work is committed."""
+        with psycopg.connect(self.url) as connection:
+            yield connection
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self.connect() as connection:
+            return connection.execute(query).fetchall()  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="package")
+def project(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project and a database without tables."""
+    server.ensure_database(DATABASE)
+    return Project(server.url(DATABASE), tmp_path_factory.mktemp("dbt"))

@@ -1,0 +1,176 @@
+"""The sandbox company through the whole project, against what is known of it."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from meltano_assets.sandbox.company import Company
+from meltano_assets_tests.dbt_project.conftest import Project
+from meltano_assets_tests.dbt_project.raw_tables import create_raw_tables, fill_from_company
+
+TODAY = date(2026, 6, 30)
+#: The sandbox's short names for groups that the seed writes out.
+GROUPS = {"AE": "AE generated"}
+
+
+@pytest.fixture(scope="module")
+def company() -> Company:
+    """The company on its first day."""
+    return Company(today=TODAY)
+
+
+@pytest.fixture(scope="module")
+def truths(company: Company) -> dict[str, Any]:
+    """What must come out."""
+    return company.truths
+
+
+@pytest.fixture(scope="module")
+def built(project: Project, company: Company) -> Project:
+    """The project built over the company's data, every data test passed."""
+    with project.connect() as connection:
+        create_raw_tables(connection)
+        fill_from_company(connection, company)
+    assert project.dbt("build", "--exclude-resource-type", "unit_test") == {}
+    return project
+
+
+def counts(project: Project, expression: str) -> dict[str, int]:
+    """SAOs by an expression."""
+    return dict(
+        project.rows(
+            f"select coalesce(({expression})::text, 'null'), count(*)"
+            " from analytics.fct_sales_accepted_opportunities group by 1"
+        )
+    )
+
+
+def test_sales_accepted_opportunities_are_the_known_ones(
+    built: Project, truths: dict[str, Any]
+) -> None:
+    known = truths["sales_accepted_opportunities"]
+    groups = {GROUPS.get(name, name): n for name, n in known["by_source_group"].items()}
+    assert counts(built, "source_group") == groups
+    assert counts(built, "lead_source") == known["by_lead_source"]
+    assert counts(built, "opportunity_type") == known["by_type"]
+    assert counts(built, "nullif(sales_segment, 'Unknown')") == known["by_segment"]
+    assert counts(built, "campaign_id") == known["by_campaign"]
+    assert counts(built, "sales_accepted_week") == known["by_week"]
+    assert counts(built, "to_char(sales_accepted_month, 'YYYY-MM')") == known["by_month"]
+
+
+@pytest.mark.parametrize("period", ["week", "month"])
+def test_sales_accepted_opportunities_by_period_have_no_gaps(
+    built: Project, truths: dict[str, Any], period: str
+) -> None:
+    rows = built.rows(
+        f"select {period}_start_date, count(*), sum(sales_accepted_opportunity_count)::int"
+        f" from analytics.agg_sales_accepted_opportunities_{period}ly group by 1 order by 1"
+    )
+    assert {count for _, count, _ in rows} == {4}, "every source group in every period"
+    assert sum(count for _, _, count in rows) == truths["sales_accepted_opportunities"]["total"]
+
+
+def test_every_known_host_has_its_record(built: Project, truths: dict[str, Any]) -> None:
+    records = {
+        row[0]: row[1:]
+        for row in built.rows(
+            "select host_key, clean_domain, version, install_uuid, source_ping_kind"
+            " from analytics.dim_hosts where host_kind = 'domain'"
+        )
+    }
+    expected = {
+        host: (
+            known["clean_domain"],
+            known["gitlab_version"],
+            known["uuid"],
+            "usage_ping" if known["has_usage_ping"] else "version_check",
+        )
+        for host, known in truths["hosts"]["records"].items()
+    }
+    assert records == expected
+    addresses = built.rows("select host_key from analytics.dim_hosts where host_kind <> 'domain'")
+    assert set(truths["hosts"]["addresses"].values()) <= {host for (host,) in addresses}
+
+
+def test_hosts_match_the_accounts_they_belong_to(built: Project, truths: dict[str, Any]) -> None:
+    matches = {
+        domain: {"account_id": account_id, "method": method}
+        for domain, account_id, method in built.rows(
+            "select company_key, account_id, match_method"
+            " from intermediate.int_companies__matched_to_accounts as matches"
+            " inner join intermediate.int_companies__by_domain using (company_key)"
+            " where account_id is not null and not is_address"
+        )
+    }
+    assert matches == truths["accounts"]["expected_matches"]
+
+
+def test_ambiguous_accounts_wait_for_a_person(built: Project, truths: dict[str, Any]) -> None:
+    reviews: dict[str, list[str]] = {}
+    for domain, account_id in built.rows(
+        "select company_key, account_id from analytics.fct_account_match_reviews order by 1, 2"
+    ):
+        reviews.setdefault(domain, []).append(account_id)
+    expected = truths["accounts"]["ambiguous_domains"]
+    assert reviews == {domain: sorted(ids) for domain, ids in expected.items()}
+
+
+def test_only_companies_without_an_account_are_created(
+    built: Project, truths: dict[str, Any]
+) -> None:
+    created = dict(built.rows("select meltano_id__c, name from sync.sync_salesforce_new_accounts"))
+    expected = truths["accounts"]["domains_to_create"]
+    assert created == {domain: known["name"] for domain, known in expected.items()}
+    assert not set(truths["accounts"]["domains_never_to_create"]) & set(created)
+
+
+def test_account_updates_offer_what_providers_know(built: Project, truths: dict[str, Any]) -> None:
+    offered = {
+        row[0]: dict(zip(("Industry", "Description", "NumberOfEmployees"), row[1:], strict=True))
+        for row in built.rows(
+            "select id, industry, description, numberofemployees"
+            " from sync.sync_salesforce_account_updates"
+        )
+    }
+    for account_id, fields in truths["accounts"]["fields_to_fill"].items():
+        assert fields.items() <= offered[account_id].items(), account_id
+
+
+def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None:
+    """A test that cannot fail shows nothing: each claim is broken once."""
+    damage = (
+        "delete from analytics.agg_sales_accepted_opportunities_weekly",
+        "delete from analytics.fct_opportunities where is_won",
+        "update analytics.fct_opportunities set mapped_stage = 'Unmapped'"
+        " where opportunity_id = (select min(opportunity_id) from analytics.fct_opportunities)",
+        "update analytics.fct_opportunities set total_contract_value_reporting = null,"
+        " incremental_acv_reporting = null, acv_reporting = null",
+        "update analytics.fct_sales_accepted_opportunities set created_at = 'infinity'",
+        "delete from analytics.dim_hosts where host_kind = 'domain'",
+        "update intermediate.int_pings__recent set host_kind = null",
+        "update sync.sync_salesforce_new_accounts set meltano_id__c = (select min(account_domain)"
+        " from intermediate.int_accounts__identified where is_customer)",
+        "update sync.sync_salesforce_hosts set account_meltano_id = null, account__c = null",
+        "update intermediate.int_domains__known set domain_class = 'free_mail'",
+    )
+    with built.connect() as connection:
+        for statement in damage:
+            connection.execute(statement)  # type: ignore[call-overload]
+    failed = built.dbt("test", "--select", "test_type:singular")
+    broken = {name.removeprefix("assert_") for name in failed}
+    assert broken == {
+        "currencies_have_rates",
+        "every_recent_valid_host_has_one_record",
+        "hosts_have_one_account",
+        "new_accounts_are_companies",
+        "no_customer_is_created_again",
+        "no_opportunity_is_lost",
+        "recent_raw_hosts_are_cleaned",
+        "sales_accepted_not_before_created",
+        "sales_accepted_opportunities_agree_by_week_and_month",
+        "stages_are_known",
+    }

@@ -1,0 +1,137 @@
+"""The dbt project as a whole: it parses alone, covers every stream, and builds over nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meltano_assets.environment import dbt_project_directory
+from meltano_assets_tests.dbt_project.conftest import Project
+from meltano_assets_tests.dbt_project.raw_tables import HOSTS_FLOW, STREAMS, create_raw_tables
+
+GRAIN = "One row per "
+
+
+@pytest.fixture(scope="module")
+def empty(project: Project) -> Project:
+    """The project built over empty raw tables."""
+    with project.connect() as connection:
+        create_raw_tables(connection)
+    assert project.dbt("build", "--exclude-resource-type", "unit_test") == {}
+    return project
+
+
+@pytest.fixture(scope="module")
+def manifest(empty: Project) -> dict[str, Any]:
+    """What dbt understood of the project."""
+    loaded: dict[str, Any] = json.loads((empty.target / "manifest.json").read_text())
+    return loaded
+
+
+def models(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Models by name."""
+    nodes = manifest["nodes"].values()
+    return {node["name"]: node for node in nodes if node["resource_type"] == "model"}
+
+
+def test_project_parses_without_warnings_in_an_empty_environment(tmp_path: Path) -> None:
+    folder = str(dbt_project_directory())
+    command = [str(Path(sys.executable).with_name("dbt")), "parse", "--warn-error"]
+    command += ["--project-dir", folder, "--profiles-dir", folder]
+    command += ["--target-path", str(tmp_path), "--log-path", str(tmp_path)]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_every_stream_has_a_source_table_with_its_columns(manifest: dict[str, Any]) -> None:
+    declared = {
+        (source["source_name"], source["name"]): set(source["columns"])
+        for source in manifest["sources"].values()
+    }
+    expected = {
+        (stream.source, stream.name): {column.name for column in stream.columns}
+        | {"_loaded_at", "_load_id", "_deleted_at"}
+        for stream in STREAMS
+    } | {table: set(columns) for table, columns in HOSTS_FLOW.items()}
+    assert declared == expected
+
+
+def test_personal_columns_of_streams_are_marked_in_the_sources(manifest: dict[str, Any]) -> None:
+    sources = {(s["source_name"], s["name"]): s for s in manifest["sources"].values()}
+    for stream in STREAMS:
+        columns = sources[stream.source, stream.name]["columns"]
+        marked = {name for name, column in columns.items() if column["config"]["meta"].get("pii")}
+        assert marked == {column.name for column in stream.columns if column.is_pii}, stream.key
+
+
+def test_every_source_table_has_one_staging_model(manifest: dict[str, Any]) -> None:
+    tables = {f"stg_{s['source_name']}__{s['name']}" for s in manifest["sources"].values()}
+    staging = {name for name in models(manifest) if name.startswith("stg_")}
+    assert staging == tables
+    for name, node in models(manifest).items():
+        reads_sources = any(unique.startswith("source.") for unique in node["depends_on"]["nodes"])
+        assert reads_sources == (name in staging), name
+
+
+def test_models_say_their_grain_and_describe_exactly_their_columns(
+    manifest: dict[str, Any], empty: Project
+) -> None:
+    actual: dict[tuple[str, str], set[str]] = {}
+    for schema, table, column in empty.rows(
+        "select table_schema, table_name, column_name from information_schema.columns"
+    ):
+        actual.setdefault((schema, table), set()).add(column)
+    for name, node in models(manifest).items():
+        assert node["description"].startswith(GRAIN), name
+        described = {c for c, column in node["columns"].items() if column["description"]}
+        assert described == actual[node["schema"], node["alias"]], name
+
+
+def test_marts_and_sync_models_are_public_contracts(manifest: dict[str, Any]) -> None:
+    for name, node in models(manifest).items():
+        is_mart = "marts" in node["path"].split("/")
+        assert node["contract"]["enforced"] == is_mart, name
+        assert (node["access"] == "public") == is_mart, name
+
+
+def test_schemas_are_the_same_in_every_environment(manifest: dict[str, Any]) -> None:
+    schemas = {node["schema"] for node in models(manifest).values()}
+    assert schemas == {"staging", "intermediate", "analytics", "sync"}
+
+
+def test_sync_declaration_names_every_column_of_its_models(manifest: dict[str, Any]) -> None:
+    text = (dbt_project_directory() / "salesforce_sync.yml").read_text()
+    for name, sync in yaml.safe_load(text)["syncs"].items():
+        columns = list(models(manifest)[sync["model"]]["columns"])
+        named = [*sync["fields"], *sync.get("references", {}), sync.get("match")]
+        assert sorted(columns) == sorted({column for column in named if column}), name
+        assert models(manifest)[sync["model"]]["schema"] == "sync", name
+
+
+def test_unit_tests_pass(empty: Project) -> None:
+    assert empty.dbt("test", "--select", "test_type:unit") == {}
+
+
+def test_empty_sources_give_empty_marts(empty: Project) -> None:
+    for name in ("fct_opportunities", "agg_sales_accepted_opportunities_weekly", "dim_hosts"):
+        assert empty.rows(f"select count(*) from analytics.{name}") == [(0,)]
+
+
+def test_a_vanished_column_is_named(project: Project) -> None:
+    with project.connect() as connection:
+        create_raw_tables(connection)
+        connection.execute("alter table salesforce.users rename department to dept")
+    try:
+        failed = project.dbt("run", "--select", "stg_salesforce__users")
+    finally:
+        with project.connect() as connection:
+            connection.execute("alter table salesforce.users rename dept to department")
+    assert 'column "department" does not exist' in failed["stg_salesforce__users"]

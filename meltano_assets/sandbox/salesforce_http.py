@@ -1,0 +1,119 @@
+"""A request and its reply, free of the web framework, so that composite calls can make their own.
+
+Belongs here: what every endpoint needs to read a request and to answer in the vendor's form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from meltano_assets.sandbox.salesforce_org import SalesforceOrg
+from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
+
+JSON_TYPE = "application/json;charset=UTF-8"
+CSV_TYPE = "text/csv"
+
+NOT_FOUND = ApiProblem("NOT_FOUND", "The requested resource does not exist")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request below ``/services/data/vXX.X``."""
+
+    org: SalesforceOrg
+    method: str
+    path: str
+    """Encoded, below the version: ``/sobjects/Account``."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case."""
+    body: bytes = b""
+    version: str = ""
+    base_url: str = ""
+
+    @property
+    def segments(self) -> list[str]:
+        return [unquote(part) for part in self.path.split("/") if part]
+
+    def text(self) -> str:
+        """The body as text."""
+        try:
+            return self.body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RequestProblem(
+                400, ApiProblem("JSON_PARSER_ERROR", f"Invalid UTF-8 in the body: {error.reason}")
+            ) from error
+
+    def json(self) -> dict[str, object]:
+        """The body as a JSON object."""
+        text = self.text()
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            where = (
+                f"[line:{error.lineno}, column:{error.colno}]"
+                if isinstance(error, json.JSONDecodeError)
+                else "[line:1, column:1]"
+            )
+            reason = "Unexpected end-of-input" if not text.strip() else "Unexpected character"
+            raise RequestProblem(
+                400, ApiProblem("JSON_PARSER_ERROR", f"{reason} at {where}")
+            ) from error
+        if not isinstance(value, dict):
+            raise RequestProblem(
+                400,
+                ApiProblem(
+                    "JSON_PARSER_ERROR",
+                    "Cannot deserialize request body: a JSON object is expected at "
+                    "[line:1, column:1]",
+                ),
+            )
+        return value
+
+    def url(self, path: str) -> str:
+        """The path of a resource of the same version, as answers carry it."""
+        return f"/services/data/v{self.version}{path}"
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer; ``content`` is JSON unless ``content_type`` says otherwise."""
+
+    status: int = 200
+    content: object = None
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = JSON_TYPE
+
+    def body(self) -> bytes:
+        """The bytes to send."""
+        if isinstance(self.content, bytes):
+            return self.content
+        if isinstance(self.content, str):
+            return self.content.encode("utf-8", "surrogatepass")
+        if self.content is None:
+            return b""
+        return json.dumps(self.content, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def failure(status: int, *problems: ApiProblem) -> Reply:
+    """The vendor's error answer: a JSON array."""
+    return Reply(status, [problem.for_request() for problem in problems])
+
+
+def not_allowed(method: str, *allowed: str) -> RequestProblem:
+    """405, naming what would be allowed."""
+    return RequestProblem(
+        405,
+        ApiProblem(
+            "METHOD_NOT_ALLOWED",
+            f"HTTP Method '{method}' not allowed. Allowed are {','.join(allowed)}",
+        ),
+    )
+
+
+def not_found() -> RequestProblem:
+    """404 for a path that leads nowhere."""
+    return RequestProblem(404, NOT_FOUND)

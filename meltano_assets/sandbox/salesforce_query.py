@@ -1,0 +1,123 @@
+"""The query resources: ``/query``, ``/queryAll`` and their next pages.
+
+A query whose answer is longer than a page leaves a cursor: the list of matching records, fixed
+when the query ran. A locator names a cursor and an offset and may be asked more than once, as
+with the vendor; the oldest cursors die when a user opens too many.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from meltano_assets.sandbox import soql
+from meltano_assets.sandbox.salesforce_http import Call, Reply, failure, not_allowed
+from meltano_assets.sandbox.salesforce_org import SalesforceOrg
+from meltano_assets.sandbox.salesforce_schema import id_checksum
+from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
+from meltano_assets.sandbox.soql_sqlite import Compiled, compile_query
+
+MAX_PAGE = 2000
+MIN_PAGE = 200
+MAX_CURSORS = 10
+_LOCATOR = re.compile(r"(01g\w{15})-(\d+)$")
+
+
+def compile_soql(org: SalesforceOrg, text: str, *, include_deleted: bool) -> Compiled:
+    """A query checked against what the user may see; refusals are 400s."""
+    try:
+        query = soql.parse(text)
+        return compile_query(
+            query, org.user_schema, org.clock.now(), include_deleted=include_deleted
+        )
+    except soql.SoqlError as error:
+        raise RequestProblem(400, ApiProblem(error.code, error.message)) from error
+    except RecursionError as error:
+        raise RequestProblem(
+            400,
+            ApiProblem(
+                "QUERY_TOO_COMPLICATED",
+                "Query is either selecting too many fields or "
+                "the filter conditions are too complicated.",
+            ),
+        ) from error
+
+
+@dataclass(slots=True)
+class _Cursor:
+    compiled: Compiled
+    rows: array[int]
+    page_size: int
+
+
+class Queries:
+    """The open cursors and the answers of the query resources."""
+
+    def __init__(self) -> None:
+        self._cursors: OrderedDict[str, _Cursor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def handle(self, call: Call, rest: list[str]) -> Reply:
+        """``/query?q=…``, ``/query/{locator}``."""
+        if call.method not in ("GET", "HEAD"):
+            raise not_allowed(call.method, "HEAD", "GET")
+        if rest:
+            return self._next_page(call, rest[0])
+        text = call.params.get("q")
+        if not text:
+            return failure(
+                400, ApiProblem("MALFORMED_QUERY", "SOQL statements cannot be empty or null")
+            )
+        include_deleted = call.segments[0].lower() == "queryall"
+        compiled = compile_soql(call.org, text, include_deleted=include_deleted)
+        connection = call.org.reader()
+        if compiled.is_count:
+            total = compiled.count(connection)
+            return Reply(200, {"totalSize": total, "done": True, "records": []})
+        if compiled.aggregates is not None:
+            records = compiled.aggregate_records(connection)
+            return Reply(200, {"totalSize": len(records), "done": True, "records": records})
+        cursor = _Cursor(compiled, compiled.row_numbers(connection), _page_size(call))
+        return self._page(call, cursor, "", 0)
+
+    def _page(self, call: Call, cursor: _Cursor, name: str, offset: int) -> Reply:
+        end = offset + cursor.page_size
+        records = cursor.compiled.page(call.org.reader(), cursor.rows[offset:end], call.version)
+        total = len(cursor.rows)
+        answer: dict[str, object] = {"totalSize": total, "done": end >= total}
+        if end < total:
+            name = name or self._keep(cursor)
+            repeated = call.org.faults.take("repeat_page", f"{call.method} {call.path}")
+            answer["nextRecordsUrl"] = call.url(f"/query/{name}-{offset if repeated else end}")
+        answer["records"] = records
+        return Reply(200, answer)
+
+    def _keep(self, cursor: _Cursor) -> str:
+        # A locator is an id of its own kind.
+        id15 = "01g" + secrets.token_hex(6)
+        name = id15 + id_checksum(id15)
+        with self._lock:
+            self._cursors[name] = cursor
+            while len(self._cursors) > MAX_CURSORS:
+                self._cursors.popitem(last=False)
+        return name
+
+    def _next_page(self, call: Call, locator: str) -> Reply:
+        match = _LOCATOR.match(locator)
+        with self._lock:
+            cursor = self._cursors.get(match[1]) if match else None
+        lost = call.org.faults.take("lose_cursor", f"{call.method} {call.path}")
+        if match is None or cursor is None or lost or int(match[2]) >= len(cursor.rows):
+            return failure(400, ApiProblem("INVALID_QUERY_LOCATOR", "invalid query locator"))
+        return self._page(call, cursor, match[1], int(match[2]))
+
+
+def _page_size(call: Call) -> int:
+    match = re.search(r"batchSize\s*=\s*(\d+)", call.headers.get("sforce-query-options", ""))
+    if not match:
+        return MAX_PAGE
+    return min(max(int(match[1]), MIN_PAGE), MAX_PAGE)

@@ -125,6 +125,28 @@ class Response:
         return self.body.decode("utf-8", "replace")
 
 
+def value_at(value: object, path: str) -> object:
+    """The value below nested JSON objects, names joined by dots; None when any is absent."""
+    for name in filter(None, path.split(".")):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def json_detail(code: str, message: str) -> Callable[[Response], tuple[str, str]]:
+    """Reads an error's code and message from their paths in a JSON body; any other body has none."""
+
+    def detail(response: Response) -> tuple[str, str]:
+        try:
+            body = response.json()
+        except ValueError:
+            return "", ""
+        return str(value_at(body, code) or ""), str(value_at(body, message) or "")
+
+    return detail
+
+
 def no_detail(response: Response) -> tuple[str, str]:
     """Code and message of vendors whose status says all."""
     return "", ""

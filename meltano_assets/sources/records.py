@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from meltano_assets.clients.policy import value_at
 from meltano_assets.streams import Column, ColumnType
 
 Record = Mapping[str, object]
@@ -83,7 +84,7 @@ class Page:
 
     def get(self, path: str) -> object:
         """A value of the envelope by its path; None when it is absent."""
-        return at_path(self.envelope, path)
+        return value_at(self.envelope, path)
 
     @cached_property
     def exact_records(self) -> Sequence[Record]:
@@ -124,17 +125,8 @@ def parse_json_exactly(body: bytes) -> object:
         raise ValueError("nested too deeply") from None
 
 
-def at_path(value: object, path: str) -> object:
-    """The value below nested objects, names joined by dots; None when any is absent."""
-    for name in filter(None, path.split(".")):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value
-
-
 def _list_at(value: object, path: str) -> Sequence[Record]:
-    records = at_path(value, path)
+    records = value_at(value, path)
     if not isinstance(records, list):
         raise ValueError(f"no list of records at {path or 'the top'}")
     if not all(type(record) is dict for record in records):

@@ -12,13 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import pyarrow as pa
-
 from meltano_assets.clients.http import HttpClient
 from meltano_assets.clients.policy import LoopGuard
 from meltano_assets.sources.base import plan_window, with_bookmarks
 from meltano_assets.sources.records import Page
-from meltano_assets.streams import Batch, Bookmark, ReadOptions, Stream, Window
+from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 Params = Mapping[str, str | int]
 
@@ -159,7 +157,9 @@ def iso_seconds(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a stream is read. ``start`` and ``end`` are the parameters of the window."""
+    """Where a stream is read. ``start`` and ``end`` are the parameters of the window, ``deleted_at``
+    is the field that tells when a record was deleted.
+    """
 
     path: str
     records: str
@@ -168,6 +168,7 @@ class Endpoint:
     start: str | None = None
     end: str | None = None
     time: Callable[[datetime], str | int] = iso_seconds
+    deleted_at: str | None = None
 
     def within(self, window: Window) -> Endpoint:
         """The endpoint with the window in its parameters."""
@@ -209,19 +210,12 @@ def read_pages(client: HttpClient, endpoint: Endpoint, *, stream: str) -> Iterat
 class RestReader:
     """Reads streams whose ``options["endpoint"]`` is an :class:`Endpoint`.
 
-    ``finish`` may add to each batch, such as ``_deleted_at``. ``safety`` keeps the window's end
-    behind the present, for vendors whose newest records are not settled.
+    ``safety`` keeps the window's end behind the present, for vendors whose newest records are not
+    settled.
     """
 
-    def __init__(
-        self,
-        client: HttpClient,
-        *,
-        finish: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
-        safety: timedelta = timedelta(0),
-    ) -> None:
+    def __init__(self, client: HttpClient, *, safety: timedelta = timedelta(0)) -> None:
         self.client = client
-        self._finish = finish or (lambda batch: batch)
         self._safety = safety
 
     @property
@@ -243,6 +237,9 @@ class RestReader:
         window = plan_window(stream, bookmark, options, now=now, safety=self._safety)
         if window.is_empty:
             return
+        columns = stream.columns
+        if endpoint.deleted_at:
+            columns += (Column("_deleted_at", "timestamptz", field=endpoint.deleted_at),)
         pages = read_pages(self.client, endpoint.within(window), stream=stream.name)
-        batches = (self._finish(page.batch(stream.columns)) for page in pages if len(page))
+        batches = (page.batch(columns) for page in pages if len(page))
         yield from with_bookmarks(stream, batches, window, bookmark, options)

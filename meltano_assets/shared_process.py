@@ -35,16 +35,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
+from meltano_assets.process_locks import (
+    POLL_SECONDS,
+    is_held,
+    kill_holders,
+    lock_within,
+    open_private,
+    read_json,
+    signal_holder,
+    try_lock,
+    wait_free,
+    write_holder,
+)
 
 LEASE, MUTEX, STATE = "lease", "mutex", "state.json"
 SUPERVISOR, SERVICE = "supervisor.lock", "service.lock"
 LOG, OUTPUT = "service.log", "service.out"
 
-_POLL_SECONDS = 0.02
 _WATCH_SECONDS = 0.1
 _LOG_TAIL_LINES = 15
-#: Time for the children of a service that died to notice it, before they are killed.
-_ORPHAN_SECONDS = 1.0
+_KILL_SECONDS = 1.0
 
 _SUPERVISE = (
     "import sys; sys.path.append(sys.argv[1]);"
@@ -122,7 +132,7 @@ def attach(service: Service) -> Iterator[Announcement]:
 def announcement(directory: Path) -> Announcement | None:
     """What the service in this directory announced, or None when it isn't running."""
     state = _read_state(directory)
-    if state is None or not _is_held(directory / SUPERVISOR):
+    if state is None or not is_held(directory / SUPERVISOR):
         return None
     announced = state.get("announcement")
     return announced if isinstance(announced, dict) else None
@@ -133,7 +143,7 @@ def stop(service: Service) -> bool:
     if not service.directory.is_dir():
         return False
     with _mutex(service, time.monotonic() + service.ready_seconds + service.stop_seconds):
-        was_running = _is_held(service.directory / SERVICE)
+        was_running = is_held(service.directory / SERVICE)
         _end_previous(service)
     return was_running
 
@@ -141,14 +151,14 @@ def stop(service: Service) -> bool:
 def wait_until_ended(directory: Path, seconds: float) -> bool:
     """Wait until nothing of the service is left; False at once while somebody holds it."""
     deadline = time.monotonic() + seconds
-    while _is_held(directory / SUPERVISOR) or _is_held(directory / SERVICE):
+    while is_held(directory / SUPERVISOR) or is_held(directory / SERVICE):
         # An exclusive lock is the supervisor's: it is stopping. A shared one is a holder's.
-        lease = _open(directory / LEASE)
-        is_held = not _try_lock(lease) and _try_lock(lease, fcntl.LOCK_SH)
+        lease = open_private(directory / LEASE)
+        has_holder = not try_lock(lease) and try_lock(lease, fcntl.LOCK_SH)
         os.close(lease)
-        if is_held or time.monotonic() > deadline:
+        if has_holder or time.monotonic() > deadline:
             return False
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     return True
 
 
@@ -172,12 +182,12 @@ def _running(service: Service, lease: int, deadline: float) -> Announcement | No
         return None
     if state.get("fingerprint") != service.fingerprint and _is_alone(lease):
         return None
-    while _is_held(directory / SUPERVISOR) and _is_held(directory / SERVICE):
+    while is_held(directory / SUPERVISOR) and is_held(directory / SERVICE):
         if announced := service.announce(directory / OUTPUT):
             return announced
         if time.monotonic() > deadline:
             raise _failure(service, RetriableError, "is running but does not answer")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     return None
 
 
@@ -185,7 +195,7 @@ def _start(service: Service, deadline: float) -> Announcement:
     for _ in range(service.attempts):
         generation = secrets.token_hex(8)
         _spawn(service, generation)
-        while _is_held(service.directory / SERVICE):
+        while is_held(service.directory / SERVICE):
             if announced := service.announce(service.directory / OUTPUT):
                 _write_state(service, generation, announced)
                 return announced
@@ -193,7 +203,7 @@ def _start(service: Service, deadline: float) -> Announcement:
                 _end_previous(service)
                 seconds = f"{service.ready_seconds:g} s"
                 raise _failure(service, RetriableError, f"was not ready within {seconds}")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         _end_previous(service)
     raise _failure(service, FatalError, "ended before it was ready")
 
@@ -239,50 +249,20 @@ def _end_previous(service: Service) -> None:
     directory = service.directory
     supervisor = directory / SUPERVISOR
     limit = service.stop_seconds * (len(service.stop_signals) + 1)
-    if _is_held(supervisor):
-        _signal_holder(service, supervisor, signal.SIGTERM)
-        if not _wait_free(supervisor, limit):
-            _signal_holder(service, supervisor, signal.SIGKILL)
-            _wait_free(supervisor, _ORPHAN_SECONDS)
+    if is_held(supervisor):
+        signal_holder(supervisor, signal.SIGTERM, service.name)
+        if not wait_free(supervisor, limit):
+            signal_holder(supervisor, signal.SIGKILL, service.name)
+            wait_free(supervisor, _KILL_SECONDS)
     running = directory / SERVICE
     # With the supervisor gone a parent-death signal may already be ending the service.
-    for number in service.stop_signals if _is_held(running) else ():
-        _signal_holder(service, running, number)
-        if _wait_free(running, service.stop_seconds):
+    for number in service.stop_signals if is_held(running) else ():
+        signal_holder(running, number, service.name)
+        if wait_free(running, service.stop_seconds):
             break
-    if not _kill_all(running):
+    if not kill_holders(running):
         raise _failure(service, RetriableError, "has processes that cannot be ended")
     (directory / STATE).unlink(missing_ok=True)
-
-
-def _signal_holder(service: Service, lock: Path, number: int) -> None:
-    """Signal the process that wrote its id into a lock file that is held."""
-    told = _read_json(lock)
-    if told is None or not isinstance(told.get("pid"), int):
-        return
-    if told.get("home") != _home():
-        raise RetriableError(
-            f"{service.name} in {service.directory} is used from another container",
-            hint="stop it there, or set MELTANO_STATE_DIR to another folder here",
-        )
-    pid = told["pid"]
-    assert isinstance(pid, int)
-    holders = _processes_with(lock)
-    if holders is not None and pid not in holders:
-        return
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
-    except PermissionError:
-        denied = True
-    else:
-        denied = False
-    if denied:
-        raise FatalError(
-            f"{service.name} in {service.directory} was started by another user",
-            hint="stop it as that user, or set MELTANO_STATE_DIR to a folder of your own",
-        )
 
 
 def _failure(service: Service, kind: type[PlatformError], what: str) -> PlatformError:
@@ -306,12 +286,12 @@ def _supervise() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     directory = Path(orders["directory"])
-    own = _open(directory / SUPERVISOR)
-    running = _open(directory / SERVICE)
-    if not (_lock_within(own, 5.0) and _lock_within(running, 5.0)):
+    own = open_private(directory / SUPERVISOR)
+    running = open_private(directory / SERVICE)
+    if not (lock_within(own, 5.0) and lock_within(running, 5.0)):
         print("another one is still running", flush=True)  # noqa: T201 (the answer to _spawn)
         os._exit(1)
-    _tell(own, os.getpid())
+    write_holder(own, os.getpid())
     told_to_stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: told_to_stop.append(number))
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
@@ -323,7 +303,7 @@ def _supervise() -> None:
     except OSError as error:
         print(f"{orders['command'][0]}: {error.strerror}", flush=True)  # noqa: T201
         os._exit(1)
-    _tell(running, child.pid)
+    write_holder(running, child.pid)
     os.close(running)
     print("started", flush=True)  # noqa: T201
     # From here on nothing of the caller's may stay open, or whoever reads its output waits for us.
@@ -348,7 +328,7 @@ def _supervise() -> None:
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-    _kill_all(directory / SERVICE)
+    kill_holders(directory / SERVICE)
     os._exit(0)
 
 
@@ -389,23 +369,23 @@ class _Watch:
     """Tells when nobody has held the lease for the grace period; then keeps everyone out."""
 
     def __init__(self, directory: Path, grace_seconds: float) -> None:
-        self._lease = _open(directory / LEASE)
-        self._mutex = _open(directory / MUTEX)
+        self._lease = open_private(directory / LEASE)
+        self._mutex = open_private(directory / MUTEX)
         self._grace_seconds = grace_seconds
         self._free_since: float | None = None
 
     def nobody_left(self) -> bool:
         """True once: mutex and lease are then locked until this process ends."""
-        if not _try_lock(self._lease):
+        if not try_lock(self._lease):
             self._free_since = None
             return False
         fcntl.flock(self._lease, fcntl.LOCK_UN)
         now = time.monotonic()
         if self._free_since is None:
             self._free_since = now
-        if now - self._free_since < self._grace_seconds or not _try_lock(self._mutex):
+        if now - self._free_since < self._grace_seconds or not try_lock(self._mutex):
             return False
-        if _try_lock(self._lease):
+        if try_lock(self._lease):
             return True
         fcntl.flock(self._mutex, fcntl.LOCK_UN)
         return False
@@ -433,12 +413,10 @@ def _take_lease(service: Service, deadline: float) -> int:
     """A shared lock on the lease; waits for a service that is being stopped."""
     path = service.directory / LEASE
     while True:
-        lease = _open(path)
-        while not _try_lock(lease, fcntl.LOCK_SH):
-            if time.monotonic() > deadline:
-                os.close(lease)
-                raise _failure(service, RetriableError, "is being stopped for too long")
-            time.sleep(_POLL_SECONDS)
+        lease = open_private(path)
+        if not lock_within(lease, deadline - time.monotonic(), fcntl.LOCK_SH):
+            os.close(lease)
+            raise _failure(service, RetriableError, "is being stopped for too long")
         # Someone may have removed the folder meanwhile: a lock on a removed file holds nothing.
         if path.exists() and path.stat().st_ino == os.fstat(lease).st_ino:
             return lease
@@ -447,19 +425,17 @@ def _take_lease(service: Service, deadline: float) -> int:
 
 def _is_alone(lease: int) -> bool:
     """True when no other holder is there. The caller has the mutex; its lease stays."""
-    alone = _try_lock(lease)
+    alone = try_lock(lease)
     fcntl.flock(lease, fcntl.LOCK_SH)
     return alone
 
 
 @contextmanager
 def _mutex(service: Service, deadline: float) -> Iterator[None]:
-    mutex = _open(service.directory / MUTEX)
+    mutex = open_private(service.directory / MUTEX)
     try:
-        while not _try_lock(mutex):
-            if time.monotonic() > deadline:
-                raise _failure(service, RetriableError, "is being started by another process")
-            time.sleep(_POLL_SECONDS)
+        if not lock_within(mutex, deadline - time.monotonic()):
+            raise _failure(service, RetriableError, "is being started by another process")
         yield
     finally:
         # Unlocked, not only closed: a process forked meanwhile has this file open too.
@@ -467,128 +443,14 @@ def _mutex(service: Service, deadline: float) -> Iterator[None]:
         os.close(mutex)
 
 
-def _open(path: Path) -> int:
-    """A lock file's descriptor, not inherited by children, the file given to the folder's owner."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        _give_to_owner(descriptor, path)
-        return descriptor
-    except OSError as error:
-        reason = error.strerror
-    raise FatalError(
-        f"{path} cannot be opened: {reason}",
-        hint="set MELTANO_STATE_DIR to a folder of your own on a local disk",
-    )
-
-
-def _give_to_owner(descriptor: int, path: Path) -> None:
-    """What root makes in another user's folder belongs to that user, who may come back."""
-    if os.geteuid() == 0 and os.fstat(descriptor).st_uid == 0:
-        owner = path.parent.stat()
-        if owner.st_uid != 0:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _lock_within(descriptor: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not _try_lock(descriptor):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
-def _is_held(path: Path) -> bool:
-    """True when some process has the exclusive lock."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return not _try_lock(descriptor, fcntl.LOCK_SH)
-    finally:
-        os.close(descriptor)
-
-
-def _wait_free(path: Path, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while _is_held(path):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
-def _kill_all(lock: Path) -> bool:
-    """End whatever still has the service's lock open; True when nothing is left."""
-    if _wait_free(lock, _ORPHAN_SECONDS):
-        return True
-    for pid in _processes_with(lock) or ():
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
-    return _wait_free(lock, _ORPHAN_SECONDS)
-
-
-def _processes_with(path: Path) -> list[int] | None:
-    """The processes, ourselves left out, that have this file open; None where /proc is missing."""
-    try:
-        wanted = path.stat()
-        processes = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    except OSError:
-        return None
-    found = []
-    for pid in processes:
-        if pid == os.getpid():
-            continue
-        try:
-            with os.scandir(f"/proc/{pid}/fd") as entries:
-                if any(os.path.samestat(entry.stat(), wanted) for entry in entries):
-                    found.append(pid)
-        except OSError:
-            continue
-    return found
-
-
-def _tell(lock: int, pid: int) -> None:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, json.dumps({"pid": pid, "home": _home()}).encode(), 0)
-
-
-def _home() -> str:
-    """What makes a process id mean something: this boot and this process namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
-
-
 def _truncate(path: Path) -> None:
-    descriptor = _open(path)
+    descriptor = open_private(path)
     os.ftruncate(descriptor, 0)
     os.close(descriptor)
 
 
 def _read_state(directory: Path) -> dict[str, object] | None:
-    return _read_json(directory / STATE)
-
-
-def _read_json(path: Path) -> dict[str, object] | None:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    return read_json(directory / STATE)
 
 
 def _write_state(service: Service, generation: str, announced: Announcement) -> None:

@@ -16,6 +16,7 @@ FLOORS = {
     "streams": 0,
     "errors": 0,
     "environment": 0,
+    "process_locks": 0,
     "shared_process": 0,
     "clients": 1,
     "warehouse": 1,

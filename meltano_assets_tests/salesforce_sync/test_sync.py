@@ -1,0 +1,390 @@
+"""Claims about whole syncs: a real Postgres, the simulated Salesforce over sockets."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from meltano_assets.errors import FatalError, RetriableError
+from meltano_assets.salesforce_sync.outcome import OutcomeStore
+from meltano_assets.salesforce_sync.push import PushOptions
+from meltano_assets.salesforce_sync.render import render_plan
+from meltano_assets.salesforce_sync.sync import plan_sync, push_sync, show_record
+from meltano_assets.sandbox.salesforce_schema import make_id
+from meltano_assets_tests.salesforce_sync.builders import NOW
+from meltano_assets_tests.salesforce_sync.conftest import World, host
+
+ACME, BOLT, CORE = (make_id("001", number) for number in (1, 2, 3))
+
+
+def test_hosts_are_created_then_changed_then_left_alone(world: World):
+    stats = '{"issues": 3, "text": "line\\nbreak, \\"quotes\\" 😀"}'
+    rows = [
+        host(
+            "a.example.com",
+            account__c=ACME,
+            host_users__c=12,
+            last_ping__c=date(2026, 2, 28),
+            raw_usage_stats__c=stats,
+            mattermost_enabled__c=True,
+            version_link__c="https://version.example.com/1",
+        ),
+        host("b.example.com", account_meltano_id="bolt.com"),
+    ]
+    world.fill("hosts", rows)
+    first = world.sync()
+    assert (first.created, first.updated, first.parked, first.failed) == (2, 0, 0, 0)
+    fields = ["Name", "Account__c", "Host_Users__c", "Last_Ping__c", "Mattermost_Enabled__c"]
+    one, two = world.records("Host__c", *fields)
+    assert (one["Account__c"], one["Host_Users__c"], one["Last_Ping__c"]) == (
+        ACME,
+        12,
+        "2026-02-28",
+    )
+    assert one["Mattermost_Enabled__c"] is True
+    assert two["Account__c"] == BOLT
+
+    again = world.sync()
+    assert (again.sent, again.unchanged) == (0, 2)
+    assert again.requests < 10
+
+    world.fill("hosts", [{**rows[0], "host_users__c": 13}, rows[1]])
+    third = world.sync()
+    assert (third.created, third.updated, third.unchanged) == (0, 1, 1)
+    (change,) = third.plan.changes  # type: ignore[union-attr]
+    assert (change.before, change.after) == ({"Host_Users__c": "12"}, {"Host_Users__c": "13"})
+    assert world.records("Host__c", "Name", "Host_Users__c")[0]["Host_Users__c"] == 13
+
+
+def test_many_hosts_go_through_bulk_jobs_and_a_second_run_sends_nothing(world: World):
+    rows = [
+        host(
+            f"h{n:03d}.example.com",
+            account_meltano_id="bolt.com",
+            host_users__c=n,
+            mattermost_enabled__c=n % 2 == 0,
+            raw_usage_stats__c=json.dumps({"n": n, "text": 'a,"b"\nc'}),
+        )
+        for n in range(150)
+    ]
+    world.fill("hosts", rows)
+    first = world.sync()
+    assert (first.created, first.failed, first.parked) == (150, 0, 0)
+    again = world.sync()
+    assert (again.sent, again.unchanged) == (0, 150)
+    assert again.requests < 10
+    world.fill("hosts", [{**row, "host_users__c": 1000} for row in rows])
+    third = world.sync()
+    assert (third.created, third.updated) == (0, 150)
+    assert {each["Host_Users__c"] for each in world.records("Host__c", "Host_Users__c")} == {1000}
+
+
+def test_new_accounts_and_their_hosts_go_in_one_run(world: World):
+    world.fill("new_accounts", [{"meltano_id__c": "new.com", "name": "New", "website": "new.com"}])
+    world.fill("hosts", [host("x.new.com", account_meltano_id="new.com")])
+    planned = world.sync(push=False)
+    assert (planned.to_create, planned.is_pushed, planned.parked) == (1, False, 0)
+    assert world.sync("new_accounts").created == 1
+    assert world.sync("hosts").created == 1
+    (record,) = world.records("Host__c", "Account__r.Name")
+    assert record["Account__r"]["Name"] == "New"  # type: ignore[index]
+    again = world.sync("new_accounts")
+    assert (again.sent, again.unchanged) == (0, 1)
+
+
+def test_a_host_whose_account_nobody_creates_is_parked_until_it_exists(world: World):
+    world.fill("new_accounts", [])
+    world.fill("hosts", [host("x.new.com", account_meltano_id="new.com")])
+    outcome = world.sync()
+    assert (outcome.created, outcome.reasons) == (0, {"reference_not_found": 1})
+    world.fill("new_accounts", [{"meltano_id__c": "new.com", "name": "New"}])
+    world.sync("new_accounts")
+    assert world.sync().created == 1
+
+
+def test_account_updates_fill_only_what_is_empty(world: World):
+    rows = [
+        {"id": ACME, "industry": "Retail", "numberofemployees": 99},
+        {"id": CORE, "industry": "Retail", "numberofemployees": 99},
+        {"id": make_id("001", 99), "industry": "Retail"},
+    ]
+    world.fill("account_updates", rows)
+    outcome = world.sync("account_updates")
+    assert (outcome.updated, outcome.unchanged) == (1, 1)
+    assert outcome.reasons == {"record_not_found": 1}
+    accounts = {each["Name"]: each for each in world.records("Account", "Name", "Industry")}
+    assert accounts["Acme"]["Industry"] == "Technology"
+    assert accounts["Core"]["Industry"] == "Retail"
+
+
+def test_where_nothing_is_pushed_the_plan_is_kept_and_salesforce_stays_as_it_was(world: World):
+    world.fill("hosts", [host("a.example.com")])
+    outcome = world.sync(push=False)
+    assert (outcome.to_create, outcome.sent) == (1, 0)
+    assert world.records("Host__c") == []
+    assert world.sql("select key, state from salesforce_sync.changes") == [
+        ("a.example.com", "planned")
+    ]
+
+
+def test_bad_values_are_parked_by_reason_and_nothing_is_truncated(world: World):
+    world.fill(
+        "hosts",
+        [
+            host("good.example.com"),
+            host("long.example.com", name="n" * 300),
+            host("odd.example.com", host_data_source__c="Rumour"),
+            host("na.example.com", version_link__c="#N/A"),
+        ],
+    )
+    outcome = world.sync()
+    assert outcome.created == 2
+    assert outcome.reasons == {"too_long": 1, "picklist": 1}
+    assert {each["Name"] for each in world.records("Host__c", "Name")} == {
+        "good.example.com",
+        "na.example.com",
+    }
+    rejects = world.sql("select key, reason, refused_by from salesforce_sync.rejects order by 1")
+    assert rejects == [
+        ("long.example.com", "too_long", "plan"),
+        ("odd.example.com", "picklist", "plan"),
+    ]
+
+
+def test_a_read_only_field_parks_the_records_that_would_change_it(world: World):
+    world.fill("hosts", [host("a.example.com", host_users__c=1)])
+    world.sync()
+    world.faults.arm("read_only_field", field="Host__c.Host_Users__c", times=None)
+    world.fill("hosts", [host("a.example.com", host_users__c=2), host("b.example.com")])
+    outcome = world.sync()
+    assert (outcome.created, outcome.reasons) == (1, {"not_permitted": 1})
+    world.faults.clear()
+    assert world.sync().updated == 1
+
+
+def test_a_field_that_vanished_is_a_clear_error(world: World):
+    world.fill("hosts", [host("a.example.com")])
+    world.faults.arm("missing_field", field="Host__c.Host_Users__c", times=None)
+    with pytest.raises(FatalError, match="no field Host_Users__c"):
+        world.sync()
+
+
+def test_locked_records_are_tried_again(world: World):
+    world.fill("hosts", [host(f"h{n}.example.com") for n in range(5)])
+    world.faults.arm("lock_rows", times=3)
+    outcome = world.sync()
+    assert (outcome.created, outcome.failed) == (5, 0)
+
+
+def test_a_record_that_stays_locked_is_tried_by_the_next_run(world: World):
+    world.fill("hosts", [host("a.example.com"), host("b.example.com")])
+    world.faults.arm("lock_rows", times=None, match="a.example.com")
+    outcome = world.sync()
+    assert (outcome.created, outcome.failed, outcome.reasons) == (1, 1, {"locked": 1})
+    world.faults.clear()
+    assert world.sync().created == 1
+
+
+def test_locked_rows_of_a_bulk_job_are_tried_again(world: World):
+    world.fill("hosts", [host(f"h{n}.example.com") for n in range(50)])
+    world.faults.arm("lock_rows", times=7)
+    outcome = world.sync()
+    assert (outcome.created, outcome.failed) == (50, 0)
+
+
+def test_a_duplicate_rule_parks_until_the_row_changes(world: World):
+    row = {"meltano_id__c": "acme.com", "name": "Acme"}
+    world.fill("new_accounts", [row])
+    world.faults.arm("duplicate_rule", times=None)
+    outcome = world.sync("new_accounts")
+    assert (outcome.created, outcome.reasons) == (0, {"duplicate": 1})
+    world.faults.clear()
+    held = world.sync("new_accounts")
+    assert (held.created, held.parked, held.reasons) == (0, 1, {"duplicate": 1})
+    ((detail,),) = world.sql("select detail from salesforce_sync.rejects")
+    assert detail.startswith("DUPLICATES_DETECTED")
+    world.fill("new_accounts", [{**row, "name": "Acme Holding"}])
+    assert world.sync("new_accounts").created == 1
+    assert world.sql("select * from salesforce_sync.rejects") == []
+
+
+def test_a_session_that_ends_in_the_middle_is_renewed(world: World):
+    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(450)])
+    world.options = PushOptions(bulk_threshold=1000)
+    world.faults.arm("expire_session", match="composite", skip=1)
+    assert world.sync().created == 450
+
+
+def test_a_session_that_ends_in_a_bulk_job_is_renewed(world: World):
+    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(50)])
+    world.faults.arm("expire_session", match="GET /services/data/v59.0/jobs/ingest")
+    assert world.sync().created == 50
+    assert len(world.records("Host__c")) == 50
+
+
+def test_a_bulk_job_that_fails_half_way_is_completed(world: World):
+    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(60)])
+    world.faults.arm("fail_bulk_job", after=25)
+    outcome = world.sync()
+    assert (outcome.created, outcome.failed) == (60, 0)
+    assert len(world.records("Host__c")) == 60
+
+
+def test_an_answer_that_is_lost_creates_no_duplicate(world: World):
+    world.fill("hosts", [host(f"h{n}.example.com") for n in range(5)])
+    world.faults.arm("drop_after", match="PATCH /services/data/v59.0/composite")
+    outcome = world.sync()
+    assert outcome.sent == 5
+    assert len(world.records("Host__c")) == 5
+
+
+def test_a_failure_in_the_middle_is_healed_by_the_next_run(world: World):
+    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(450)])
+    world.options = PushOptions(bulk_threshold=1000)
+    world.faults.arm("request_limit", match="composite", skip=1, times=None)
+    with pytest.raises(FatalError):
+        world.sync()
+    assert world.sql("select state, created from salesforce_sync.runs") == [("failed", 200)]
+    world.faults.clear()
+    healed = world.sync()
+    assert (healed.created, healed.unchanged) == (250, 200)
+    assert len(world.records("Host__c")) == 450
+
+
+KILLED = """
+import json, os, signal, sys
+from datetime import UTC, datetime
+from meltano_assets.clients.policy import Transport
+from meltano_assets.clients.salesforce import SalesforceClient
+from meltano_assets.salesforce_sync.push import PushOptions
+from meltano_assets.salesforce_sync.sync import run_sync
+from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets_tests.salesforce_sync import conftest
+
+given = json.loads(sys.argv[1])
+seen = []
+
+def after(source, response):
+    # Salesforce has written the second chunk; nothing here has remembered it.
+    seen.append(response)
+    if response.text.startswith("[") and '"success"' in response.text[:200]:
+        given["chunks"] -= 1
+        if given["chunks"] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+spec = conftest.parse_spec({"syncs": {"hosts": {**conftest.HOSTS, "depends_on": []}}})["hosts"]
+with SalesforceClient(given["settings"], http=Transport(after_response=after)) as client:
+    run_sync(
+        Warehouse(given["url"]), client, spec, push=True, now=datetime.now(UTC), run_id="killed",
+        options=PushOptions(bulk_threshold=1000),
+    )
+"""
+
+
+def test_a_run_that_is_killed_leaves_nothing_to_duplicate(world: World):
+    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(450)])
+    given = {"settings": world.settings, "url": world.warehouse.url, "chunks": 2}
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, json.dumps(given)],
+        cwd=root,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert len(world.records("Host__c")) == 400
+    outcome = world.sync()
+    assert (outcome.created, outcome.unchanged) == (50, 400)
+    keys = [each["Meltano_Id__c"] for each in world.records("Host__c", "Meltano_Id__c")]
+    assert len(keys) == len(set(keys)) == 450
+    states = world.sql("select state from salesforce_sync.runs order by number")
+    assert states == [("interrupted",), ("done",)]
+    known = world.sql(
+        "select c.state, count(*) from salesforce_sync.changes c"
+        " join salesforce_sync.runs r on r.number = c.run_number"
+        " where r.run_id = 'killed' group by 1 order by 1"
+    )
+    assert known == [("sent", 200), ("unknown", 250)]
+
+
+def test_two_runs_at_once_exclude_each_other(world: World):
+    world.fill("hosts", [host("a.example.com")])
+    store = OutcomeStore(world.warehouse)
+    with store.lock(world.specs["hosts"]), pytest.raises(RetriableError, match="under way"):
+        world.sync()
+    assert world.sync().created == 1
+
+
+def test_the_breaker_stops_and_force_goes_on(world: World):
+    from dataclasses import replace
+
+    spec = world.specs["hosts"]
+    world.specs["hosts"] = replace(spec, breaker=replace(spec.breaker, creations=3))
+    world.fill("hosts", [host(f"h{n}.example.com") for n in range(4)])
+    with pytest.raises(FatalError, match="would create 4 records; the limit is 3"):
+        world.sync()
+    assert world.records("Host__c") == []
+    assert world.sql("select state from salesforce_sync.runs") == [("stopped",)]
+    assert world.sync(force=True).created == 4
+
+
+def test_the_breaker_knows_the_share_of_the_org(world: World):
+    from dataclasses import replace
+
+    spec = world.specs["hosts"]
+    breaker = replace(spec.breaker, changed_percent=50, changed_floor=5)
+    world.specs["hosts"] = replace(spec, breaker=breaker)
+    rows = [host(f"h{n}.example.com", host_users__c=1) for n in range(12)]
+    world.fill("hosts", rows)
+    world.sync()
+    world.fill("hosts", [{**row, "host_users__c": 2} for row in rows[:6]] + rows[6:])
+    assert world.sync().updated == 6
+    world.fill("hosts", [{**row, "host_users__c": 3} for row in rows[:7]] + rows[7:])
+    with pytest.raises(FatalError, match="7 of 12 Host__c records"):
+        world.sync()
+
+
+def test_a_plan_that_was_seen_can_be_pushed_until_something_else_was(world: World):
+    world.fill("hosts", [host("a.example.com")])
+    spec = world.specs["hosts"]
+    made = plan_sync(world.warehouse, world.client, spec, now=NOW, run_id="seen")
+    text = render_plan(made)
+    assert "1 to create" in text and "a.example.com" in text
+    data = json.loads(render_plan(made, "json"))
+    assert data["changes"][0]["fields"]["Name"] == {"before": None, "after": "a.example.com"}
+    assert push_sync(world.warehouse, world.client, made).created == 1
+    with pytest.raises(FatalError, match="out of date"):
+        push_sync(world.warehouse, world.client, made)
+
+
+def test_a_records_history_is_found_by_key_and_by_id(world: World):
+    world.fill("hosts", [host("a.example.com", host_users__c=1)])
+    world.sync()
+    world.fill("hosts", [host("a.example.com", host_users__c=2)])
+    world.sync()
+    (record,) = world.records("Host__c")
+    by_key = show_record(world.warehouse, "a.example.com")
+    assert by_key == show_record(world.warehouse, str(record["Id"]))
+    assert [each["action"] for each in by_key["changes"]] == ["update", "create"]
+    assert by_key["changes"][0]["before"] == {"Host_Users__c": "1"}
+    assert by_key["ledger"][0]["state"] == "sent"
+
+
+def test_an_empty_model_asks_salesforce_nothing(world: World):
+    world.fill("hosts", [])
+    outcome = world.sync()
+    assert (outcome.rows, outcome.requests) == (0, 0)
+
+
+def test_progress_is_told(world: World):
+    world.fill("hosts", [host(f"h{n}.example.com") for n in range(3)])
+    seen: list[tuple[int, int]] = []
+    world.sync(on_progress=lambda so_far: seen.append((so_far.done, so_far.total)))
+    assert seen == [(3, 3)]

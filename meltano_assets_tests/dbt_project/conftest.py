@@ -72,7 +72,7 @@ class Project:
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
         with self.connect() as connection:
-            return connection.execute(query).fetchall()  # type: ignore[arg-type]
+            return connection.execute(query).fetchall()
 
 
 @pytest.fixture(scope="package")

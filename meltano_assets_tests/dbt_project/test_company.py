@@ -140,6 +140,13 @@ def test_account_updates_offer_what_providers_know(built: Project, truths: dict[
         assert fields.items() <= offered[account_id].items(), account_id
 
 
+def test_host_records_that_were_there_before_are_claimed(
+    built: Project, truths: dict[str, Any]
+) -> None:
+    claimed = built.rows("select meltano_id__c from sync.sync_salesforce_host_claims")
+    assert {host for (host,) in claimed} == set(truths["hosts"]["existing_host_names"])
+
+
 def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None:
     """A test that cannot fail shows nothing: each claim is broken once."""
     damage = (
@@ -159,7 +166,7 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
     )
     with built.connect() as connection:
         for statement in damage:
-            connection.execute(statement)  # type: ignore[call-overload]
+            connection.execute(statement)
     failed = built.dbt("test", "--select", "test_type:singular")
     broken = {name.removeprefix("assert_") for name in failed}
     assert broken == {

@@ -27,7 +27,9 @@ MAX_DEPTH = 1000
 #: Postgres holds strings of up to 268,435,455 bytes inside jsonb.
 _MAX_STRING = 268_435_455
 
-_SUSPICIOUS = r"\\u0000|\\u[dD][89a-fA-F]|[eE][+-]?[0-9]{4}|[0-9]{1000}|[\n\r]"
+_SUSPICIOUS_VALUE = r"\\u0000|\\u[dD][89a-fA-F]|[eE][+-]?[0-9]{4}|[0-9]{1000}"
+#: Line ends are harmless between values, but the check below goes by lines.
+_SUSPICIOUS = _SUSPICIOUS_VALUE + r"|[\n\r]"
 
 
 def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarray | None]:
@@ -70,8 +72,14 @@ def _all_json(array: pa.Array) -> bool:
 def mend(text: str, cleaned: Counter[str]) -> str | None:
     """One text as Postgres takes it, or None when it is no JSON."""
     if depth(text) > MAX_DEPTH:
-        cleaned["deep_json_as_text"] += 1
-        return dumps(text, cleaned)
+        return _as_string(text, cleaned)
+    if not re.search(_SUSPICIOUS_VALUE, text):
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+        else:
+            return text
     rules: Counter[str] = Counter()
 
     def special(name: str) -> str:
@@ -88,11 +96,21 @@ def mend(text: str, cleaned: Counter[str]) -> str | None:
 
     try:
         value = json.loads(text, parse_constant=special, parse_float=number, parse_int=number)
-    except (ValueError, RecursionError):
+        result = dumps(value, rules)
+    except orjson.JSONEncodeError:
+        # The encoder's own limit on nesting, met only by a document that needs mending.
+        return _as_string(text, cleaned)
+    except RecursionError:
+        return _as_string(text, cleaned)
+    except ValueError:
         return None
-    result = dumps(value, rules)
     cleaned.update(rules)
     return result
+
+
+def _as_string(text: str, cleaned: Counter[str]) -> str:
+    cleaned["deep_json_as_text"] += 1
+    return dumps(text, cleaned)
 
 
 def depth(text: str) -> int:

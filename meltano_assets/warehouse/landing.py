@@ -100,11 +100,15 @@ class Landing:
             copy, self._copy = self._copy, None
             copy.__exit__(type(error), error, error.__traceback__)
 
-    def changes(self, table: TableName) -> list[SchemaChange]:
-        """How the shape grew since the landing was opened."""
+    def changes(
+        self, table: TableName, declared: Mapping[str, ColumnType] | None = None
+    ) -> list[SchemaChange]:
+        """How the shape grew since the landing was opened, or beyond what was declared."""
         found = []
         for column, kind in self._columns.items():
-            old = self._initial.get(column)
+            old = (self._initial if declared is None else declared).get(column)
+            if old is None and not declared and declared is not None:
+                continue
             if old is None:
                 found.append(SchemaChange(str(table), column, "added column", None, kind))
             elif old != kind:

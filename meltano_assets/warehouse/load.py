@@ -269,9 +269,8 @@ class _Load:
     # one checkpoint
 
     def _checkpoint(self, bookmark: Bookmark | None) -> None:
-        if self._part.read == 0 and not self._is_replace and self._live is not None:
-            pass
-        elif self._data_types():
+        is_due = self._landing is not None or self._is_replace or self._live is None
+        if is_due and self._data_types():
             self._store()
         self._write_rejected()
         part = self._part
@@ -351,7 +350,9 @@ class _Load:
             primary_key=key,
         )
         if beside.live is None:
-            self._changes.insert(0, state.SchemaChange(str(self._table), None, "created table"))
+            created = state.SchemaChange(str(self._table), None, "created table")
+            declared = {column.name: column.type for column in self._stream.columns}
+            self._changes = [created, *landing.changes(self._table, declared)]
         part.inserted += rows
 
     def _check_shrink(self, beside: swap.Beside, rows: int) -> None:

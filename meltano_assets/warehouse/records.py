@@ -172,19 +172,11 @@ class Fitter:
                 empty = ~mask(pc.is_valid(array)) & ~bad
                 _note(reasons, empty, bad, "the primary key is null", key)
             if (is_text(array.type) or is_bytes(array.type)) and len(array):
-                long = mask(pc.greater(pc.binary_length(_sizable(array)), MAX_KEY_BYTES))
+                long = mask(pc.greater(pc.binary_length(array), MAX_KEY_BYTES))
                 _note(reasons, long, bad, "the primary key is too long to be indexed", key)
 
     def _fatal(self, message: str, hint: str | None = None) -> FatalError:
         return FatalError(message, source=self.stream.source, stream=self.stream.name, hint=hint)
-
-
-def _sizable(array: pa.Array) -> pa.Array:
-    if pa.types.is_string_view(array.type):
-        return array.cast(pa.large_string())
-    if pa.types.is_binary_view(array.type):
-        return array.cast(pa.large_binary())
-    return array
 
 
 def _note(

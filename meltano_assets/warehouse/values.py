@@ -26,9 +26,10 @@ from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import json_values, numeric_values
 from meltano_assets.warehouse.types import from_arrow, join
 
-#: Postgres' time stamps and dates, 4713 BC to 294276 AD and 5874897 AD.
+#: Postgres' time stamps and dates begin in 4713 BC. Dates end in 5874897 AD, time stamps in 294276,
+#: which is a little more than 64 bits of microseconds since 1970 can say.
 _MIN_MICROSECONDS = -210_866_803_200_000_000
-_MAX_MICROSECONDS = 9_223_371_331_200_000_000 - 1
+_MAX_MICROSECONDS = 2**63 - 1
 _MIN_DAYS = -2_440_588
 _MAX_DAYS = 2_145_031_948
 #: The years that Python's and most clients' dates can say: 1 to 9999.
@@ -60,7 +61,7 @@ def convert(array: pa.Array, target: ColumnType) -> Converted:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """Without dictionary, run-end or extension encoding."""
+    """Without dictionary, run-end or extension encoding, and without views, which few kernels take."""
     while True:
         if isinstance(array, pa.ExtensionArray):
             array = array.storage
@@ -68,6 +69,10 @@ def _plain(array: pa.Array) -> pa.Array:
             array = array.dictionary_decode()
         elif pa.types.is_run_end_encoded(array.type):
             array = pc.run_end_decode(array)
+        elif pa.types.is_string_view(array.type):
+            array = array.cast(pa.large_string())
+        elif pa.types.is_binary_view(array.type):
+            array = array.cast(pa.large_binary())
         else:
             return array
 
@@ -121,8 +126,6 @@ def clean_text(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
 
 def _may_hold_nul(array: pa.Array) -> bool:
     """A quick look at the bytes behind the strings; no false negatives."""
-    if pa.types.is_string_view(array.type):
-        return True
     data = array.buffers()[2]
     if data is None or data.size == 0:
         return False
@@ -266,7 +269,7 @@ def _doubles_from_text(array: pa.Array) -> Converted:
         doubles = parsed.to_arrow()
         array = pc.if_else(pa.array(bad), None, array)
     # A long number would lose digits in a double: 9007199254740993, 0.12345678901234567890.
-    long = mask(pc.match_substring_regex(array, r"[0-9][0-9.]{16,}"))
+    long = mask(pc.match_substring_regex(array, r"[0-9.]{16,}"))
     if long.any() and _loses_digits(array.filter(pa.array(long))):
         return Converted(array, wider="numeric")
     return Converted(doubles, bad=bad)
@@ -432,8 +435,8 @@ def parse_time(text: str) -> tuple[int, bool, bool] | None:
     micros += rest > 500 or (rest == 500 and micros % 2 == 1)
     is_rounded = rest != 0 or bool(fraction[9:].strip("0"))
     span = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    seconds = span.days * 86_400 + span.seconds
-    return seconds * 1_000_000 + micros + shift, not zone, is_rounded
+    total = (span.days * 86_400 + span.seconds) * 1_000_000 + micros + shift
+    return (total, not zone, is_rounded) if abs(total) < 2**63 else None
 
 
 def _to_date(array: pa.Array) -> Converted:
@@ -533,8 +536,7 @@ def _inet_bytes(text: str) -> bytes | None:
 
 def _to_bytea(array: pa.Array) -> Converted:
     if is_bytes(array.type):
-        is_view = pa.types.is_binary_view(array.type)
-        return Converted(array.cast(pa.large_binary()) if is_view else array)
+        return Converted(array)
     if is_text(array.type):
         return Converted(array.cast(pa.large_string()).cast(pa.large_binary()))
     return _another(array, "bytea")

@@ -54,7 +54,7 @@ ID_KINDS = frozenset({"id", "reference"})
 #: A text area longer than this is a "long text area": not filterable, not sortable.
 _LONG_TEXT_FROM = 256
 
-_BASE62 = string.ascii_uppercase + string.ascii_lowercase + string.digits
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _CHECKSUM = string.ascii_uppercase + "012345"
 _BASE62_SET = frozenset(_BASE62)
 _UPPER = frozenset(string.ascii_uppercase)

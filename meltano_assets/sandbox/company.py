@@ -9,6 +9,7 @@ which clients write right after day n - 1 stay older than it.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -55,6 +56,9 @@ class Company:
         build_start(self.world)
         self._support = SupportDesk(self.world)
         self._built = 0
+        self._lock = threading.RLock()
+        self._facts: dict[int, dict[str, DomainFacts]] = {}
+        self._truths: dict[int, dict[str, object]] = {}
 
     def now(self, day: int) -> datetime:
         """The moment at which day ``day`` ends; day 0 ends at the anchor."""
@@ -62,10 +66,11 @@ class Company:
 
     def build(self, day: int) -> None:
         """Live on until the end of that day."""
-        while self._built < day:
-            self._built += 1
-            build_day(self.world, self._built)
-            self._support.build_day(self._built)
+        with self._lock:
+            while self._built < day:
+                build_day(self.world, self._built + 1)
+                self._support.build_day(self._built + 1)
+                self._built += 1
 
     # Salesforce
 
@@ -99,7 +104,7 @@ class Company:
         return Pings(rows["usage_data"], rows["version_checks"], rows["hosts"], rows["versions"])
 
     def installations(self, day: int) -> list[Installation]:
-        """All installations that have pinged by the end of that day."""
+        """All installations that have pinged by the end of that day, as they are now."""
         self.build(day)
         return [item for item in self.world.installations if item.from_day <= day]
 
@@ -117,7 +122,11 @@ class Company:
     def domain_facts(self, day: int) -> dict[str, DomainFacts]:
         """Registrable domain → what the outside world knows of it on that day."""
         self.build(day)
-        return {name: facts for name, facts in self.world.facts.items() if facts.from_day <= day}
+        with self._lock:
+            if day not in self._facts:
+                known = self.world.facts.items()
+                self._facts[day] = {name: facts for name, facts in known if facts.from_day <= day}
+            return self._facts[day]
 
     @property
     def reverse_names(self) -> dict[str, str]:
@@ -144,5 +153,11 @@ class Company:
 
     def truths_on(self, day: int) -> dict[str, object]:
         """What must come out at the end of that day; plain values, ready for JSON."""
-        self.build(day)
-        return build_truths(self, day)
+        with self._lock:
+            if day not in self._truths:
+                company = self
+                if self._built > day:  # later days have moved on what installations do
+                    company = Company(self.seed, self.scale, self.today)
+                company.build(day)
+                self._truths[day] = build_truths(company, day)
+            return self._truths[day]

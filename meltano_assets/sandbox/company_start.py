@@ -276,19 +276,19 @@ def _nameless_hosts(world: World, rng: random.Random) -> None:
     named = [domain for domain in world.matches.expected if world.facts[domain].discoverorg][:3]
     world.facts[hosts.ACCESS_PROVIDER_DOMAIN] = DomainFacts(hosts.ACCESS_PROVIDER_DOMAIN, None)
     for i, (raw, address) in enumerate(hosts.PUBLIC_IPV4.items()):
-        add(RawHost(raw, "ipv4", None, None), sends_hostname=bool(i % 2) or "." not in raw)
+        add(RawHost(raw, "ipv4", address, address), sends_hostname=bool(i % 2) or "." not in raw)
         if i < len(named):
             world.reverse_names[address] = f"gw{i + 1}.{named[i]}"
         elif i < 6:
             dashed = address.replace(".", "-")
             world.reverse_names[address] = f"host-{dashed}.dyn.{hosts.ACCESS_PROVIDER_DOMAIN}"
     for i, (raw, address) in enumerate(hosts.PUBLIC_IPV6.items()):
-        add(RawHost(raw, "ipv6", None, None))
+        add(RawHost(raw, "ipv6", address, address))
         if i == 0 and named:
             world.reverse_names[address] = f"v6.{named[0]}"
     for i in range(scaled(14, world.scale)):
         address = f"{rng.randrange(91, 95)}.{20 + i % 200}.{rng.randrange(1, 250)}.{rng.randrange(1, 250)}"
-        add(RawHost(address, "ipv4", None, None), sends_hostname=i % 3 == 0)
+        add(RawHost(address, "ipv4", address, address), sends_hostname=i % 3 == 0)
         if i % 2:
             dashed = address.replace(".", "-")
             world.reverse_names[address] = f"{dashed}.dyn.{hosts.ACCESS_PROVIDER_DOMAIN}"

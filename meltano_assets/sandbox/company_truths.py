@@ -125,7 +125,11 @@ def _hosts(company: Company, day: int) -> dict[str, object]:
 
 
 def _seen_domains(company: Company, day: int) -> set[str]:
-    return {h.clean_domain for h in company.raw_hosts(day).values() if h.clean_domain}
+    return {
+        host.clean_domain
+        for host in company.raw_hosts(day).values()
+        if host.clean_domain and host.kind == "domain"
+    }
 
 
 def _enrichment(company: Company, day: int) -> dict[str, object]:

@@ -129,6 +129,16 @@ COUNTRIES: dict[str, tuple[str, tuple[str, ...], str, tuple[str, ...]]] = {
     "Japan": ("K.K.", ("co.jp",), "+81 3 5550", ("Osaka", "Kobe")),
     "Brazil": ("Ltda", ("com.br",), "+55 11 5550", ("Recife", "Santos")),
 }
+COUNTRY_CODES = {
+    "United States": "US",
+    "United Kingdom": "GB",
+    "Germany": "DE",
+    "Australia": "AU",
+    "France": "FR",
+    "Netherlands": "NL",
+    "Japan": "JP",
+    "Brazil": "BR",
+}
 _COUNTRY_WEIGHTS = (45, 12, 16, 6, 8, 5, 4, 4)
 
 #: The standard picklist of Account.Industry, as far as it is used here.

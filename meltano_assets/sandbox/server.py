@@ -1,0 +1,518 @@
+"""The running sandbox: every vendor at a port of its own on 127.0.0.1, and the control service.
+
+``run`` blocks until SIGTERM or SIGINT; ``serve_in_thread`` is for tests. Everything that must
+survive lies in ``state_dir`` (and, for the ``version`` database, in the given Postgres); started
+again there, the company goes on where it was, at the same ports if they are free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from meltano_assets.sandbox.control import Control, Faulty, Manifest
+from meltano_assets.sandbox.dns import NameServer, UdpProtocol
+from meltano_assets.sandbox.enrichment_api import Clearbit, DiscoverOrg
+from meltano_assets.sandbox.faults import parse_fault
+from meltano_assets.sandbox.rdap import Rdap
+from meltano_assets.sandbox.registries import Registries
+from meltano_assets.sandbox.service import Counted, Counters, HangUpProtocol, HttpService
+from meltano_assets.sandbox.state import CompanyClock, StateFolder, remembered_ports
+from meltano_assets.sandbox.version_database import Login, VersionDatabase
+from meltano_assets.sandbox.whois import Whois
+from meltano_assets.sandbox.zendesk import Zendesk
+
+LOOPBACK = "127.0.0.1"
+#: Ports count up in this order from ``port_base``.
+SERVICES = (
+    "salesforce",
+    "zendesk",
+    "discoverorg",
+    "clearbit",
+    "rdap",
+    "whois",
+    "dns",
+    "control",
+    "whois_chain",
+)
+#: Where the servers of the WHOIS chain listen, where the machine has these addresses.
+_WHOIS_CHAIN = {"iana": "127.0.0.1", "registry": "127.0.0.2", "registrar": "127.0.0.3"}
+ZENDESK_EMAIL = "admin@meltano-sandbox.com"
+DISCOVERORG_USERNAME = "sandbox@meltano-sandbox.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the sandbox is started with.
+
+    ``has_vendor_limits`` holds clients to the vendors' own rates (ten Zendesk exports a minute);
+    without it the rates are so high that only a loop meets them.
+    """
+
+    state_dir: Path
+    postgres_url: str | None = None
+    seed: int = 1
+    scale: float = 1.0
+    today: date | None = None
+    port_base: int | None = None
+    faults: tuple[Mapping[str, object], ...] = ()
+    database: str = "sandbox_version"
+    has_vendor_limits: bool = False
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: several run in one loop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Sandbox:
+    """All services of one company, started and stopped together."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._folder = StateFolder(options.state_dir)
+        self._secrets = self._folder.secrets()
+        self.company = self._folder.company(options.seed, options.scale, options.today)
+        self.clock = CompanyClock(self.company, self._folder)
+        self._sockets: dict[str, socket.socket] = {}
+        self._ports: dict[str, int] = {}
+        self._chain: dict[str, tuple[str, int]] = {}
+        self._servers: list[_Server] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._plain: list[asyncio.Server] = []
+        self._datagrams: list[asyncio.DatagramTransport] = []
+        self._advancing = threading.Lock()
+        self._login: Login | None = None
+        self._build_services()
+
+    def _build_services(self) -> None:
+        from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
+
+        def day() -> int:
+            return self.clock.day
+
+        made = self._secrets
+        is_strict = self._options.has_vendor_limits
+        self._org = SalesforceOrg(self._folder.path / "salesforce", self.company, self.clock)
+        self._salesforce = Counted(build_app(self._org))
+        self._http: dict[str, HttpService] = {
+            "zendesk": Zendesk(
+                self.company,
+                day,
+                email=ZENDESK_EMAIL,
+                api_token=made["zendesk_api_token"],
+                oauth_token=made["zendesk_oauth_token"],
+                exports_per_minute=10 if is_strict else 6_000,
+                requests_per_minute=700 if is_strict else 60_000,
+            ).service,
+            "discoverorg": DiscoverOrg(
+                self.company,
+                day,
+                username=DISCOVERORG_USERNAME,
+                password=made["discoverorg_password"],
+                partner_key=made["discoverorg_partner_key"],
+            ).service,
+            "clearbit": Clearbit(
+                self.company,
+                day,
+                api_key=made["clearbit_api_key"],
+                requests_per_minute=600 if is_strict else 60_000,
+            ).service,
+        }
+        registries = Registries(self.company, day)
+        self._http["rdap"] = Rdap(registries).service
+        self._whois = Whois(registries, lambda role: self._chain[role])
+        self._dns = NameServer(registries)
+        self._version: VersionDatabase | None = None
+        if self._options.postgres_url is not None:
+            self._version = VersionDatabase(
+                self.company,
+                self._options.postgres_url,
+                self._options.database,
+                made["version_password"],
+            )
+        faults: dict[str, Faulty] = {name: s.faults for name, s in self._http.items()}
+        faults |= {"whois": self._whois.faults, "dns": self._dns.faults}
+        org_faults = self._org.faults
+        if hasattr(org_faults, "arm"):
+            faults["salesforce"] = org_faults  # type: ignore[assignment]
+        if self._version is not None:
+            faults["version"] = self._version.faults
+        counters: dict[str, Counters] = {"salesforce": self._salesforce.counters}
+        counters |= {name: service.counters for name, service in self._http.items()}
+        counters |= {"whois": self._whois.counters, "dns": self._dns.counters}
+        self.control = Control(
+            company=self.company,
+            clock=self.clock,
+            manifest=self.manifest,
+            faults=faults,
+            counters=counters,
+            advance=self.advance,
+            on_faults_changed=self._carry_out_faults,
+        )
+
+    # Life
+
+    async def start(self) -> Manifest:
+        """Bring everything up; the manifest says where it is."""
+        self._bind()
+        day = self.clock.day
+        filling = None
+        if self._version is not None:
+            filling = asyncio.create_task(asyncio.to_thread(self._version.prepare, day))
+        await asyncio.to_thread(self._org.advance_to, day)
+        if filling is not None:
+            self._login = await filling
+        for fault in self._options.faults:
+            self.control.arm(dict(fault))
+        if self._version is not None and self._version.faults.status():
+            await asyncio.to_thread(self._version.take_faults)
+        apps: dict[str, ASGIApp] = {
+            "salesforce": self._salesforce,
+            **self._http,
+            "control": self.control,
+        }
+        for name, app in apps.items():
+            await self._serve(name, app)
+        await self._serve_lines()
+        # The company is there to stay: the collector need not look at its records again.
+        gc.freeze()
+        return self.manifest()
+
+    async def _serve(self, name: str, app: ASGIApp) -> None:
+        server = _Server(
+            uvicorn.Config(
+                app,
+                http=HangUpProtocol,
+                ws="none",
+                lifespan="on" if name == "salesforce" else "off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        self._servers.append(server)
+        task = asyncio.create_task(server.serve(sockets=[self._sockets[name]]))
+        self._tasks.append(task)
+        while not server.started:
+            if task.done():
+                await task
+                raise RuntimeError(f"the service {name} did not start")
+            await asyncio.sleep(0.002)
+
+    async def _serve_lines(self) -> None:
+        loop = asyncio.get_running_loop()
+        roles = {"whois": "gateway", **{f"whois_{role}": role for role in _WHOIS_CHAIN}}
+        for name, role in roles.items():
+            serve = functools.partial(self._whois.serve, role)
+            self._plain.append(await asyncio.start_server(serve, sock=self._sockets[name]))
+        self._plain.append(
+            await asyncio.start_server(self._dns.serve_tcp, sock=self._sockets["dns"])
+        )
+        transport, _protocol = await loop.create_datagram_endpoint(
+            lambda: UdpProtocol(self._dns), sock=self._sockets["dns_udp"]
+        )
+        self._datagrams.append(transport)
+
+    async def stop(self) -> None:
+        """Take everything down; nothing is lost."""
+        for server in self._servers:
+            server.should_exit = True
+        for plain in self._plain:
+            plain.close()
+        for transport in self._datagrams:
+            transport.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for open_socket in self._sockets.values():
+            open_socket.close()
+        close = getattr(self._org, "close", None)
+        if close is not None:
+            close()
+
+    # Time and faults
+
+    def advance(self, days: int) -> dict[str, object]:
+        """Let the company live on; the counts of what came or changed, by vendor."""
+        counts: dict[str, dict[str, int]] = {"salesforce": {}, "version": {}, "zendesk": {}}
+
+        def count(vendor: str, name: str, number: int) -> None:
+            if number:
+                counts[vendor][name] = counts[vendor].get(name, 0) + number
+
+        with self._advancing:
+            for _ in range(days):
+                day = self.clock.day + 1
+                self.company.build(day)
+                self._org.advance_to(day)
+                if self._version is not None:
+                    self._version.advance_to(day)
+                self.clock.move_to(day)
+                for name, records in self.company.salesforce_records(day).items():
+                    count("salesforce", name, len(records))
+                pings = self.company.pings(day)
+                count("version", "usage_data", len(pings.usage_data))
+                count("version", "version_checks", len(pings.version_checks))
+                count("zendesk", "tickets", len(self.company.zendesk_tickets(day)))
+        return dict(counts)
+
+    def _carry_out_faults(self, service: str) -> None:
+        if service == "version" and self._version is not None:
+            self._version.take_faults()
+
+    # Addresses
+
+    def _bind(self) -> None:
+        base = self._options.port_base
+        known = remembered_ports(self._folder)
+        for place, name in enumerate(SERVICES):
+            wanted = known.get(name, 0) if base is None else base + place
+            is_fixed = base is not None
+            if name == "whois_chain":
+                self._bind_chain(wanted, is_fixed)
+            elif name == "dns":
+                tcp, udp = _bind_twice(wanted, is_fixed)
+                self._sockets |= {"dns": tcp, "dns_udp": udp}
+            else:
+                self._sockets[name] = _bind_one(LOOPBACK, wanted, is_fixed)
+            if name in self._sockets:
+                self._ports[name] = self._sockets[name].getsockname()[1]
+        self._folder.write("ports", self._ports)
+
+    def _bind_chain(self, wanted: int, is_fixed: bool) -> None:
+        first = _bind_one(LOOPBACK, wanted, is_fixed)
+        port = first.getsockname()[1]
+        self._ports["whois_chain"] = port
+        for role, address in _WHOIS_CHAIN.items():
+            if role == "iana":
+                bound = first
+            else:
+                try:
+                    bound = _bind_one(address, port, is_fixed=True)
+                except OSError:
+                    bound = _bind_one(LOOPBACK, 0, is_fixed=False)
+            self._sockets[f"whois_{role}"] = bound
+            host, number = bound.getsockname()[:2]
+            self._chain[role] = (str(host), int(number))
+
+    def _url(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self._ports[name]}"
+
+    def manifest(self) -> Manifest:
+        """Service → addresses and credentials, as the vendor calls them."""
+        made, login = self._secrets, self._org.credentials
+        manifest: Manifest = {
+            "salesforce": {
+                "base_url": self._url("salesforce"),
+                "login_url": self._url("salesforce"),
+                "client_id": login.client_id,
+                "client_secret": login.client_secret,
+                "username": login.username,
+                "password": login.password,
+                "security_token": login.security_token,
+                "api_version": _api_version(),
+            },
+            "zendesk": {
+                "base_url": self._url("zendesk"),
+                "subdomain": "sandbox",
+                "email": ZENDESK_EMAIL,
+                "api_token": made["zendesk_api_token"],
+                "oauth_token": made["zendesk_oauth_token"],
+            },
+            "discoverorg": {
+                "base_url": self._url("discoverorg") + "/papi",
+                "username": DISCOVERORG_USERNAME,
+                "password": made["discoverorg_password"],
+                "partner_key": made["discoverorg_partner_key"],
+            },
+            "clearbit": {
+                "base_url": self._url("clearbit"),
+                "api_key": made["clearbit_api_key"],
+            },
+            "rdap": {"bootstrap_url": self._url("rdap") + "/rdap/dns.json"},
+            "whois": {
+                "host": LOOPBACK,
+                "port": self._ports["whois"],
+                "iana_host": self._chain["iana"][0],
+                "iana_port": self._chain["iana"][1],
+            },
+            "dns": {"host": LOOPBACK, "port": self._ports["dns"]},
+            "control": {"base_url": self._url("control")},
+        }
+        if self._login is not None:
+            manifest["version"] = {
+                "url": self._login.url,
+                "host": self._login.host,
+                "port": self._login.port,
+                "user": self._login.user,
+                "password": self._login.password,
+                "dbname": self._login.dbname,
+            }
+        return manifest
+
+
+def _api_version() -> str:
+    from meltano_assets.sandbox.salesforce_org import DEFAULT_API_VERSION
+
+    return DEFAULT_API_VERSION
+
+
+def _bind_one(
+    address: str, port: int, is_fixed: bool, kind: socket.SocketKind = socket.SOCK_STREAM
+) -> socket.socket:
+    """A bound socket at the port, or at a free one where the port is only a wish."""
+    bound = socket.socket(socket.AF_INET, kind)
+    try:
+        if kind is socket.SOCK_STREAM:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))
+        if kind is socket.SOCK_STREAM:
+            bound.listen(256)
+    except OSError:
+        bound.close()
+        if is_fixed or port == 0:
+            raise
+        return _bind_one(address, 0, is_fixed, kind)
+    return bound
+
+
+def _bind_twice(port: int, is_fixed: bool) -> tuple[socket.socket, socket.socket]:
+    """TCP and UDP at one port."""
+    for _ in range(20):
+        tcp = _bind_one(LOOPBACK, port, is_fixed)
+        number = tcp.getsockname()[1]
+        try:
+            return tcp, _bind_one(LOOPBACK, number, is_fixed=True, kind=socket.SOCK_DGRAM)
+        except OSError:
+            tcp.close()
+            if is_fixed:
+                raise
+            port = 0
+    raise OSError("no port is free for both TCP and UDP")
+
+
+def _options(
+    *,
+    state_dir: Path,
+    postgres_url: str | None,
+    seed: int,
+    scale: float,
+    today: date | None,
+    port_base: int | None,
+    faults: Iterable[str | Mapping[str, object]],
+    database: str,
+    has_vendor_limits: bool,
+) -> Options:
+    return Options(
+        state_dir=Path(state_dir),
+        postgres_url=postgres_url,
+        seed=seed,
+        scale=scale,
+        today=today.date() if isinstance(today, datetime) else today,
+        port_base=port_base,
+        faults=tuple(parse_fault(f) if isinstance(f, str) else f for f in faults),
+        database=database,
+        has_vendor_limits=has_vendor_limits,
+    )
+
+
+def run(
+    *,
+    state_dir: Path,
+    postgres_url: str | None,
+    on_ready: Callable[[Manifest], None],
+    seed: int = 1,
+    scale: float = 1.0,
+    today: date | None = None,
+    port_base: int | None = None,
+    faults: Iterable[str | Mapping[str, object]] = (),
+    database: str = "sandbox_version",
+    has_vendor_limits: bool = False,
+) -> None:
+    """Serve until SIGTERM or SIGINT; ``on_ready`` gets the manifest once everything answers.
+
+    ValueError when the folder holds another company or a fault does not exist.
+    """
+    options = _options(
+        state_dir=state_dir,
+        postgres_url=postgres_url,
+        seed=seed,
+        scale=scale,
+        today=today,
+        port_base=port_base,
+        faults=faults,
+        database=database,
+        has_vendor_limits=has_vendor_limits,
+    )
+
+    async def serve() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        sandbox = Sandbox(options)
+        try:
+            on_ready(await sandbox.start())
+            await stopping.wait()
+        finally:
+            await sandbox.stop()
+
+    asyncio.run(serve())
+
+
+@contextlib.contextmanager
+def serve_in_thread(
+    *,
+    state_dir: Path,
+    postgres_url: str | None = None,
+    seed: int = 1,
+    scale: float = 1.0,
+    today: date | None = None,
+    port_base: int | None = None,
+    faults: Iterable[str | Mapping[str, object]] = (),
+    database: str = "sandbox_version",
+    has_vendor_limits: bool = False,
+) -> Iterator[Manifest]:
+    """The sandbox in a thread of this process while the block runs; gives the manifest.
+
+    Without a Postgres URL there is no ``version`` database. The control service of the manifest
+    does the rest: ``/truths``, ``/advance``, ``/faults``, ``/requests``.
+    """
+    options = _options(
+        state_dir=state_dir,
+        postgres_url=postgres_url,
+        seed=seed,
+        scale=scale,
+        today=today,
+        port_base=port_base,
+        faults=faults,
+        database=database,
+        has_vendor_limits=has_vendor_limits,
+    )
+    sandbox = Sandbox(options)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
+    thread.start()
+    try:
+        yield asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(60)
+    finally:
+        asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

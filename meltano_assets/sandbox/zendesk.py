@@ -1,0 +1,553 @@
+"""Zendesk Support, as its OpenAPI description and its clients have it.
+
+Served with content: tickets, users, organizations, groups and what belongs to them, in the
+incremental exports (cursor and time based) and in lists (cursor and offset pagination). Other
+lists of the real service answer with their right, empty envelope. Every path may end in
+``.json``. Times of records are the company's; "too recent" is judged by the real clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+import time
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
+
+#: Path of a real list → the key of its envelope, for lists that are empty here.
+EMPTY_LISTS = {
+    "activities": "activities",
+    "audit_logs": "audit_logs",
+    "automations": "automations",
+    "bookmarks": "bookmarks",
+    "business_hours/schedules": "schedules",
+    "channels/voice/phone_numbers": "phone_numbers",
+    "custom_objects": "custom_objects",
+    "custom_roles": "custom_roles",
+    "custom_statuses": "custom_statuses",
+    "deletion_schedules": "deletion_schedules",
+    "dynamic_content/items": "items",
+    "job_statuses": "job_statuses",
+    "macros": "macros",
+    "macros/active": "macros",
+    "organization_fields": "organization_fields",
+    "organization_memberships": "organization_memberships",
+    "organization_subscriptions": "organization_subscriptions",
+    "problems": "tickets",
+    "recipient_addresses": "recipient_addresses",
+    "requests": "requests",
+    "resource_collections": "resource_collections",
+    "routing/attributes": "attributes",
+    "satisfaction_ratings": "satisfaction_ratings",
+    "satisfaction_reasons": "reasons",
+    "search": "results",
+    "search/export": "results",
+    "sessions": "sessions",
+    "sharing_agreements": "sharing_agreements",
+    "skips": "skips",
+    "slas/policies": "sla_policies",
+    "suspended_tickets": "suspended_tickets",
+    "target_failures": "target_failures",
+    "targets": "targets",
+    "ticket_audits": "audits",
+    "ticket_metrics": "ticket_metrics",
+    "ticket_skips": "skips",
+    "triggers": "triggers",
+    "triggers/active": "triggers",
+    "user_fields": "user_fields",
+    "views": "views",
+    "views/active": "views",
+    "webhooks": "webhooks",
+    "workspaces": "workspaces",
+}
+#: Time-based exports without content: path → envelope key.
+EMPTY_EXPORTS = {
+    "ticket_events": "ticket_events",
+    "ticket_metric_events": "ticket_metric_events",
+    "routing/attributes": "attributes",
+    "routing/attribute_values": "attribute_values",
+    "routing/instance_values": "instance_values",
+}
+_SINGULAR = {
+    "tickets": "ticket",
+    "users": "user",
+    "organizations": "organization",
+    "groups": "group",
+    "group_memberships": "group_membership",
+    "ticket_fields": "ticket_field",
+    "ticket_forms": "ticket_form",
+    "brands": "brand",
+}
+EXPORT_PAGE_SIZE = 1000
+LIST_PAGE_SIZE = 100
+_TOO_MANY = "Number of allowed API requests per minute exceeded"
+
+
+class Zendesk:
+    """The support desk of the company at the address of its service."""
+
+    def __init__(
+        self,
+        company: Company,
+        day: Callable[[], int],
+        *,
+        email: str,
+        api_token: str,
+        oauth_token: str,
+        exports_per_minute: int,
+        requests_per_minute: int,
+    ) -> None:
+        self._company = company
+        self._day = day
+        basic = base64.b64encode(f"{email}/token:{api_token}".encode()).decode()
+        self._logins = (f"Basic {basic}", f"Bearer {oauth_token}")
+        self._requests = RateLimit(requests_per_minute)
+        self._exports = RateLimit(exports_per_minute)
+        self._tickets: list[Record] = []
+        self._tickets_day = -1
+        self.service = HttpService("zendesk", "Zendesk Support", self.handle, self._error)
+
+    # Requests
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        if not self._is_known(request):
+            return json_response({"error": "Couldn't authenticate you"}, 401)
+        path = request.url.path.removesuffix(".json").rstrip("/")
+        if not path.startswith("/api/v2/"):
+            return json_response({"error": "InvalidEndpoint", "description": "Not found"}, 404)
+        path = path.removeprefix("/api/v2/")
+        is_export = path.startswith("incremental/")
+        limit = self._exports if is_export else self._requests
+        remaining, reset = limit.spend(time.monotonic())
+        if remaining < 0:
+            return _too_many(reset)
+        if request.method != "GET":
+            return json_response({"error": "Forbidden", "description": "read-only sandbox"}, 403)
+        response = self._export(request, path) if is_export else self._list(request, path)
+        response.headers["X-Rate-Limit"] = str(limit.per_minute)
+        response.headers["X-Rate-Limit-Remaining"] = str(remaining)
+        response.headers["ratelimit-limit"] = str(limit.per_minute)
+        response.headers["ratelimit-remaining"] = str(remaining)
+        response.headers["ratelimit-reset"] = str(int(reset))
+        return response
+
+    def _is_known(self, request: Request) -> bool:
+        given = request.headers.get("authorization", "")
+        return any(secrets.compare_digest(given.encode(), login.encode()) for login in self._logins)
+
+    def _error(self, kind: str, fault: Fault) -> Response | None:
+        if kind == "throttle":
+            wait = fault.number("retry_after_seconds", 1)
+            return _too_many(wait, with_header=fault.text("with_retry_after", "true") != "false")
+        if kind == "expire_session":
+            return json_response({"error": "Couldn't authenticate you"}, 401)
+        if kind == "unavailable":
+            return PlainTextResponse("Service Unavailable", 503)
+        return json_response({"error": "InternalError", "description": "Something went wrong"}, 500)
+
+    # Records
+
+    def tickets(self) -> list[Record]:
+        """All tickets, deleted ones too, in the order of the export."""
+        day = self._day()
+        if day != self._tickets_day:
+            live: dict[object, Record] = {}
+            for past in range(day + 1):
+                live.update(
+                    {ticket["id"]: ticket for ticket in self._company.zendesk_tickets(past)}
+                )
+            self._tickets = sorted(live.values(), key=_export_order)
+            self._tickets_day = day
+        return self._tickets
+
+    def _rendered(self, request: Request, records: Iterable[Record], name: str) -> list[Record]:
+        address = base_url(request)
+        rendered = [
+            {"url": f"{address}/api/v2/{name}/{record['id']}.json", **record} for record in records
+        ]
+        fault = self.service.faults.take("change_schema", f"{name} {request.url.path}")
+        if fault is not None:
+            for record in rendered:
+                _change_schema(record, fault)
+        return rendered
+
+    # Incremental exports
+
+    def _export(self, request: Request, path: str) -> Response:
+        name = path.removeprefix("incremental/")
+        if name.endswith("/cursor") and name.removesuffix("/cursor") in ("tickets", "users"):
+            return self._cursor_export(request, name.removesuffix("/cursor"))
+        if name.endswith("/sample"):
+            return self._time_export(request, name.removesuffix("/sample"), most=50)
+        return self._time_export(request, name, most=EXPORT_PAGE_SIZE)
+
+    def _export_records(self, name: str) -> list[Record]:
+        if name == "tickets":
+            return self.tickets()
+        return sorted(self._company.zendesk_records()[name], key=_export_order)
+
+    def _cursor_export(self, request: Request, name: str) -> Response:
+        records = self._export_records(name)
+        query = request.query_params
+        size = _page_size(query.get("per_page"), EXPORT_PAGE_SIZE)
+        cursor = query.get("cursor")
+        if cursor is not None:
+            place = _parse_cursor(cursor)
+            if place is None:
+                return json_response(
+                    {"error": "InvalidPaginationParameter", "description": "cursor is invalid"}, 400
+                )
+            begin = bisect_right(records, place, key=_export_order)
+        else:
+            start = _start_time(query.get("start_time"))
+            if isinstance(start, Response):
+                return start
+            begin = bisect_left(records, (start, 0), key=_export_order)
+        if query.get("exclude_deleted") == "true":
+            records = [r for r in records[begin:] if r.get("status") != "deleted"]
+            begin = 0
+        page = records[begin : begin + size]
+        after = _make_cursor(page[-1]) if page else cursor
+        is_last = begin + size >= len(records)
+        if page and self.service.faults.take("repeat_page", request.url.path):
+            after, is_last = cursor or _make_cursor(page[0], before=True), False
+        body: dict[str, object] = {
+            name: self._with_sets(request, self._rendered(request, page, name)),
+            "after_cursor": after,
+            "after_url": self._link(request, cursor=after) if after else None,
+            "before_cursor": None,
+            "before_url": None,
+            "end_of_stream": is_last,
+            **self._sideloads(request, page),
+        }
+        return json_response(body)
+
+    def _time_export(self, request: Request, name: str, *, most: int) -> Response:
+        query = request.query_params
+        if name in EMPTY_EXPORTS:
+            records: list[Record] = []
+            key = EMPTY_EXPORTS[name]
+        elif name in ("tickets", "users", "organizations"):
+            records, key = self._export_records(name), name
+        else:
+            return _not_found()
+        start = _start_time(query.get("start_time"))
+        if isinstance(start, Response):
+            return start
+        size = _page_size(query.get("per_page"), most)
+        begin = bisect_left(records, (start, 0), key=_export_order)
+        end = begin + size
+        if begin < len(records) and end < len(records):
+            last = _export_order(records[end - 1])[0]
+            if last == _export_order(records[begin])[0]:
+                # A page of a single second takes all of it, else the next one would be the same.
+                end = bisect_right(records, (last, 1 << 62), key=_export_order)
+        page = records[begin:end]
+        end_time = _export_order(page[-1])[0] if page else None
+        if page and self.service.faults.take("repeat_page", request.url.path):
+            end_time = start
+        body: dict[str, object] = {
+            key: self._with_sets(request, self._rendered(request, page, name)),
+            "count": len(page),
+            "end_of_stream": end >= len(records),
+            "end_time": end_time,
+            "next_page": self._link(request, start_time=end_time) if page else None,
+            **self._sideloads(request, page),
+        }
+        return json_response(body)
+
+    def _sideloads(self, request: Request, page: list[Record]) -> dict[str, object]:
+        wanted = request.query_params.get("include", "").split(",")
+        found: dict[str, object] = {}
+        for name, keys in (
+            ("users", ("requester_id", "submitter_id", "assignee_id")),
+            ("organizations", ("organization_id",)),
+            ("groups", ("group_id",)),
+        ):
+            if name in wanted:
+                ids = {record.get(key) for record in page for key in keys}
+                records = self._company.zendesk_records()[name]
+                found[name] = self._rendered(request, [r for r in records if r["id"] in ids], name)
+        return found
+
+    def _with_sets(self, request: Request, page: list[Record]) -> list[Record]:
+        if "metric_sets" in request.query_params.get("include", "").split(","):
+            for record in page:
+                record["metric_set"] = _metric_set(record)
+        return page
+
+    # Lists
+
+    def _list(self, request: Request, path: str) -> Response:
+        if path in EMPTY_LISTS:
+            return self._page(request, EMPTY_LISTS[path], [])
+        if path == "tags":
+            counts = Counter(str(tag) for t in self._kept() for tag in _items(t["tags"]))
+            tags: list[Record] = [{"name": n, "count": c} for n, c in sorted(counts.items())]
+            return self._page(request, "tags", tags)
+        if path == "users/me":
+            return self._one(request, "users", self._company.zendesk_records()["users"][0])
+        name, _, rest = path.partition("/")
+        if name not in _SINGULAR:
+            return _not_found("InvalidEndpoint")
+        records = self._kept() if name == "tickets" else self._company.zendesk_records()[name]
+        if not rest:
+            return self._page(request, name, self._rendered(request, records, name))
+        if rest == "count":
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return json_response({"count": {"value": len(records), "refreshed_at": now}})
+        if rest == "show_many":
+            ids = set(request.query_params.get("ids", "").split(","))
+            chosen = [r for r in records if str(r["id"]) in ids]
+            return json_response(
+                {name: self._rendered(request, chosen, name), "count": len(chosen)}
+            )
+        number, _, part = rest.partition("/")
+        record = next((r for r in records if str(r["id"]) == number), None)
+        if record is None:
+            return _not_found()
+        if not part:
+            return self._one(request, name, record)
+        if name == "tickets":
+            return self._ticket_part(request, record, part)
+        if part in ("tickets/requested", "tickets"):
+            key = "requester_id" if name == "users" else "organization_id"
+            chosen = [t for t in self._kept() if t[key] == record["id"]]
+            return self._page(request, "tickets", self._rendered(request, chosen, "tickets"))
+        return _not_found("InvalidEndpoint")
+
+    def _kept(self) -> list[Record]:
+        kept = [ticket for ticket in self.tickets() if ticket["status"] != "deleted"]
+        return sorted(kept, key=lambda ticket: int(str(ticket["id"])))
+
+    def _one(self, request: Request, name: str, record: Record) -> Response:
+        return json_response({_SINGULAR[name]: self._rendered(request, [record], name)[0]})
+
+    def _ticket_part(self, request: Request, ticket: Record, part: str) -> Response:
+        number = int(str(ticket["id"]))
+        if part == "comments":
+            comment: Record = {
+                "id": number * 10 + 1,
+                "type": "Comment",
+                "author_id": ticket["submitter_id"],
+                "body": ticket["description"],
+                "plain_body": ticket["description"],
+                "public": ticket["is_public"],
+                "attachments": [],
+                "via": ticket["via"],
+                "created_at": ticket["created_at"],
+            }
+            return self._page(request, "comments", [comment])
+        if part == "audits":
+            audit: Record = {
+                "id": number * 10 + 2,
+                "ticket_id": number,
+                "author_id": ticket["submitter_id"],
+                "created_at": ticket["created_at"],
+                "via": ticket["via"],
+                "metadata": {},
+                "events": [
+                    {
+                        "id": number * 10 + 3,
+                        "type": "Create",
+                        "field_name": "status",
+                        "value": "new",
+                    }
+                ],
+            }
+            return self._page(request, "audits", [audit])
+        if part == "metrics":
+            return json_response({"ticket_metric": _metric_set(ticket)})
+        return _not_found("InvalidEndpoint")
+
+    def _page(self, request: Request, key: str, records: list[Record]) -> Response:
+        query = request.query_params
+        if "page[size]" in query or "page[after]" in query or "page[before]" in query:
+            return self._cursor_page(request, key, records)
+        size = _page_size(query.get("per_page"), LIST_PAGE_SIZE)
+        text = query.get("page", "1")
+        if not text.isdigit() or int(text) < 1:
+            return json_response(
+                {"error": "InvalidPaginationParameter", "description": "page must be an integer"},
+                400,
+            )
+        number = int(text)
+        begin = (number - 1) * size
+        has_more = begin + size < len(records)
+        following = (
+            number if self.service.faults.take("repeat_page", request.url.path) else number + 1
+        )
+        return json_response(
+            {
+                key: records[begin : begin + size],
+                "count": len(records),
+                "next_page": self._link(request, page=following) if has_more else None,
+                "previous_page": self._link(request, page=number - 1) if number > 1 else None,
+            }
+        )
+
+    def _cursor_page(self, request: Request, key: str, records: list[Record]) -> Response:
+        query = request.query_params
+        size = _page_size(query.get("page[size]"), LIST_PAGE_SIZE)
+        after, before = query.get("page[after]"), query.get("page[before]")
+        begin = 0
+        if after or before:
+            place = _parse_place(after or before or "")
+            if place is None:
+                return json_response(
+                    {
+                        "error": "InvalidPaginationParameter",
+                        "description": "page cursor is invalid",
+                    },
+                    400,
+                )
+            begin = place if after else max(0, place - size)
+        page = records[begin : begin + size]
+        has_more = begin + size < len(records)
+        following = (
+            begin if self.service.faults.take("repeat_page", request.url.path) else begin + size
+        )
+        after_cursor = _place(following) if page else None
+        before_cursor = _place(begin) if page else None
+        plain = {"page[after]": None, "page[before]": None}
+        return json_response(
+            {
+                key: page,
+                "meta": {
+                    "has_more": has_more,
+                    "after_cursor": after_cursor,
+                    "before_cursor": before_cursor,
+                },
+                "links": {
+                    "next": self._link(request, **{**plain, "page[after]": after_cursor})
+                    if has_more
+                    else None,
+                    "prev": self._link(request, **{**plain, "page[before]": before_cursor})
+                    if begin
+                    else None,
+                },
+            }
+        )
+
+    def _link(self, request: Request, **changes: object) -> str:
+        kept = {k: v for k, v in request.query_params.items() if k not in ("cursor", "start_time")}
+        kept.update({k: str(v) for k, v in changes.items() if v is not None})
+        kept = {k: v for k, v in kept.items() if k not in changes or changes[k] is not None}
+        address = base_url(request)
+        if fault := self.service.faults.take("foreign_link", request.url.path):
+            address = fault.text("host", "http://203.0.113.66")
+        path = request.url.path
+        if not path.endswith(".json"):
+            path += ".json"
+        return f"{address}{path}?{urlencode(kept)}"
+
+
+def _too_many(seconds: float, *, with_header: bool = True) -> Response:
+    headers = {"Retry-After": str(max(0, round(seconds)))} if with_header else {}
+    return PlainTextResponse(_TOO_MANY, 429, headers)
+
+
+def _not_found(error: str = "RecordNotFound") -> Response:
+    return json_response({"error": error, "description": "Not found"}, 404)
+
+
+def _items(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _page_size(text: str | None, most: int) -> int:
+    if text is None or not text.isdigit() or int(text) < 1:
+        return most
+    return min(int(text), most)
+
+
+def _export_order(record: Record) -> tuple[int, int]:
+    stamp = record.get("generated_timestamp")
+    if stamp is None:
+        moment = datetime.fromisoformat(str(record["updated_at"]).replace("Z", "+00:00"))
+        stamp = int(moment.timestamp())
+    return int(str(stamp)), int(str(record["id"]))
+
+
+def _start_time(text: str | None) -> int | Response:
+    if text is None or not re.fullmatch(r"\d+(\.\d*)?", text):
+        return json_response(
+            {"error": "InvalidValue", "description": "start_time must be a Unix epoch time"}, 400
+        )
+    if float(text) > time.time() - 60:
+        return json_response(
+            {
+                "error": "StartTimeTooRecent",
+                "description": "Too recent start_time. Use a start_time older than 60 seconds",
+            },
+            400,
+        )
+    return int(float(text))
+
+
+def _make_cursor(record: Record, *, before: bool = False) -> str:
+    stamp, number = _export_order(record)
+    return base64.b64encode(f"{stamp}.0||{number - before}|".encode()).decode()
+
+
+def _parse_cursor(cursor: str) -> tuple[int, int] | None:
+    try:
+        text = base64.b64decode(cursor, validate=True).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    found = re.fullmatch(r"(\d+)\.0\|\|(\d+)\|", text)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _place(number: int) -> str:
+    return base64.urlsafe_b64encode(f'{{"o":"id","v":{number}}}'.encode()).decode().rstrip("=")
+
+
+def _parse_place(cursor: str) -> int | None:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    found = re.fullmatch(r'\{"o":"id","v":(\d+)\}', text)
+    return int(found[1]) if found else None
+
+
+def _metric_set(ticket: Record) -> Record:
+    number = int(str(ticket["id"]))
+    is_solved = ticket["status"] in ("solved", "closed")
+    return {
+        "id": number + 500_000,
+        "ticket_id": number,
+        "created_at": ticket["created_at"],
+        "updated_at": ticket["updated_at"],
+        "assigned_at": ticket["created_at"] if ticket["assignee_id"] else None,
+        "solved_at": ticket["updated_at"] if is_solved else None,
+        "reopens": 0,
+        "replies": number % 5,
+        "group_stations": 1,
+        "assignee_stations": 1,
+        "reply_time_in_minutes": {"calendar": number % 600, "business": number % 200},
+    }
+
+
+def _change_schema(record: Record, fault: Fault) -> None:
+    for option in ("add", "retype"):
+        values = fault.options.get(option)
+        if isinstance(values, dict):
+            record.update({str(name): value for name, value in values.items()})
+    for name in _items(fault.options.get("drop")):
+        record.pop(str(name), None)

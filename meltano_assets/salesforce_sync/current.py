@@ -146,7 +146,7 @@ def _follow(record: Mapping[str, object], path: Sequence[str]) -> object:
 def _tolerant(value: object, field: Field) -> str | None:
     """What Salesforce itself says is taken as it is where it does not fit the field's type."""
     try:
-        return canonical(value, field)
+        return canonical(value, field, is_stored=True)
     except ValueError:
         return storable(str(value))
 
@@ -170,7 +170,7 @@ def _bulk_table(client: SalesforceClient, fields: Sequence[Field], soql: str) ->
         )
         columns = []
         for field in fields:
-            column, odd = canonical_column(table.column(field.name), field)
+            column, odd = canonical_column(table.column(field.name), field, is_stored=True)
             if odd:
                 raw = cast(list[object], table.column(field.name).to_pylist())
                 column = pa.array([_tolerant(value, field) for value in raw], pa.large_string())

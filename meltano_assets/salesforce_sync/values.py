@@ -159,13 +159,16 @@ def parse_describe(answer: Mapping[str, Any]) -> ObjectDescription:
     )
 
 
-def canonical(value: object, field: Field) -> str | None:
-    """The value's one spelling for this field; ValueError when it is of the wrong kind."""
+def canonical(value: object, field: Field, *, is_stored: bool = False) -> str | None:
+    """The value's one spelling for this field; ValueError when it is of the wrong kind.
+
+    ``is_stored`` says that Salesforce holds the value: there ``#N/A`` is a text like any other.
+    """
     if value is None:
         return None
     if isinstance(value, str):
         value = value.strip()
-        if not value or value == ERASE:
+        if not value or (value == ERASE and not is_stored):
             return None
     try:
         return _CANONICAL.get(field.type, _text)(value, field)
@@ -181,7 +184,7 @@ def comparable(text: str, field: Field) -> str:
 
 
 def canonical_column(
-    column: pa.ChunkedArray | pa.Array, field: Field
+    column: pa.ChunkedArray | pa.Array, field: Field, *, is_stored: bool = False
 ) -> tuple[pa.Array, dict[int, Reject]]:
     """The column in canonical text, and a reject for each row whose value is of the wrong kind.
 
@@ -192,7 +195,7 @@ def canonical_column(
 
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if field.is_text and (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-        return _canonical_text_column(array), {}
+        return _canonical_text_column(array, is_stored), {}
     try:
         encoded = pc.dictionary_encode(array)
         distinct, indices = encoded.dictionary.to_pylist(), encoded.indices.to_pylist()
@@ -202,7 +205,7 @@ def canonical_column(
     wrong: dict[int, Reject] = {}
     for position, value in enumerate(distinct):
         try:
-            spelled.append(canonical(value, field))
+            spelled.append(canonical(value, field, is_stored=is_stored))
         except ValueError as error:
             spelled.append(None)
             wrong[position] = Reject("wrong_type", f"{field.name}: {error}", field.name)
@@ -213,13 +216,15 @@ def canonical_column(
     return pa.array(texts, pa.large_string()), rejects
 
 
-def _canonical_text_column(array: pa.Array) -> pa.Array:
+def _canonical_text_column(array: pa.Array, is_stored: bool) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     text = pc.utf8_trim_whitespace(array.cast(pa.large_string()))
     text = pc.replace_substring(pc.replace_substring(text, "\r\n", "\n"), "\x00", "")
-    says_nothing = pc.or_(pc.equal(text, ""), pc.equal(text, ERASE))
+    says_nothing = pc.equal(text, "")
+    if not is_stored:
+        says_nothing = pc.or_(says_nothing, pc.equal(text, ERASE))
     return pc.if_else(pc.fill_null(says_nothing, True), pa.scalar(None, pa.large_string()), text)
 
 

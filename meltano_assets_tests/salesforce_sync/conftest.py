@@ -175,7 +175,7 @@ def host(key: str, **values: object) -> dict[str, object]:
 
 def account(number: int, name: str, **values: object) -> dict[str, object]:
     """An account that the org starts with."""
-    return {"Id": make_id("001", number), "Name": name, **values}
+    return {"Id": make_id("001", number, "Co0"), "Name": name, **values}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from meltano_assets.sandbox.salesforce_schema import make_id
 from meltano_assets_tests.salesforce_sync.builders import NOW
 from meltano_assets_tests.salesforce_sync.conftest import World, host
 
-ACME, BOLT, CORE = (make_id("001", number) for number in (1, 2, 3))
+ACME, BOLT, CORE = (make_id("001", number, "Co0") for number in (1, 2, 3))
 
 
 def test_hosts_are_created_then_changed_then_left_alone(world: World):
@@ -112,7 +112,7 @@ def test_account_updates_fill_only_what_is_empty(world: World):
     rows = [
         {"id": ACME, "industry": "Retail", "numberofemployees": 99},
         {"id": CORE, "industry": "Retail", "numberofemployees": 99},
-        {"id": make_id("001", 99), "industry": "Retail"},
+        {"id": make_id("001", 99, "Co0"), "industry": "Retail"},
     ]
     world.fill("account_updates", rows)
     outcome = world.sync("account_updates")

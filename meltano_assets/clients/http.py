@@ -353,7 +353,7 @@ class HttpClient:
         words = self.redact(f"{refusal.words} to {line}")
         if refusal.action == "skip":
             return SkippableError(words, source=self.source)
-        if refusal.action == "retry":
+        if refusal.action in {"retry", "later"}:
             return RetriableError(words, source=self.source, hint="try again later")
         if refusal.action == "quota":
             words = f"the vendor's request limit is used up: {words}"

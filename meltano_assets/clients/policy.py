@@ -18,9 +18,10 @@ import orjson
 
 from meltano_assets.errors import RetriableError
 
-#: What to do about a failed exchange: ``refresh`` renews the credentials once, ``quota`` stops
-#: because the vendor's limit for a longer span is used up.
-Action = Literal["retry", "refresh", "quota", "fatal", "skip"]
+#: What to do about a failed exchange: ``retry`` the same; ``refresh`` the credentials once and repeat
+#: it; ``later``, because only a new read can succeed; ``quota``, because the vendor's limit of a day
+#: or so is used up; ``skip`` what was asked for; ``fatal``, stop.
+Action = Literal["retry", "refresh", "later", "quota", "skip", "fatal"]
 
 MEBIBYTE = 1 << 20
 

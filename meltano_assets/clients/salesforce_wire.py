@@ -102,6 +102,7 @@ _ACTIONS: Mapping[str | int, Action] = {
     "SERVER_UNAVAILABLE": "retry",
     "UNABLE_TO_LOCK_ROW": "retry",
     "QUERY_TIMEOUT": "retry",
+    "INVALID_QUERY_LOCATOR": "later",
 }
 ERRORS = ErrorTable(_detail, _ACTIONS)
 LOGIN_ERRORS = ErrorTable(_detail, {**_ACTIONS, 400: "refresh", "INVALID_LOGIN": "refresh"})

@@ -22,14 +22,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from csv import reader
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from meltano_assets.clients.policy import value_at
 from meltano_assets.streams import Column, ColumnType
 
 Record = Mapping[str, object]
@@ -57,53 +55,13 @@ _EXACT_DIGITS = 15
 _EXACT_INTEGER = 1 << 53
 _MAX_DIGITS = 38
 #: Numbers inside JSON text that a double may have rounded.
-_MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
+MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
 
 _REFUSED = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
-class _RoundedError(Exception):
+class RoundedError(Exception):
     """A number was parsed as a double and may have lost digits."""
-
-
-class Page:
-    """One JSON answer: an envelope around a list of records at ``path`` (dots between names).
-
-    Making one raises ValueError when the body is no JSON or has no such list, so it serves as
-    ``parse`` of ``HttpClient.fetch``.
-    """
-
-    def __init__(self, body: bytes, path: str = "") -> None:
-        self._body = body
-        self._path = path
-        self.envelope, self._is_plain = parse_json(body)
-        self.records: Sequence[Record] = _list_at(self.envelope, path)
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def get(self, path: str) -> object:
-        """A value of the envelope by its path; None when it is absent."""
-        return value_at(self.envelope, path)
-
-    @cached_property
-    def exact_records(self) -> Sequence[Record]:
-        """The records with every number as it was written."""
-        return _list_at(parse_json_exactly(self._body), self._path)
-
-    def batch(self, columns: Sequence[Column]) -> pa.RecordBatch:
-        """The records by the declared columns."""
-        if self._is_plain:
-            try:
-                return batch_from_records(columns, self.records)
-            except _RoundedError:
-                pass
-        return batch_from_records(columns, self.exact_records, are_exact=True)
-
-    @property
-    def fields(self) -> frozenset[str]:
-        """The field names of the first record: a cheap look for new ones."""
-        return frozenset(self.records[0]) if self.records else frozenset()
 
 
 def parse_json(body: bytes) -> tuple[object, bool]:
@@ -123,15 +81,6 @@ def parse_json_exactly(body: bytes) -> object:
         return json.loads(body.decode("utf-8", "surrogateescape"), parse_float=Decimal)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-def _list_at(value: object, path: str) -> Sequence[Record]:
-    records = value_at(value, path)
-    if not isinstance(records, list):
-        raise ValueError(f"no list of records at {path or 'the top'}")
-    if not all(type(record) is dict for record in records):
-        raise ValueError("a record is not an object")
-    return records
 
 
 def batch_from_records(
@@ -280,13 +229,13 @@ def _from_numbers(kind: ColumnType, values: list[object], are_exact: bool) -> pa
 
 def _from_nested(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:
     if are_exact:
-        return _strings([None if value is None else json_text(value) for value in values])
+        return strings([None if value is None else json_text(value) for value in values])
     texts = pa.array(
         [None if value is None else orjson.dumps(value).decode() for value in values],
         pa.string(),
     )
-    if pc.any(pc.match_substring_regex(texts, _MAY_BE_ROUNDED)).as_py():
-        raise _RoundedError
+    if pc.any(pc.match_substring_regex(texts, MAY_BE_ROUNDED)).as_py():
+        raise RoundedError
     return texts
 
 
@@ -305,7 +254,7 @@ def _refuse_rounded(values: Iterable[object]) -> None:
             abs(value) >= _EXACT_INTEGER
             or len(repr(value).lstrip("-0.").replace(".", "")) > _EXACT_DIGITS
         ):
-            raise _RoundedError
+            raise RoundedError
 
 
 def _whole(value: object) -> object:
@@ -318,10 +267,10 @@ def _whole(value: object) -> object:
 
 
 def _texts(values: Iterable[object]) -> pa.Array:
-    return _strings([None if value is None else _as_text(value) for value in values])
+    return strings([None if value is None else _as_text(value) for value in values])
 
 
-def _strings(values: list[str | None]) -> pa.Array:
+def strings(values: list[str | None]) -> pa.Array:
     """Strings; lone surrogates go in as the bytes they are, for the loader to clean and count."""
     try:
         return pa.array(values, pa.string())

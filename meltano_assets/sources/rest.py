@@ -7,7 +7,7 @@ protocol of its own reads in its own file and takes only what fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -15,7 +15,7 @@ from typing import Protocol
 from meltano_assets.clients.http import HttpClient
 from meltano_assets.clients.policy import LoopGuard
 from meltano_assets.sources.base import plan_window, with_bookmarks
-from meltano_assets.sources.records import Page
+from meltano_assets.sources.pages import Page
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 Params = Mapping[str, str | int]
@@ -184,7 +184,9 @@ class Endpoint:
         return replace(self, params={**self.params, **params})
 
 
-def read_pages(client: HttpClient, endpoint: Endpoint, *, stream: str) -> Iterator[Page]:
+def read_pages(
+    client: HttpClient, endpoint: Endpoint, *, stream: str, columns: Sequence[Column] = ()
+) -> Iterator[Page]:
     """The endpoint's pages in turn; RetriableError when they go in a circle."""
     guard = LoopGuard(client.source, stream)
     params: Params = {**endpoint.params, **endpoint.paging.first()}
@@ -195,12 +197,12 @@ def read_pages(client: HttpClient, endpoint: Endpoint, *, stream: str) -> Iterat
             "GET",
             link,
             params=params,
-            parse=lambda response: Page(response.body, endpoint.records),
+            parse=lambda response: Page(response.body, endpoint.records, columns),
         )
         following = endpoint.paging.following(page, params)
         if following is not None:
             token = following.link or (link, sorted(following.params.items()))
-            guard.check(token, page.records)
+            guard.check(token, page.content if len(page) else None)
         yield page
         if following is None:
             return
@@ -240,6 +242,8 @@ class RestReader:
         columns = stream.columns
         if endpoint.deleted_at:
             columns += (Column("_deleted_at", "timestamptz", field=endpoint.deleted_at),)
-        pages = read_pages(self.client, endpoint.within(window), stream=stream.name)
-        batches = (page.batch(columns) for page in pages if len(page))
+        pages = read_pages(
+            self.client, endpoint.within(window), stream=stream.name, columns=columns
+        )
+        batches = (page.batch for page in pages if len(page))
         yield from with_bookmarks(stream, batches, window, bookmark, options)

@@ -28,7 +28,8 @@ from meltano_assets.sources.base import (
     required,
     with_bookmarks,
 )
-from meltano_assets.sources.records import Page, batch_from_text, read_csv
+from meltano_assets.sources.pages import Page
+from meltano_assets.sources.records import batch_from_text, read_csv
 from meltano_assets.streams import (
     Batch,
     Bookmark,
@@ -235,7 +236,11 @@ class SalesforceReader:
         soql = _soql(stream, columns, window)
         order = " ORDER BY SystemModstamp, Id"
         limit = f" LIMIT {options.limit}" if options.limit is not None else ""
-        pages = self._pages(soql + order + limit)
+        pages = self._client.query_pages(
+            soql + order + limit,
+            include_deleted=True,
+            parse=lambda response: Page(response.body, "records", columns),
+        )
         first = next(pages, None)
         if first is None:
             return
@@ -245,15 +250,10 @@ class SalesforceReader:
             batches = (batch_from_text(columns, read_csv(body, null_text="")) for body in files)
             is_sorted = False
         else:
-            batches = (page.batch(columns) for page in chain([first], pages) if len(page))
+            batches = (page.batch for page in chain([first], pages) if len(page))
             is_sorted = True
         whole = (_with_deleted(batch) for batch in batches)
         yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=is_sorted)
-
-    def _pages(self, soql: str) -> Iterator[Page]:
-        return self._client.query_pages(
-            soql, include_deleted=True, parse=lambda response: Page(response.body, "records")
-        )
 
     def _columns(self, stream: Stream) -> tuple[Column, ...]:
         """The declared columns whose fields the organisation has and lets us see."""

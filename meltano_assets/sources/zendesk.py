@@ -154,10 +154,16 @@ class ZendeskReader:
         cursor = bookmark.cursor if bookmark and keeps_cursor else None
         greatest = bookmark.as_time() if bookmark and not options.full_refresh else None
         left = options.limit
-        for page in read_pages(self._client, _export(cursor, window, now), stream=stream.name):
+        pages = read_pages(
+            self._client,
+            _export(cursor, window, now),
+            stream=stream.name,
+            columns=stream.columns,
+        )
+        for page in pages:
             if not len(page):
                 continue
-            batch = _with_deleted(page.batch(stream.columns))
+            batch = _with_deleted(page.batch)
             kept = batch if options.end is None else _before(batch, options.end)
             kept = kept if left is None else kept.slice(0, left)
             is_whole = kept.num_rows == batch.num_rows

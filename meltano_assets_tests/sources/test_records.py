@@ -11,19 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meltano_assets.sources.records import ARROW_TYPES, Page, batch_from_text, read_csv, typed
+from meltano_assets.sources.pages import Page
+from meltano_assets.sources.records import ARROW_TYPES, batch_from_text, read_csv, typed
 from meltano_assets.streams import COLUMN_TYPES, Column, ColumnType
 
 
 def column(kind: ColumnType, *values: object) -> pa.Array:
     """The values as records of one column, by way of a page's bytes."""
     body = json.dumps({"data": {"rows": [{"f": value} for value in values]}}).encode()
-    return Page(body, "data.rows").batch([Column("c", kind, field="f")]).column("c")
+    return Page(body, "data.rows", [Column("c", kind, field="f")]).batch.column("c")
 
 
 def raw_column(kind: ColumnType, *texts: str) -> pa.Array:
     rows = ",".join(f'{{"f":{text}}}' for text in texts)
-    return Page(f"[{rows}]".encode()).batch([Column("f", kind)]).column("f")
+    return Page(f"[{rows}]".encode(), "", [Column("f", kind)]).batch.column("f")
 
 
 @pytest.mark.parametrize("kind", COLUMN_TYPES)
@@ -130,18 +131,18 @@ def test_lone_surrogates_and_nan_stop_nothing() -> None:
 @pytest.mark.parametrize("body", [b"", b'{"rows": [', b'{"rows": [{"a": 1}', b"<html>", b"null"])
 def test_half_a_page_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
-        Page(body, "rows")
+        Page(body, "rows", COLUMNS)
 
 
 @pytest.mark.parametrize("body", [b'{"rows": 1}', b'{"other": []}', b'{"rows": [1]}', b"[]"])
 def test_a_page_without_its_records_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
-        Page(body, "rows")
+        Page(body, "rows", COLUMNS)
 
 
 def test_nesting_without_end_is_a_value_error() -> None:
     with pytest.raises(ValueError):
-        Page(b'{"rows":[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "rows")
+        Page(b'{"rows":[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "rows", COLUMNS)
 
 
 COLUMNS = [Column("i", "bigint"), Column("t", "text"), Column("b", "boolean")]

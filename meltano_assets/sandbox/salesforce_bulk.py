@@ -9,8 +9,6 @@ Belongs here: the life of a job as the API shows it. Reading CSV and saving its 
 
 from __future__ import annotations
 
-import base64
-import csv
 import json
 import logging
 import queue
@@ -18,111 +16,32 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email.parser import BytesParser
+from typing import Any
 
 from meltano_assets.sandbox import salesforce_ingest
 from meltano_assets.sandbox.salesforce_http import CSV_TYPE, Call, Reply, not_allowed, not_found
+from meltano_assets.sandbox.salesforce_job import (
+    DELIMITERS,
+    LINE_ENDINGS,
+    Job,
+    bad_job,
+    line_writer,
+    locator_of,
+    offset_of,
+)
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
 from meltano_assets.sandbox.salesforce_query import compile_soql
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
 
 _log = logging.getLogger(__name__)
 
-DELIMITERS = {
-    "BACKQUOTE": "`",
-    "CARET": "^",
-    "COMMA": ",",
-    "PIPE": "|",
-    "SEMICOLON": ";",
-    "TAB": "\t",
-}
-LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
 INGEST_OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 QUERY_OPERATIONS = ("query", "queryAll")
 RESULT_PART = 2000
 DEFAULT_MAX_RECORDS = 50_000
 _ENDED = ("JobComplete", "Failed", "Aborted")
-
-
-@dataclass(slots=True)
-class Job:
-    """One bulk job; ``state`` is the true one, ``polls`` how long it is still hidden."""
-
-    id: str
-    kind: str
-    operation: str
-    object: str
-    version: str
-    state: str
-    created: str
-    modified: str
-    created_by: str
-    delimiter: str = "COMMA"
-    line_ending: str = "LF"
-    external_id: str = ""
-    query: str = ""
-    is_uploaded: bool = False
-    columns: list[str] | None = None
-    processed: int = 0
-    failed: int = 0
-    error: str = ""
-    milliseconds: int = 0
-    polls: int = 0
-
-    @property
-    def shown_state(self) -> str:
-        """The state that a client sees."""
-        if self.polls > 0 and self.state in ("InProgress", "JobComplete", "Failed"):
-            return "InProgress"
-        return self.state
-
-    def info(self) -> dict[str, object]:
-        """The job as the API shows it."""
-        answer: dict[str, object] = {
-            "id": self.id,
-            "operation": self.operation,
-            "object": self.object,
-            "createdById": self.created_by,
-            "createdDate": self.created,
-            "systemModstamp": self.modified,
-            "state": self.shown_state,
-            "concurrencyMode": "Parallel",
-            "contentType": "CSV",
-            "apiVersion": float(self.version),
-            "lineEnding": self.line_ending,
-            "columnDelimiter": self.delimiter,
-        }
-        if self.external_id:
-            answer["externalIdFieldName"] = self.external_id
-        if self.kind == "ingest" and self.state == "Open":
-            answer["contentUrl"] = f"services/data/v{self.version}/jobs/ingest/{self.id}/batches"
-        return answer
-
-    def details(self) -> dict[str, object]:
-        """The job with its counters."""
-        answer = self.info()
-        answer |= {
-            "jobType": "V2Ingest" if self.kind == "ingest" else "V2Query",
-            "numberRecordsProcessed": self.processed,
-            "retries": 0,
-            "totalProcessingTime": self.milliseconds,
-        }
-        if self.kind == "ingest":
-            answer |= {
-                "numberRecordsFailed": self.failed,
-                "apiActiveProcessingTime": self.milliseconds,
-                "apexProcessingTime": 0,
-            }
-        else:
-            answer["isPkChunkingSupported"] = True
-        if self.error and self.shown_state == "Failed":
-            answer["errorMessage"] = self.error
-        return answer
-
-
-def _bad(code: str, message: str, status: int = 400) -> RequestProblem:
-    return RequestProblem(status, ApiProblem(code, message))
 
 
 class BulkJobs:
@@ -203,7 +122,7 @@ class BulkJobs:
             if self._should_stop(job):
                 return False
             lines: list[str] = []
-            writer = _line_writer(job, lines)
+            writer = line_writer(job, lines)
             writer.writerows(compiled.csv_rows(reader, rows[start : start + RESULT_PART]))
             with self.org.writing() as connection:
                 connection.execute(
@@ -222,14 +141,14 @@ class BulkJobs:
         upload = salesforce_ingest.Upload(
             self.org,
             body[0] if body else b"",
-            job.object,
+            job.object_name,
             job.operation,
             job.external_id,
             DELIMITERS[job.delimiter],
             job.line_ending,
         )
         job.columns = upload.header
-        subject = f"{job.object} {job.operation}"
+        subject = f"{job.object_name} {job.operation}"
         fault = self.org.faults.take("fail_bulk_job", subject)
         limit = int(fault.number("after", 0)) if fault else None
         for rows in upload.chunks(skip=job.processed, limit=limit):
@@ -253,7 +172,7 @@ class BulkJobs:
         self, connection: sqlite3.Connection, job: Job, part: str, rows: list[list[str]]
     ) -> None:
         lines: list[str] = []
-        _line_writer(job, lines).writerows(rows)
+        line_writer(job, lines).writerows(rows)
         connection.execute(
             "INSERT INTO _result VALUES (?, ?, ?, ?, ?)",
             (job.id, part, job.processed, len(lines), "".join(lines)),
@@ -300,7 +219,7 @@ class BulkJobs:
                 404, ApiProblem("NOT_FOUND", "The requested resource does not exist")
             )
         if job.version != call.version:
-            raise _bad(
+            raise bad_job(
                 "INVALIDJOB",
                 f"The job was created with API version {job.version}; requests for it must use "
                 "the same version",
@@ -329,15 +248,15 @@ class BulkJobs:
     def _by_short_id(self, text: str) -> Job | None:
         return next((j for j in self._jobs.values() if len(text) == 15 and j.id[:15] == text), None)
 
-    def _new_job(self, call: Call, kind: str, body: dict[str, object], **known: str) -> Job:
+    def _new_job(self, call: Call, kind: str, body: dict[str, object], **known: Any) -> Job:
         delimiter = str(body.get("columnDelimiter") or "COMMA").upper()
         line_ending = str(body.get("lineEnding") or "LF").upper()
         if delimiter not in DELIMITERS:
-            raise _bad("INVALIDJOB", f"InvalidJob : columnDelimiter is invalid: {delimiter}")
+            raise bad_job("INVALIDJOB", f"InvalidJob : columnDelimiter is invalid: {delimiter}")
         if line_ending not in LINE_ENDINGS:
-            raise _bad("INVALIDJOB", f"InvalidJob : lineEnding is invalid: {line_ending}")
+            raise bad_job("INVALIDJOB", f"InvalidJob : lineEnding is invalid: {line_ending}")
         if str(body.get("contentType") or "CSV").upper() != "CSV":
-            raise _bad("INVALIDJOB", "InvalidJob : Only CSV is supported as contentType")
+            raise bad_job("INVALIDJOB", "InvalidJob : Only CSV is supported as contentType")
         stamp = self.org.stamp()
         with self.org.writing() as connection:
             job = Job(
@@ -352,7 +271,7 @@ class BulkJobs:
                 polls=self.org.bulk_polls,
                 **known,
             )
-            slow = self.org.faults.take("slow_bulk_job", f"{job.object} {job.operation}")
+            slow = self.org.faults.take("slow_bulk_job", f"{job.object_name} {job.operation}")
             if slow:
                 job.polls += int(slow.number("polls", 3))
             self._store(connection, job)
@@ -367,31 +286,35 @@ class BulkJobs:
         body = call.json()
         operation = str(body.get("operation", ""))
         if operation not in INGEST_OPERATIONS:
-            raise _bad("INVALIDJOB", f"InvalidJob : Invalid operation: {operation}")
+            raise bad_job("INVALIDJOB", f"InvalidJob : Invalid operation: {operation}")
         name = str(body.get("object") or "")
         sobject = self.org.user_schema.find(name)
         if sobject is None or not sobject.is_writable:
-            raise _bad("INVALIDJOB", f"InvalidJob : Unable to find object: {name}")
+            raise bad_job("INVALIDJOB", f"InvalidJob : Unable to find object: {name}")
         external_id = str(body.get("externalIdFieldName") or "")
         if operation == "upsert":
             found = sobject.find(external_id) if external_id else None
             if not external_id:
-                raise _bad("INVALIDJOB", "InvalidJob : External ID was blank for upsert operation")
+                raise bad_job(
+                    "INVALIDJOB", "InvalidJob : External ID was blank for upsert operation"
+                )
             if found is None or not (found.external_id or found.id_lookup or found.kind == "id"):
-                raise _bad(
+                raise bad_job(
                     "INVALIDJOB",
                     f"InvalidJob : Field name provided, {external_id} does not match an External "
                     f"ID, Salesforce Id, or indexed field for {sobject.name}",
                 )
             external_id = found.name
         elif external_id:
-            raise _bad("INVALIDJOB", "InvalidJob : externalIdFieldName is only allowed with upsert")
+            raise bad_job(
+                "INVALIDJOB", "InvalidJob : externalIdFieldName is only allowed with upsert"
+            )
         job = self._new_job(
             call,
             "ingest",
             body,
             operation=operation,
-            object=sobject.name,
+            object_name=sobject.name,
             state="Open",
             external_id=external_id,
         )
@@ -405,23 +328,25 @@ class BulkJobs:
         body = call.json()
         operation = str(body.get("operation", ""))
         if operation not in QUERY_OPERATIONS:
-            raise _bad("INVALIDJOB", f"InvalidJob : Invalid operation: {operation}")
+            raise bad_job("INVALIDJOB", f"InvalidJob : Invalid operation: {operation}")
         text = str(body.get("query") or "")
         if not text.strip():
-            raise _bad("MALFORMED_QUERY", "SOQL statements cannot be empty or null")
+            raise bad_job("MALFORMED_QUERY", "SOQL statements cannot be empty or null")
         compiled = compile_soql(self.org, text, include_deleted=operation == "queryAll")
         if compiled.is_count or compiled.aggregates is not None:
-            raise _bad("FEATURENOTENABLED", "Aggregate queries are not supported in Bulk Query")
+            raise bad_job("FEATURENOTENABLED", "Aggregate queries are not supported in Bulk Query")
         if compiled.has_compound:
-            raise _bad("FEATURENOTENABLED", "Selecting compound data not supported in Bulk Query")
+            raise bad_job(
+                "FEATURENOTENABLED", "Selecting compound data not supported in Bulk Query"
+            )
         if compiled.children:
-            raise _bad("FEATURENOTENABLED", "Nested queries are not supported in Bulk Query")
+            raise bad_job("FEATURENOTENABLED", "Nested queries are not supported in Bulk Query")
         job = self._new_job(
             call,
             "query",
             body,
             operation=operation,
-            object=compiled.sobject.name,
+            object_name=compiled.sobject.name,
             state="UploadComplete",
             query=text,
         )
@@ -439,7 +364,7 @@ class BulkJobs:
             return self._patch(call, job)
         if call.method == "DELETE":
             if job.state in ("Open", "InProgress"):
-                raise _bad("INVALIDJOBSTATE", f"Job in state {job.state} cannot be deleted")
+                raise bad_job("INVALIDJOBSTATE", f"Job in state {job.state} cannot be deleted")
             with self.org.writing() as connection:
                 for table in ("_result", "_upload"):
                     connection.execute(f"DELETE FROM {table} WHERE job = ?", (job.id,))
@@ -453,15 +378,17 @@ class BulkJobs:
         state = call.json().get("state")
         if state == "Aborted":
             if job.state in ("JobComplete", "Failed"):
-                raise _bad("INVALIDJOBSTATE", "Aborting already Completed Job not allowed")
+                raise bad_job("INVALIDJOBSTATE", "Aborting already Completed Job not allowed")
             self._change(job, state="Aborted")
             return Reply(200, job.info())
         if state != "UploadComplete" or job.kind == "query":
-            raise _bad("INVALIDJOBSTATE", f"InvalidJobState : Invalid state transition to {state}")
+            raise bad_job(
+                "INVALIDJOBSTATE", f"InvalidJobState : Invalid state transition to {state}"
+            )
         if job.state != "Open":
-            raise _bad("INVALIDJOBSTATE", f"Closing already {job.state} Job not allowed")
+            raise bad_job("INVALIDJOBSTATE", f"Closing already {job.state} Job not allowed")
         if not job.is_uploaded:
-            raise _bad(
+            raise bad_job(
                 "INVALIDJOBSTATE", "Closing the job is not allowed: no data has been uploaded"
             )
         self._change(job, state="UploadComplete")
@@ -473,9 +400,11 @@ class BulkJobs:
         if call.method != "PUT":
             raise not_allowed(call.method, "PUT")
         if job.state != "Open":
-            raise _bad("INVALIDJOBSTATE", f"Adding data to a job in state {job.state} not allowed")
+            raise bad_job(
+                "INVALIDJOBSTATE", f"Adding data to a job in state {job.state} not allowed"
+            )
         if job.is_uploaded:
-            raise _bad("INVALIDJOBSTATE", "Job data has already been uploaded for this job")
+            raise bad_job("INVALIDJOBSTATE", "Job data has already been uploaded for this job")
         if not call.headers.get("content-type", "").lower().startswith("text/csv"):
             raise RequestProblem(
                 415, ApiProblem("UNSUPPORTED_MEDIA_TYPE", "Only text/csv is supported")
@@ -495,22 +424,22 @@ class BulkJobs:
         if call.method != "GET":
             raise not_allowed(call.method, "GET")
         if job.shown_state != "JobComplete":
-            raise _bad(
+            raise bad_job(
                 "INVALIDJOBSTATE",
                 f"Results are not available: the job is in state {job.shown_state}",
             )
         text = call.params.get("maxRecords")
         if text is not None and (not text.isdigit() or int(text) < 1):
-            raise _bad("INVALID_ARGUMENT", f"maxRecords must be a positive number: {text}")
+            raise bad_job("INVALID_ARGUMENT", f"maxRecords must be a positive number: {text}")
         limit = int(text) if text else DEFAULT_MAX_RECORDS
-        start = _offset(call.params.get("locator"), job.processed)
+        start = offset_of(call.params.get("locator"), job.processed)
         if self.org.faults.take("repeat_page", f"{call.method} {call.path}"):
-            end, following = min(start + limit, job.processed), _locator(start)
+            end, following = min(start + limit, job.processed), locator_of(start)
         else:
             end = min(start + limit, job.processed)
-            following = _locator(end) if end < job.processed else "null"
+            following = locator_of(end) if end < job.processed else "null"
         lines: list[str] = []
-        _line_writer(job, lines).writerow(job.columns or [])
+        line_writer(job, lines).writerow(job.columns or [])
         rows = self.org.reader().execute(
             "SELECT number, body FROM _result WHERE job = ? AND part = 'query' "
             "AND number >= ? AND number * ? < ? ORDER BY number",
@@ -529,7 +458,7 @@ class BulkJobs:
 
     def _check_ended(self, job: Job) -> None:
         if job.shown_state not in _ENDED:
-            raise _bad(
+            raise bad_job(
                 "INVALIDJOBSTATE",
                 f"Results are not available: the job is in state {job.shown_state}",
             )
@@ -538,7 +467,7 @@ class BulkJobs:
         self._check_ended(job)
         second = "sf__Created" if part == "successful" else "sf__Error"
         lines: list[str] = []
-        _line_writer(job, lines).writerow(["sf__Id", second, *(job.columns or [])])
+        line_writer(job, lines).writerow(["sf__Id", second, *(job.columns or [])])
         rows = self.org.reader().execute(
             "SELECT body FROM _result WHERE job = ? AND part = ? ORDER BY number", (job.id, part)
         )
@@ -555,44 +484,11 @@ class BulkJobs:
         lines: list[str] = []
         if body:
             records = salesforce_ingest.raw_rows(body[0], DELIMITERS[job.delimiter])
-            writer = _line_writer(job, lines)
+            writer = line_writer(job, lines)
             for number, row in enumerate(records):
                 if number == 0 or number > job.processed:
                     writer.writerow(row)
         return Reply(200, "".join(lines), content_type=CSV_TYPE)
-
-
-class _Lines:
-    """Collects what a CSV writer writes, one string per record."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.write = lines.append
-
-
-def _line_writer(job: Job, lines: list[str]):  # type: ignore[no-untyped-def]
-    return csv.writer(
-        _Lines(lines),
-        delimiter=DELIMITERS[job.delimiter],
-        lineterminator=LINE_ENDINGS[job.line_ending],
-        quoting=csv.QUOTE_ALL,
-    )
-
-
-def _locator(offset: int) -> str:
-    return base64.urlsafe_b64encode(str(offset).encode()).decode().rstrip("=")
-
-
-def _offset(locator: str | None, size: int) -> int:
-    if not locator:
-        return 0
-    try:
-        text = base64.urlsafe_b64decode(locator + "=" * (-len(locator) % 4)).decode()
-        offset = int(text)
-    except ValueError:
-        offset = -1
-    if not 0 < offset < size and offset != 0:
-        raise _bad("INVALID_QUERY_LOCATOR", f"Invalid locator: {locator}")
-    return offset
 
 
 def _multipart(call: Call) -> tuple[bytes, bytes]:
@@ -606,5 +502,7 @@ def _multipart(call: Call) -> tuple[bytes, bytes]:
         if isinstance(name, str) and isinstance(payload, bytes):
             found[name] = payload
     if "job" not in found or "content" not in found:
-        raise _bad("INVALIDJOB", "InvalidJob : A multipart request needs the parts job and content")
+        raise bad_job(
+            "INVALIDJOB", "InvalidJob : A multipart request needs the parts job and content"
+        )
     return found["job"], found["content"]

@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
 from meltano_assets.sandbox.salesforce_http import Call, Reply, not_allowed, not_found
@@ -395,10 +395,14 @@ class Composite:
             if found.name != sobject.name or not isinstance(record, dict):
                 raise _bad_request("INVALID_TYPE", f"A record of {sobject.name} is expected")
             reference = str(record["attributes"].get("referenceId", ""))
-            own, nested = {}, {}
+            own: dict[str, object] = {}
+            nested: dict[str, dict[str, Any]] = {}
             for name, value in record.items():
                 is_nested = isinstance(value, dict) and isinstance(value.get("records"), list)
-                (nested if is_nested else own)[name] = value
+                if is_nested:
+                    nested[name] = value
+                else:
+                    own[name] = value
             draft = draft_from_json(schema, sobject, own, body=text)
             if parent is not None:
                 draft.values[parent[0].name] = parent[1]

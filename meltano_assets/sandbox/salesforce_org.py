@@ -21,7 +21,7 @@ from typing import Protocol
 
 from meltano_assets.sandbox import soql_sqlite
 from meltano_assets.sandbox.salesforce_faults import Faults, SalesforceFaults
-from meltano_assets.sandbox.salesforce_objects import STAGES, build_schema
+from meltano_assets.sandbox.salesforce_objects import build_schema
 from meltano_assets.sandbox.salesforce_schema import Schema, SObject, make_id, parse_id
 from meltano_assets.sandbox.salesforce_values import SqlValue, format_datetime, from_company
 
@@ -414,6 +414,3 @@ def _company_record(sobject: SObject, row: Mapping[str, object], stamp: str) -> 
     if sobject.has_is_deleted:
         record.setdefault("IsDeleted", 0)
     return record
-
-
-STAGE_BY_NAME = {stage[0].lower(): stage for stage in STAGES}

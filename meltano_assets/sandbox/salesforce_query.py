@@ -19,7 +19,8 @@ from meltano_assets.sandbox.salesforce_http import Call, Reply, failure, not_all
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
 from meltano_assets.sandbox.salesforce_schema import id_checksum
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
-from meltano_assets.sandbox.soql_sqlite import Compiled, compile_query
+from meltano_assets.sandbox.soql_records import Compiled
+from meltano_assets.sandbox.soql_sqlite import compile_query
 
 MAX_PAGE = 2000
 MIN_PAGE = 200

@@ -294,7 +294,7 @@ class RestApi:
         outcome = self._write(call, sobject, "upsert", draft, external)
         if outcome.problems:
             return _written(outcome)
-        content = {
+        content: dict[str, object] = {
             "id": outcome.record_id,
             "success": True,
             "errors": [],

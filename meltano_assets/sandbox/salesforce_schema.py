@@ -364,7 +364,7 @@ class Schema:
             entry = item.describe()
             entry["compoundFieldName"] = compound.get(item.name)
             fields.append(entry)
-        children = [
+        children: list[dict[str, object]] = [
             {
                 "cascadeDelete": False,
                 "childSObject": child.name,

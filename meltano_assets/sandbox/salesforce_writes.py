@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from meltano_assets.sandbox.salesforce_org import STAGE_BY_NAME, SalesforceOrg
+from meltano_assets.sandbox.salesforce_org import SalesforceOrg
+from meltano_assets.sandbox.salesforce_picklists import STAGE_BY_NAME
 from meltano_assets.sandbox.salesforce_schema import Field, Schema, SObject, parse_id
 from meltano_assets.sandbox.salesforce_values import (
     ApiProblem,

@@ -1,4 +1,4 @@
-"""A SOQL tree → SQLite, and rows → the records of an answer.
+"""A SOQL tree → SQLite.
 
 Names and types are checked against the org's schema here, with the vendor's error codes and
 words. Every comparison follows SOQL's rules where they differ from SQL's: ``!=`` and ``NOT IN``
@@ -8,12 +8,8 @@ hold for nulls, text compares without regard to case, ``''`` is null, ids compar
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime
 
 from meltano_assets.sandbox import soql
 from meltano_assets.sandbox.salesforce_schema import (
@@ -22,233 +18,15 @@ from meltano_assets.sandbox.salesforce_schema import (
     Field,
     Schema,
     SObject,
-    parse_id,
 )
-from meltano_assets.sandbox.salesforce_values import format_datetime, java_double, parse_datetime
 from meltano_assets.sandbox.soql import SoqlError, error_at
+from meltano_assets.sandbox.soql_literals import DATE_SQL, date_range, stored_literal, wrong_type
+from meltano_assets.sandbox.soql_records import ChildList, Compiled, Node
 
 MAX_OFFSET = 2000
 MAX_FIELDS_LIMIT = 200
 _MAX_PATH = 6
 _SEE_WSDL = "Please reference your WSDL or the describe call for the appropriate names."
-
-
-@dataclass(slots=True)
-class Node:
-    """One level of an answered record: its own fields, its parents, its child lists."""
-
-    sobject: SObject
-    id_index: int
-    items: list[tuple[str, str, object]] = field(default_factory=list)
-    """(key, kind, payload): column index, parent node, address indexes or child list."""
-
-    def find_parent(self, name: str) -> Node | None:
-        for key, kind, payload in self.items:
-            if kind == "parent" and key == name and isinstance(payload, Node):
-                return payload
-        return None
-
-
-@dataclass(slots=True)
-class ChildList:
-    """A subquery in the select list."""
-
-    key: str
-    compiled: Compiled
-    limit: int | None
-    offset: int
-
-
-@dataclass(slots=True)
-class Compiled:
-    """A query ready to run."""
-
-    sobject: SObject
-    columns: list[str]
-    joins: str
-    where: str
-    tail: str
-    parameters: list[object]
-    root: Node
-    children: list[ChildList]
-    header: list[str]
-    """Column names of a bulk result."""
-    csv_kinds: list[str]
-    is_count: bool = False
-    aggregates: list[tuple[str, str]] | None = None
-    """(key, kind) per column of an aggregate query."""
-    group_by: str = ""
-    has_compound: bool = False
-
-    def ids_sql(self) -> str:
-        table = self.sobject.name
-        return f'SELECT t0.rowid FROM "{table}" t0{self.joins}{self.where}{self.tail}'
-
-    def page_sql(self) -> str:
-        return (
-            f"SELECT {', '.join(self.columns)} FROM json_each(?) page "
-            f'CROSS JOIN "{self.sobject.name}" t0 ON t0.rowid = page.value{self.joins} '
-            "ORDER BY page.key"
-        )
-
-    def row_numbers(self, connection: sqlite3.Connection) -> array[int]:
-        """The rows that match, in order: the snapshot that a cursor pages through."""
-        rows = connection.execute(self.ids_sql(), self.parameters)
-        return array("q", (row[0] for row in rows))
-
-    def count(self, connection: sqlite3.Connection) -> int:
-        sql = f"SELECT count(*) FROM ({self.ids_sql()})"
-        return int(connection.execute(sql, self.parameters).fetchone()[0])
-
-    def page(
-        self, connection: sqlite3.Connection, rows: Sequence[int], version: str
-    ) -> list[dict[str, object]]:
-        """The records of these rows, as a REST answer has them."""
-        found = connection.execute(self.page_sql(), (json.dumps(list(rows)),)).fetchall()
-        lists: dict[str, dict[str, object]] = {}
-        if self.children:
-            ids = [row[self.root.id_index] for row in found]
-            for child in self.children:
-                lists[child.key] = _child_lists(connection, child, ids, version)
-        base = f"/services/data/v{version}/sobjects/"
-        if not self.children and all(kind == "column" for _, kind, _ in self.root.items):
-            return _flat_records(self.root, found, base)
-        return [_record(self.root, row, base, lists) for row in found]
-
-    def aggregate_records(self, connection: sqlite3.Connection) -> list[dict[str, object]]:
-        sql = (
-            f'SELECT {", ".join(self.columns)} FROM "{self.sobject.name}" t0'
-            f"{self.joins}{self.where}{self.group_by}{self.tail}"
-        )
-        keys = self.aggregates or []
-        return [
-            {
-                "attributes": {"type": "AggregateResult"},
-                **{
-                    key: _json_value(kind, value)
-                    for (key, kind), value in zip(keys, row, strict=True)
-                },
-            }
-            for row in connection.execute(sql, self.parameters)
-        ]
-
-    def csv_rows(
-        self, connection: sqlite3.Connection, rows: Sequence[int]
-    ) -> Iterable[Sequence[object]]:
-        """The cells of these rows, as a bulk result has them."""
-        found = connection.execute(self.page_sql(), (json.dumps(list(rows)),))
-        special = [
-            (index, kind)
-            for index, kind in enumerate(self.csv_kinds)
-            if kind in ("boolean", "datetime") or kind in NUMBER_KINDS
-        ]
-        width = len(self.header)
-        for row in found:
-            cells = list(row[:width])
-            for index, kind in special:
-                value = cells[index]
-                if value is None:
-                    continue
-                if kind == "boolean":
-                    cells[index] = "true" if value else "false"
-                elif kind == "datetime":
-                    cells[index] = value[:-5] + "Z"
-                else:
-                    cells[index] = java_double(value)
-            yield cells
-
-
-def _json_value(kind: str, value: object) -> object:
-    if kind == "boolean" and value is not None:
-        return bool(value)
-    return value
-
-
-def _flat_records(
-    node: Node, rows: Iterable[tuple[object, ...]], base: str
-) -> list[dict[str, object]]:
-    name = node.sobject.name
-    prefix = f"{base}{name}/"
-    fields = [(key, payload) for key, _, payload in node.items if isinstance(payload, int)]
-    keys = [key for key, _ in fields]
-    indexes = [index for _, index in fields]
-    booleans = [
-        key for key in keys if (found := node.sobject.find(key)) and found.kind == "boolean"
-    ]
-    id_index = node.id_index
-    in_order = indexes == list(range(len(indexes)))
-    records = []
-    for row in rows:
-        record: dict[str, object] = {
-            "attributes": {"type": name, "url": f"{prefix}{row[id_index]}"}
-        }
-        # Rows may carry further columns (ids of parents) behind those that were asked for.
-        record.update(zip(keys, row if in_order else [row[i] for i in indexes], strict=False))
-        for key in booleans:
-            if record[key] is not None:
-                record[key] = record[key] == 1
-        records.append(record)
-    return records
-
-
-def _record(
-    node: Node, row: Sequence[object], base: str, lists: dict[str, dict[str, object]]
-) -> dict[str, object]:
-    name = node.sobject.name
-    record_id = row[node.id_index]
-    record: dict[str, object] = {"attributes": {"type": name, "url": f"{base}{name}/{record_id}"}}
-    for key, kind, payload in node.items:
-        if kind == "column" and isinstance(payload, int):
-            found = node.sobject.find(key)
-            record[key] = _json_value(found.kind if found else "", row[payload])
-        elif kind == "parent" and isinstance(payload, Node):
-            present = row[payload.id_index] is not None
-            record[key] = _record(payload, row, base, {}) if present else None
-        elif kind == "address" and isinstance(payload, list):
-            record[key] = _address([row[i] for i in payload])
-        elif kind == "children":
-            record[key] = lists[key].get(str(record_id))
-    return record
-
-
-def _address(parts: Sequence[object]) -> dict[str, object] | None:
-    if all(part is None for part in parts):
-        return None
-    street, city, state, postal_code, country = parts
-    return {
-        "city": city,
-        "country": country,
-        "geocodeAccuracy": None,
-        "latitude": None,
-        "longitude": None,
-        "postalCode": postal_code,
-        "state": state,
-        "street": street,
-    }
-
-
-def _child_lists(
-    connection: sqlite3.Connection, child: ChildList, ids: Sequence[object], version: str
-) -> dict[str, object]:
-    compiled = child.compiled
-    sql = (
-        f'SELECT {", ".join(compiled.columns)} FROM "{compiled.sobject.name}" t0'
-        f"{compiled.joins}{compiled.where}{compiled.tail}"
-    )
-    base = f"/services/data/v{version}/sobjects/"
-    grouped: dict[str, list[dict[str, object]]] = {}
-    for row in connection.execute(sql, [*compiled.parameters, json.dumps(ids)]):
-        # The last column is the reference to the parent.
-        grouped.setdefault(str(row[-1]), []).append(_record(compiled.root, row, base, {}))
-    end = None if child.limit is None else child.offset + child.limit
-    return {
-        parent: {"totalSize": len(records), "done": True, "records": records}
-        for parent, found in grouped.items()
-        if (records := found[child.offset : end])
-    }
-
-
-# --- compiling -----------------------------------------------------------------------------
 
 
 def compile_query(
@@ -369,7 +147,7 @@ class _Compiler:
                 f"field {found.name} does not support date function {path.function.upper()}",
             )
         kind = "date" if path.function == "day_only" else "int"
-        return _DATE_SQL[path.function].format(column), Field(found.name, kind, found.label)  # type: ignore[arg-type]
+        return DATE_SQL[path.function].format(column), Field(found.name, kind, found.label)  # type: ignore[arg-type]
 
     # the select list
 
@@ -571,6 +349,9 @@ class _Compiler:
                 item.position,
                 f"field {found.name} does not support aggregate operator {function.upper()}",
             )
+        if function == "sum" and found.kind in NUMBER_KINDS:
+            # The vendor adds decimals, SQLite doubles.
+            return f"round(sum({column}), {found.scale})", found.kind
         kind = "double" if function == "avg" else found.kind
         return f"{function}({column})", kind
 
@@ -740,63 +521,12 @@ class _Compiler:
         return f'SELECT {column} FROM "{sobject.name}" t0{"".join(compiler.join_sql)}{where}'
 
     def value(self, found: Field, value: soql.Value) -> str | int | float | None:
-        """The stored form of a literal; refuses one of another type."""
-        if value.kind == "null":
-            return None
-        kind = found.kind
-        if kind in ID_KINDS:
-            if value.kind != "string":
-                raise self.wrong_type(found, value, "string", quoted=True)
-            text = soql.unescape(value.text)
-            if not text:
-                return None
-            stored = parse_id(text)
-            if stored is None:
-                raise self.error(
-                    "INVALID_QUERY_FILTER_OPERATOR", value.position, f"invalid ID field: {text}"
-                )
-            return stored
-        if kind == "boolean":
-            if value.kind != "boolean":
-                raise self.wrong_type(found, value, "boolean", quoted=False)
-            return int(value.text == "true")
-        if kind in NUMBER_KINDS or kind == "int":
-            if value.kind != "number":
-                raise self.wrong_type(
-                    found, value, "int" if kind == "int" else "double", quoted=False
-                )
-            return float(value.text)
-        if kind == "date":
-            if value.kind != "date":
-                raise self.wrong_type(found, value, "date", quoted=False)
-            return self.checked_date(value)
-        if kind == "datetime":
-            moment = parse_datetime(value.text) if value.kind == "datetime" else None
-            if moment is None:
-                raise self.wrong_type(found, value, "dateTime", quoted=False)
-            return format_datetime(moment)
-        if value.kind != "string":
-            raise self.wrong_type(found, value, "string", quoted=True)
-        # Salesforce keeps no empty strings: '' is null.
-        return soql.unescape(value.text) or None
-
-    def checked_date(self, value: soql.Value) -> str:
-        try:
-            return date.fromisoformat(value.text).isoformat()
-        except ValueError as error:
-            raise self.error(
-                "MALFORMED_QUERY", value.position, f"invalid date: {value.text}"
-            ) from error
+        return stored_literal(self.query.text, found, value)
 
     def wrong_type(
         self, found: Field, value: soql.Value, type_name: str, *, quoted: bool
     ) -> SoqlError:
-        return self.error(
-            "INVALID_FIELD",
-            value.position,
-            f"value of filter criterion for field '{found.name}' must be of type {type_name} "
-            f"and should {'' if quoted else 'not '}be enclosed in quotes",
-        )
+        return wrong_type(self.query.text, found, value, type_name, quoted=quoted)
 
     def in_range(self, column: str, found: Field, operator: str, value: soql.Value) -> str:
         if found.kind not in ("date", "datetime"):
@@ -827,67 +557,3 @@ def add_functions(connection: sqlite3.Connection) -> None:
         lambda value: value.casefold() if isinstance(value, str) else value,
         deterministic=True,
     )
-
-
-_DATE_SQL = {
-    "calendar_year": "CAST(substr({0}, 1, 4) AS INTEGER)",
-    "calendar_quarter": "((CAST(substr({0}, 6, 2) AS INTEGER) + 2) / 3)",
-    "calendar_month": "CAST(substr({0}, 6, 2) AS INTEGER)",
-    "day_in_month": "CAST(substr({0}, 9, 2) AS INTEGER)",
-    "day_in_week": "(CAST(strftime('%w', substr({0}, 1, 10)) AS INTEGER) + 1)",
-    "day_in_year": "CAST(strftime('%j', substr({0}, 1, 10)) AS INTEGER)",
-    "day_only": "substr({0}, 1, 10)",
-    "hour_in_day": "CAST(substr({0}, 12, 2) AS INTEGER)",
-    "week_in_year": "((CAST(strftime('%j', substr({0}, 1, 10)) AS INTEGER) - 1) / 7 + 1)",
-}
-
-
-# --- date literals -------------------------------------------------------------------------
-
-
-def _add_months(day: date, months: int) -> date:
-    index = day.year * 12 + day.month - 1 + months
-    return date(index // 12, index % 12 + 1, 1)
-
-
-def date_range(word: str, count: int, today: date) -> tuple[date, date]:
-    """First day, and first day after, of a date literal."""
-    fixed = {"last_90_days": ("last_n_days", 90), "next_90_days": ("next_n_days", 90)}
-    word, count = fixed.get(word, (word, count))
-    word = word.replace("_fiscal", "")
-    one = timedelta(days=1)
-    try:
-        if word in ("today", "yesterday", "tomorrow"):
-            start = today + one * {"yesterday": -1, "today": 0, "tomorrow": 1}[word]
-            return start, start + one
-        if word == "last_n_days":
-            return today - one * count, today + one
-        if word == "next_n_days":
-            return today + one, today + one * (count + 1)
-        if word == "n_days_ago":
-            return today - one * count, today - one * (count - 1)
-        unit = word.rstrip("s").removesuffix("_ago").rstrip("s").rsplit("_", 1)[1]
-        if unit == "week":
-            # Weeks begin on Sunday in the default locale.
-            week = today - one * ((today.weekday() + 1) % 7)
-
-            def step(n: int) -> date:
-                return week + timedelta(weeks=n)
-
-        else:
-            months = {"month": 1, "quarter": 3, "year": 12}[unit]
-            base = date(today.year, (today.month - 1) // months * months + 1, 1)
-
-            def step(n: int) -> date:
-                return _add_months(base, n * months)
-
-        if "_n_" in word:
-            if word.startswith("last"):
-                return step(-count), step(0)
-            return step(1), step(count + 1)
-        if word.startswith("n_"):
-            return step(-count), step(-count + 1)
-        shift = {"last": -1, "this": 0, "next": 1}[word.split("_", 1)[0]]
-        return step(shift), step(shift + 1)
-    except (OverflowError, ValueError) as error:
-        raise SoqlError("INVALID_FIELD", f"date literal out of range: {word}:{count}") from error

@@ -227,7 +227,8 @@ def _spawn(service: Service, generation: str) -> None:
     }
     package_parent = str(Path(__file__).resolve().parent.parent)
     # Isolated and without site-packages: starts fast, and no .pth file or PYTHONPATH gets a say.
-    words = [sys.executable, "-I", "-S", "-c", _SUPERVISE, package_parent, service.name]
+    isolated = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
+    words = [sys.executable, *isolated, "-c", _SUPERVISE, package_parent, service.name]
     with log.open("ab") as log_file:
         launched = subprocess.run(
             [*words, str(directory)],

@@ -1,0 +1,450 @@
+"""The tables of the hosts flow: cleaned hosts, and what each provider answered.
+
+Belongs here: the tables, which hosts are to be cleaned, and the one query that decides for all
+domains together what is still to be asked. Does not belong here: asking (``enrich.py``).
+
+An answer, positive or negative, is good for 30 days. ``pending`` and ``error`` are no answers: they
+are written only where no answer stands, so that an outage erases nothing, and asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from meltano_assets.errors import FatalError
+from meltano_assets.hosts.clean import clean_hosts
+from meltano_assets.hosts.providers import Answer, Outcome
+from meltano_assets.streams import Batch, Column, LoadOutcome, Stream
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from meltano_assets.warehouse.connection import Warehouse
+
+PING_DAYS = 60
+FRESH_DAYS = 30
+
+NameKind = Literal["domain", "address"]
+
+CLEANED_HOSTS = Stream(
+    source="hosts",
+    name="cleaned_hosts",
+    description="Every raw host of recent pings with its kind, parts and clean names.",
+    columns=(
+        Column("raw_host", "text", "What the ping said, unchanged."),
+        Column("kind", "text", "domain, ipv4, ipv6, internal or invalid."),
+        Column("subdomain", "text", "Labels in front of the registrable domain."),
+        Column("domain", "text", "The label that was registered."),
+        Column("suffix", "text", "The public suffix, private ones included."),
+        Column("clean_domain", "text", "Registrable domain or public address; null otherwise."),
+        Column("clean_full_domain", "text", "The whole name or address, canonical."),
+        Column("last_pinged_at", "timestamptz", "Latest ping that carried this raw host."),
+        Column("cleaned_at", "timestamptz"),
+    ),
+    primary_key=("raw_host",),
+    replication_key="cleaned_at",
+)
+
+_COMPANY = (
+    "company_name",
+    "company_legalname",
+    "company_domain",
+    "company_site",
+    "company_industrygroup",
+    "company_industry",
+    "company_naics",
+    "company_desc",
+    "company_loc",
+    "company_ein",
+    "company_emp",
+    "company_emp_range",
+    "company_rev",
+    "company_estrev",
+    "company_type",
+    "company_phone",
+    "company_tech",
+    "company_index",
+)
+
+
+def _cache_stream(name: str, key: str, columns: Sequence[str], description: str) -> Stream:
+    return Stream(
+        source="enrichment",
+        name=name,
+        description=description,
+        columns=(
+            Column(key, "text", "What was asked about."),
+            *(Column(column, "text") for column in columns),
+            Column(
+                "outcome", "text", "hit, miss, pending or error; only the first two are cached."
+            ),
+            Column("last_update", "timestamptz", "When the provider was asked."),
+        ),
+        primary_key=(key,),
+        replication_key="last_update",
+    )
+
+
+def _with_raw_answer(stream: Stream) -> Stream:
+    raw = Column("raw_answer", "jsonb", "The provider's answer as it came.")
+    return Stream(
+        source=stream.source,
+        name=stream.name,
+        columns=(*stream.columns, raw),
+        primary_key=stream.primary_key,
+        replication_key=stream.replication_key,
+        description=stream.description,
+    )
+
+
+DISCOVERORG_CACHE = _with_raw_answer(
+    _cache_stream(
+        "discoverorg_cache",
+        "domain",
+        (*_COMPANY, "provider_record_id"),
+        "What DiscoverOrg answered, by domain.",
+    )
+)
+CLEARBIT_CACHE = _with_raw_answer(
+    _cache_stream(
+        "clearbit_cache",
+        "domain",
+        (*_COMPANY, "provider_record_id"),
+        "What Clearbit answered, by domain.",
+    )
+)
+WHOIS_CACHE = _with_raw_answer(
+    _cache_stream(
+        "whois_cache",
+        "domain",
+        ("name", "description", "asn_description", "country_code", "method"),
+        "Who holds a domain, or a public address's network, by RDAP or WHOIS.",
+    )
+)
+REVERSE_DNS_CACHE = _cache_stream(
+    "reverse_dns_cache",
+    "ip",
+    ("host_name", "clean_domain", "clean_full_domain"),
+    "The cleaned names of public addresses.",
+)
+CACHES = (DISCOVERORG_CACHE, CLEARBIT_CACHE, WHOIS_CACHE, REVERSE_DNS_CACHE)
+
+# The window ends at the latest ping, as the models' window does, but never in the future.
+_RAW_HOSTS = """
+with pings as ({pings}),
+window_end as (select least(max(pinged_at), %s) as as_of from pings),
+latest as (
+    select raw_host, max(pinged_at) as last_pinged_at
+    from pings, window_end
+    where raw_host is not null and pinged_at >= as_of - make_interval(days => {days})
+    group by raw_host
+)
+"""
+_NEW_OR_CHANGED = """
+select latest.raw_host, latest.last_pinged_at
+from latest
+left join hosts.cleaned_hosts as cleaned on cleaned.raw_host = latest.raw_host
+where cleaned.raw_host is null
+    or cleaned.last_pinged_at is null
+    or latest.last_pinged_at > cleaned.last_pinged_at
+"""
+_ALL = "select raw_host, last_pinged_at from latest"
+_PINGS = {
+    "version.version_checks": """
+        select referer_url as raw_host, updated_at as pinged_at from version.version_checks
+    """,
+    "version.usage_data": """
+        select coalesce(hostname, source_ip) as raw_host, updated_at as pinged_at
+        from version.usage_data
+    """,
+}
+
+
+def refresh_cleaned_hosts(
+    warehouse: Warehouse,
+    *,
+    now: datetime,
+    run_id: str = "",
+    environment: str = "local",
+    full_refresh: bool = False,
+    on_progress: Callable[[LoadOutcome], None] | None = None,
+) -> LoadOutcome:
+    """Clean the raw hosts of the last 60 days that are new or were pinged since last cleaned.
+
+    ``full_refresh`` cleans all of them and drops older ones. Without any raw table of pings it
+    fails and says what to load.
+    """
+    import pyarrow as pa
+
+    from meltano_assets.warehouse.load import load
+    from meltano_assets.warehouse.read import read_batches
+
+    tables = existing_tables(warehouse, [*_PINGS, CLEANED_HOSTS.key])
+    sources = [query for name, query in _PINGS.items() if name in tables]
+    if not sources:
+        raise FatalError(
+            "no pings are loaded yet: neither version.version_checks nor version.usage_data exists",
+            source=CLEANED_HOSTS.source,
+            stream=CLEANED_HOSTS.name,
+            hint="load them first: meltano-assets extract version",
+        )
+    is_first = full_refresh or CLEANED_HOSTS.key not in tables
+    query = _RAW_HOSTS.format(pings=" union all ".join(sources), days=PING_DAYS)
+    query += _ALL if is_first else _NEW_OR_CHANGED
+
+    def batches() -> Iterator[Batch]:
+        for records in read_batches(warehouse, query, [now]):
+            cleaned = clean_hosts(records.column("raw_host"))
+            pinged = records.column("last_pinged_at").cast(pa.timestamp("us", "UTC"))
+            moments = pa.array([now], pinged.type).take(pa.array([0] * len(pinged), pa.int32()))
+            for batch in (
+                cleaned.append_column("last_pinged_at", pa.chunked_array([pinged]))
+                .append_column("cleaned_at", pa.chunked_array([moments]))
+                .combine_chunks()
+                .to_batches()
+            ):
+                yield Batch(batch)
+
+    return load(
+        warehouse,
+        CLEANED_HOSTS,
+        batches(),
+        run_id=run_id,
+        environment=environment,
+        full_refresh=full_refresh,
+        on_progress=on_progress,
+    )
+
+
+def existing_tables(warehouse: Warehouse, names: Iterable[str]) -> set[str]:
+    """Those of the tables ``schema.name`` that exist."""
+    wanted = list(names)
+    with warehouse.connect() as connection:
+        rows = connection.execute(
+            "select name from unnest(%s::text[]) as name where to_regclass(name) is not null",
+            [wanted],
+        ).fetchall()
+    return {str(name) for (name,) in rows}
+
+
+def ensure_caches(warehouse: Warehouse, *, run_id: str = "", environment: str = "local") -> None:
+    """Create the cache tables that are not there, so that models can read all of them."""
+    from meltano_assets.warehouse.load import load
+
+    streams = {stream.key: stream for stream in CACHES}
+    for key in sorted(set(streams) - existing_tables(warehouse, streams)):
+        stream = streams[key]
+        load(
+            warehouse,
+            stream,
+            [Batch(rows_of(stream, [], datetime.now(UTC)))],
+            run_id=run_id,
+            environment=environment,
+        )
+
+
+# -- deciding --
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A name with something left to ask, and what each cache holds of it.
+
+    ``states`` has an outcome for each provider with an answer that is still good; ``known`` those
+    with any answer at all, however old.
+    """
+
+    name: str
+    states: Mapping[str, Outcome]
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be asked, and how many names need nothing."""
+
+    open: tuple[Pending, ...]
+    total: int
+    cached: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def done(self) -> int:
+        """Names for which the caches hold the whole answer."""
+        return self.total - len(self.open)
+
+
+# Candidates come from the hosts that were pinged inside the window, or from the caller's list.
+_WINDOW = """
+    window_start as (
+        select least(max(last_pinged_at), %(now)s) - make_interval(days => {days}) as since
+        from hosts.cleaned_hosts
+    )
+"""
+_RECENT = {
+    "domain": """
+        select clean_domain as name from hosts.cleaned_hosts, window_start
+        where kind = 'domain' and clean_domain is not null and last_pinged_at >= since
+        union
+        select reverse.clean_domain
+        from window_start, hosts.cleaned_hosts as cleaned
+        inner join enrichment.reverse_dns_cache as reverse on reverse.ip = cleaned.clean_full_domain
+        where cleaned.kind in ('ipv4', 'ipv6') and reverse.outcome = 'hit'
+            and reverse.clean_domain is not null and cleaned.last_pinged_at >= since
+    """,
+    "address": """
+        select distinct clean_full_domain as name from hosts.cleaned_hosts, window_start
+        where kind in ('ipv4', 'ipv6') and clean_full_domain is not null
+            and last_pinged_at >= since
+    """,
+}
+_GIVEN = "select distinct unnest(%(names)s::text[]) as name"
+
+
+def decide(
+    warehouse: Warehouse,
+    waterfall: Sequence[tuple[Stream, bool]],
+    *,
+    kind: NameKind,
+    names: Sequence[str] | None,
+    now: datetime,
+) -> Decision:
+    """What is left to ask, for all names by one query.
+
+    ``waterfall`` has the caches in the order of asking, and whether each provider may be asked. A
+    name is done at the first hit, or when every provider that may be asked has said no.
+    ``names`` None means those of recent pings.
+    """
+    from psycopg import sql
+
+    judged, known, joins, counts = [], [], [], []
+    done: sql.Composable = sql.SQL("true")
+    for place, (stream, _) in enumerate(waterfall):
+        alias, state = sql.Identifier(f"cache_{place}"), sql.Identifier(f"state_{place}")
+        judged.append(
+            sql.SQL(
+                "case when {0}.outcome in ('hit', 'miss') and {0}.last_update > %(fresh)s"
+                " then {0}.outcome end as {1}"
+            ).format(alias, state)
+        )
+        known.append(
+            sql.SQL("coalesce({0}.outcome in ('hit', 'miss'), false) as {1}").format(
+                alias, sql.Identifier(f"known_{place}")
+            )
+        )
+        joins.append(
+            sql.SQL(" left join {} as {} on {}.{} = candidates.name").format(
+                sql.Identifier(stream.source, stream.name),
+                alias,
+                alias,
+                sql.Identifier(stream.primary_key[0]),
+            )
+        )
+        counts.append(sql.SQL("count({})").format(state))
+    for place, (_, is_enabled) in reversed(list(enumerate(waterfall))):
+        state = sql.Identifier(f"state_{place}")
+        goes_on = "coalesce({0} = 'miss', false)" if is_enabled else "true"
+        done = sql.SQL("(coalesce({0} = 'hit', false) or (" + goes_on + " and {1}))").format(
+            state, done
+        )
+    places = range(len(waterfall))
+    states = [sql.Identifier(f"state_{place}") for place in places]
+    flags = [sql.Identifier(f"known_{place}") for place in places]
+    query = sql.SQL(
+        "with {window} candidates as ({candidates}),"
+        " judged as (select candidates.name, {judged} from candidates {joins})"
+        " select null as name, array[count(*), {counts}] as counts,"
+        " null::text[] as states, null::boolean[] as known from judged"
+        " union all select name, null, array[{states}], array[{flags}] from judged where not {done}"
+    ).format(
+        window=sql.SQL("" if names is not None else _WINDOW.format(days=PING_DAYS) + ","),
+        candidates=sql.SQL(_GIVEN if names is not None else _RECENT[kind]),
+        judged=sql.SQL(", ").join([*judged, *known]),
+        joins=sql.SQL("").join(joins),
+        counts=sql.SQL(", ").join(counts),
+        states=sql.SQL(", ").join(states),
+        flags=sql.SQL(", ").join(flags),
+        done=done,
+    )
+    parameters = {
+        "now": now,
+        "fresh": now - timedelta(days=FRESH_DAYS),
+        "names": None if names is None else list(names),
+    }
+    keys = [stream.name for stream, _ in waterfall]
+    open_names: list[Pending] = []
+    totals = [0] * (len(keys) + 1)
+    with warehouse.connect(application_name="meltano-assets enrich") as connection:
+        for name, found, given, flags_of in connection.execute(query, parameters):
+            if found is not None:
+                totals = found
+                continue
+            open_names.append(
+                Pending(
+                    name,
+                    {key: state for key, state in zip(keys, given, strict=True) if state},
+                    frozenset(key for key, flag in zip(keys, flags_of, strict=True) if flag),
+                )
+            )
+    open_names.sort(key=lambda pending: pending.name)
+    return Decision(tuple(open_names), totals[0], dict(zip(keys, totals[1:], strict=True)))
+
+
+def reverse_domains(warehouse: Warehouse, addresses: Sequence[str]) -> set[str]:
+    """The domains that these addresses resolve to, as far as the cache knows."""
+    with warehouse.connect(application_name="meltano-assets enrich") as connection:
+        rows = connection.execute(
+            "select distinct clean_domain from enrichment.reverse_dns_cache"
+            " where ip = any(%s) and outcome = 'hit' and clean_domain is not null",
+            [list(addresses)],
+        ).fetchall()
+    return {str(domain) for (domain,) in rows}
+
+
+# -- writing --
+
+
+def store(
+    warehouse: Warehouse,
+    stream: Stream,
+    answers: Sequence[tuple[str, Answer]],
+    *,
+    now: datetime,
+    run_id: str = "",
+    environment: str = "local",
+) -> LoadOutcome:
+    """Write answers into their cache, in one transaction."""
+    from meltano_assets.warehouse.load import load
+
+    batch = Batch(rows_of(stream, answers, now))
+    return load(warehouse, stream, [batch], run_id=run_id, environment=environment)
+
+
+def rows_of(stream: Stream, answers: Sequence[tuple[str, Answer]], now: datetime) -> pa.RecordBatch:
+    """The answers as rows of the cache table."""
+    import pyarrow as pa
+
+    arrays = []
+    for column in stream.columns:
+        if column.name == stream.primary_key[0]:
+            values = pa.array([name for name, _ in answers], pa.string())
+        elif column.name == "outcome":
+            values = pa.array([answer.outcome for _, answer in answers], pa.string())
+        elif column.name == "last_update":
+            values = pa.array([now] * len(answers), pa.timestamp("us", "UTC"))
+        elif column.name == "raw_answer":
+            values = pa.array([_json(answer.raw) for _, answer in answers], pa.string())
+        else:
+            values = pa.array(
+                [answer.columns.get(column.name) for _, answer in answers], pa.string()
+            )
+        arrays.append(values)
+    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in stream.columns])
+
+
+def _json(raw: object) -> str | None:
+    return None if raw is None else orjson.dumps(raw, default=str).decode()

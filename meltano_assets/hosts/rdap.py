@@ -1,0 +1,261 @@
+"""RDAP (RFC 9082, 9083, 9224): who holds a domain or a network, asked at its own registry.
+
+The bootstrap files tell which server knows a top-level domain or a network. No entry for a domain
+does not mean that it is not registered: then WHOIS is asked. Registries redirect to registrars,
+which may be anywhere; ``exchange`` sees to it that anywhere is a public address.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from typing import Any, Literal
+from urllib.parse import quote
+
+from meltano_assets.clients.policy import Clock
+from meltano_assets.environment import Variable
+from meltano_assets.hosts.exchange import Exchange, Limits, Pace, ProviderError, endpoint_of
+from meltano_assets.hosts.providers import (
+    Answer,
+    Settings,
+    as_text,
+    dig,
+    requests_per_minute,
+    setting,
+)
+
+NAME = "rdap"
+REQUESTS_PER_MINUTE = 600
+VARIABLES = (
+    Variable(
+        "RDAP_BOOTSTRAP_URL",
+        "bootstrap_url",
+        "where the RDAP bootstrap file dns.json is; its siblings are ipv4.json and ipv6.json",
+        is_required=False,
+        default="https://data.iana.org/rdap/dns.json",
+    ),
+)
+_HEADERS = {"Accept": "application/rdap+json, application/json"}
+
+Registry = Literal["dns", "ipv4", "ipv6"]
+
+#: What registrars and privacy services write in place of the holder's name.
+_HIDDEN = (
+    "redacted",
+    "privacy",
+    "whoisguard",
+    "proxy",
+    "protected",
+    "not disclosed",
+    "withheld",
+    "data protect",
+    "statutory mask",
+    "identity protect",
+    "hidden",
+    "gdpr",
+    "non-public",
+    "n/a",
+    "private registration",
+    "domain admin",
+)
+
+
+class NoServerError(ProviderError):
+    """The bootstrap files know no server for this name."""
+
+
+class Rdap:
+    """Registration data of domains and networks."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, limits: Limits | None = None
+    ) -> None:
+        url = setting(settings, NAME, "bootstrap_url")
+        self._bootstrap_url = url if url.endswith(".json") else f"{url.rstrip('/')}/dns.json"
+        clock = clock or Clock()
+        self._exchange = Exchange(
+            Pace(requests_per_minute(settings, NAME, REQUESTS_PER_MINUTE), 60.0, clock),
+            frozenset({endpoint_of(self._bootstrap_url)}),
+            limits or Limits(),
+            clock,
+        )
+        self._lock = threading.Lock()
+        self._services: dict[Registry, list[tuple[list[str], str]]] = {}
+
+    @property
+    def calls(self) -> int:
+        """Requests sent so far, bootstrap files included."""
+        return self._exchange.calls
+
+    def ask_domain(self, domain: str) -> Answer:
+        """The holder of a domain; NoServerError when its top level has no RDAP server."""
+        labels = domain.split(".")
+        tails = {".".join(labels[place:]): len(labels) - place for place in range(len(labels))}
+        best = max(
+            (
+                (tails[entry.lower()], base)
+                for entries, base in self._bootstrap("dns")
+                for entry in entries
+                if entry.lower() in tails
+            ),
+            default=None,
+        )
+        if best is None:
+            raise NoServerError("no RDAP server for this top-level domain")
+        found = self._object(f"{best[1]}domain/{quote(domain, safe='')}", "domain")
+        if found is None:
+            return Answer("miss", {"method": "rdap"})
+        columns = domain_columns(found)
+        return Answer("hit" if columns["name"] else "miss", columns | {"method": "rdap"}, found)
+
+    def ask_address(self, address: str) -> Answer:
+        """The network that a public address belongs to."""
+        ip = ipaddress.ip_address(address)
+        registry: Registry = "ipv4" if ip.version == 4 else "ipv6"
+        best = max(
+            (
+                (network.prefixlen, base)
+                for entries, base in self._bootstrap(registry)
+                for network in map(_network, entries)
+                if network is not None and network.version == ip.version and ip in network
+            ),
+            default=None,
+        )
+        if best is None:
+            raise NoServerError("no RDAP server for this network")
+        found = self._object(f"{best[1]}ip/{ip}", "ip network")
+        if found is None:
+            return Answer("miss", {"method": "rdap_network"})
+        columns = network_columns(found) | {"method": "rdap_network"}
+        return Answer("hit" if columns["name"] else "miss", columns, found)
+
+    def _object(self, url: str, kind: str) -> dict[str, object] | None:
+        reply = self._exchange.fetch("GET", url, headers=_HEADERS)
+        if reply.status == 404:
+            return None
+        if reply.status != 200:
+            raise ProviderError(f"answer {reply.status}")
+        found = reply.json_object()
+        if found.get("objectClassName") != kind:
+            raise ProviderError(f"malformed answer: not an RDAP {kind}")
+        return found
+
+    def _bootstrap(self, registry: Registry) -> list[tuple[list[str], str]]:
+        """Entries with their server's base URL; read once."""
+        with self._lock:
+            if registry not in self._services:
+                folder = self._bootstrap_url.rpartition("/")[0]
+                url = self._bootstrap_url if registry == "dns" else f"{folder}/{registry}.json"
+                reply = self._exchange.fetch("GET", url, headers=_HEADERS)
+                if reply.status != 200:
+                    raise ProviderError(f"bootstrap file {registry}.json: answer {reply.status}")
+                self._services[registry] = _services(reply.json_object())
+            return self._services[registry]
+
+
+def _services(file: dict[str, object]) -> list[tuple[list[str], str]]:
+    services = file.get("services")
+    if not isinstance(services, list):
+        raise ProviderError("malformed bootstrap file")
+    found = []
+    for service in services:
+        if not (isinstance(service, list) and len(service) == 2):
+            continue
+        entries, urls = service
+        if isinstance(entries, list) and isinstance(urls, list) and urls:
+            texts = sorted(map(str, urls), key=lambda url: not url.startswith("https:"))
+            found.append(([str(entry) for entry in entries], texts[0].rstrip("/") + "/"))
+    return found
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def domain_columns(found: dict[str, object]) -> dict[str, str | None]:
+    """Cache columns of a domain: the organisation that holds it, where the registry says so."""
+    name = country = None
+    for entity in _entities(found, "registrant"):
+        card = _vcard(entity)
+        name = organisation_name(card.get("org") or (card.get("fn") if _is_org(card) else None))
+        country = card.get("country")
+        if name:
+            break
+    return {
+        "name": name,
+        "description": _remarks(found),
+        "asn_description": None,
+        "country_code": country,
+    }
+
+
+def network_columns(found: dict[str, object]) -> dict[str, str | None]:
+    """Cache columns of a network."""
+    return {
+        "name": as_text(found.get("name")),
+        "description": _remarks(found),
+        "asn_description": next(
+            (
+                name
+                for entity in _entities(found, "registrant")
+                if (card := _vcard(entity))
+                and (name := organisation_name(card.get("org") or card.get("fn")))
+                and (_is_org(card) or card.get("org"))
+            ),
+            None,
+        ),
+        "country_code": as_text(found.get("country")),
+    }
+
+
+def organisation_name(text: str | None) -> str | None:
+    """The text when it names an organisation; None for what hides one."""
+    if not text:
+        return None
+    plain = " ".join(text.split())
+    is_hidden = any(word in plain.lower() for word in _HIDDEN)
+    return None if is_hidden or not any(letter.isalnum() for letter in plain) else plain
+
+
+def _entities(found: dict[str, object], role: str) -> list[dict[str, object]]:
+    entities = found.get("entities")
+    chosen = []
+    for entity in entities if isinstance(entities, list) else []:
+        roles = dig(entity, "roles")
+        if isinstance(roles, list) and role in roles:
+            chosen.append(entity)
+    return chosen
+
+
+def _is_org(card: dict[str, str]) -> bool:
+    """A person's name is not kept: the card must say that it is an organisation's."""
+    return card.get("kind", "").lower() in ("org", "group")
+
+
+def _vcard(entity: dict[str, object]) -> dict[str, str]:
+    """Kind, name, organisation and country of a jCard; what is malformed is left out."""
+    card = entity.get("vcardArray")
+    properties: Any = card[1] if isinstance(card, list) and len(card) > 1 else []
+    found: dict[str, str] = {}
+    for item in properties if isinstance(properties, list) else []:
+        if not (isinstance(item, list) and len(item) >= 4 and isinstance(item[0], str)):
+            continue
+        key, parameters, value = item[0].lower(), item[1], item[3]
+        if key in ("fn", "org", "kind") and (text := as_text(value)):
+            found.setdefault(key, text)
+        elif key == "adr":
+            code = dig(parameters, "cc")
+            last = value[-1] if isinstance(value, list) and value else None
+            if text := as_text(code) or as_text(last):
+                found.setdefault("country", text)
+    return found
+
+
+def _remarks(found: dict[str, object]) -> str | None:
+    remarks = found.get("remarks")
+    first = remarks[0] if isinstance(remarks, list) and remarks else None
+    lines = dig(first, "description")
+    return " ".join(map(str, lines)).strip() or None if isinstance(lines, list) else None

@@ -79,16 +79,10 @@ class Company:
 
         Values are in Salesforce's wire form: datetimes ``2024-01-02T03:04:05.000+0000``, dates
         ``2024-01-02``, numbers, booleans, None. A deleted record has ``IsDeleted`` True. Who keeps
-        values that clients wrote merges by ``salesforce_changed_fields``, else day n would undo
-        them.
+        values that clients wrote takes over only what differs from the company's last word.
         """
         self.build(day)
         return self.world.salesforce_records(day)
-
-    def salesforce_changed_fields(self, day: int) -> dict[str, frozenset[str]]:
-        """Record id → the fields that this day gave a value to; new records are left out."""
-        self.build(day)
-        return self.world.changed_fields(day)
 
     def salesforce_state(self, day: int) -> dict[str, dict[str, Record]]:
         """Object name → id → record as the company left it at the end of that day."""

@@ -125,6 +125,9 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
         fields: dict[str, object] = {"StageName": stage}
         if deal["Sales_Accepted_Date__c"] is None:
             fields["Sales_Accepted_Date__c"] = world.clock.date(at)
+            if deal["Amount"] is None:  # who accepts a deal says what it is worth
+                worth = float(rng.randrange(20, 900) * 100)
+                fields |= {"Amount": worth, "ACV__c": worth, "Incremental_ACV__c": worth * 0.8}
         if stage.endswith(("Won", "Lost")):
             fields["CloseDate"] = world.clock.date(at)
         closed = close_fields({**deal, **fields}, rng)
@@ -195,9 +198,11 @@ def _pings(world: World, rng, day: int, moment) -> None:  # type: ignore[no-unty
         rows[table] = world.number_pings(
             table, sorted(pings, key=lambda row: str(row["updated_at"]))
         )
-    # An older row is touched again: same id, newer updated_at, nothing else.
-    old = rng.choice(world.pings[day - 1]["version_checks"])
-    rows["version_checks"].append(
-        {**old, "updated_at": world.clock.at(day - 1 + QUIET_SHARE + 0.02)}
-    )
+    # An older row is touched again: same id, newer updated_at, nothing else. Only where usage pings
+    # say which version runs, so that the touch makes no old version the latest.
+    reporting = {item.number for item in world.installations if item.usage_raw}
+    known = world.pings[day - 1]["version_checks"]
+    if old := [row for row in known if row["host_id"] in reporting]:
+        touched_at = world.clock.at(day - 1 + QUIET_SHARE + 0.02)
+        rows["version_checks"].append({**rng.choice(old), "updated_at": touched_at})
     world.pings[day] = rows

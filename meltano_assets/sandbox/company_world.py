@@ -58,7 +58,6 @@ class World:
         self.account_organisations: dict[str, Organisation] = {}
         self.live: dict[str, dict[str, Record]] = {name: {} for name in SALESFORCE_OBJECTS}
         self._days: dict[int, dict[str, dict[str, Record]]] = {}
-        self._changed: dict[int, dict[str, frozenset[str]]] = {}
         self._next_organisation = 0
         self._next_ping = {"usage_data": 1, "version_checks": 1}
 
@@ -72,11 +71,6 @@ class World:
     def put(self, day: int, object_name: str, record: Record) -> Record:
         """The record exists, or has changed, since that day."""
         key = str(record["Id"])
-        before = self.live[object_name].get(key)
-        if before is not None:
-            changed = {name for name, value in record.items() if before.get(name) != value}
-            known = self._changed.setdefault(day, {})
-            known[key] = known.get(key, frozenset()) | changed
         self.live[object_name][key] = record
         today = self._days.setdefault(day, {name: {} for name in SALESFORCE_OBJECTS})
         today[object_name][key] = record
@@ -86,7 +80,8 @@ class World:
         self, day: int, object_name: str, record: Record, at: float, **fields: object
     ) -> Record:
         """The record with new values, modified at that moment."""
-        stamp = self.clock.stamp(at)
+        # Two changes of one day may be told in any order; the record's own time only grows.
+        stamp = max(self.clock.stamp(at), str(record["SystemModstamp"]))
         audit = {"LastModifiedDate": stamp, "SystemModstamp": stamp}
         return self.put(day, object_name, {**record, **fields, **audit})
 
@@ -94,10 +89,6 @@ class World:
         """Full records of that day, by object."""
         today = self._days.get(day, {})
         return {name: list(today.get(name, {}).values()) for name in SALESFORCE_OBJECTS}
-
-    def changed_fields(self, day: int) -> dict[str, frozenset[str]]:
-        """Record id → fields changed on that day."""
-        return self._changed.get(day, {}) if day else {}
 
     def salesforce_state(self, day: int) -> dict[str, dict[str, Record]]:
         """All records at the end of that day."""

@@ -7,7 +7,10 @@ by REST pages, all records by one Bulk query job. None costs a request per recor
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
@@ -30,9 +33,25 @@ if TYPE_CHECKING:
 
 #: Salesforce takes addresses of 16,384 bytes; the rest of the query needs some of them.
 _KEY_BYTES = 11_000
-_FEW_QUERIES = 3
-_REST_RECORDS = 6_000
 _BULK_PAGE_ROWS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """When which way of asking is the cheapest. Tests make the numbers small.
+
+    A query job is left alone for a while, by its size, before its state is asked for: each time
+    costs a request of the org's day.
+    """
+
+    few_queries: int = 2
+    rest_records: int = 6_000
+    job_records_per_second: int = 30_000
+    job_wait_seconds: float = 30.0
+    sleep: Callable[[float], None] = time.sleep
+
+
+_DEFAULT = FetchOptions()
 
 
 def fetch_describe(client: SalesforceClient, object_name: str) -> ObjectDescription:
@@ -41,12 +60,16 @@ def fetch_describe(client: SalesforceClient, object_name: str) -> ObjectDescript
 
 
 def fetch_current(
-    client: SalesforceClient, spec: SyncSpec, describe: ObjectDescription, keys: Collection[str]
+    client: SalesforceClient,
+    spec: SyncSpec,
+    describe: ObjectDescription,
+    keys: Collection[str],
+    options: FetchOptions = _DEFAULT,
 ) -> pa.Table:
     """The records with these keys (others may be among them), as planning wants them."""
     key_field = describe.field(spec.key_field)
     names = selected_fields(spec, describe)
-    return fetch_records(client, describe, names, key_field, keys)
+    return fetch_records(client, describe, names, key_field, keys, options=options)
 
 
 def fetch_records(
@@ -55,24 +78,28 @@ def fetch_records(
     names: Sequence[str],
     key_field: Field,
     keys: Collection[str],
+    *,
+    options: FetchOptions = _DEFAULT,
 ) -> pa.Table:
     """``names`` (fields, or paths to a parent's field) of the records whose ``key_field`` is
     among ``keys``, at least; all columns are canonical text.
     """
     fields = [describe.find(name) or Field(name=name, type="string") for name in names]
     select = f"SELECT {', '.join(names)} FROM {describe.name}"
-    chunks = list(_chunks(sorted(set(keys))))
-    if not chunks:
+    ordered = sorted(set(keys))
+    if not ordered:
         return _table(fields, [])
-    if len(chunks) > _FEW_QUERIES:
+    if len(list(islice(_chunks(ordered), options.few_queries + 1))) > options.few_queries:
         everything = "" if key_field.name == ID else f"{key_field.name} != null"
         total = client.count(describe.name, everything)
         # Reading a huge object for a few thousand of its records costs more than asking for them.
-        if total <= 20 * len(keys):
+        if total <= 20 * len(ordered):
             where = f" WHERE {everything}" if everything else ""
-            if total <= _REST_RECORDS:
+            if total <= options.rest_records:
                 return _table(fields, _rest(client, [select + where]))
-            return _bulk_table(client, fields, select + where)
+            wait = min(total / options.job_records_per_second, options.job_wait_seconds)
+            return _bulk_table(client, fields, select + where, lambda job: options.sleep(wait))
+    chunks = _chunks(ordered)
     queries = (f"{select} WHERE {key_field.name} IN ({','.join(chunk)})" for chunk in chunks)
     return _table(fields, _rest(client, queries))
 
@@ -82,6 +109,7 @@ def fetch_existing_parents(
     describe: ObjectDescription,
     reference: Reference,
     wanted: Collection[str],
+    options: FetchOptions = _DEFAULT,
 ) -> set[str]:
     """Those of the parents' external ids that exist."""
     targets = lookup_field(reference, describe).reference_to
@@ -89,7 +117,9 @@ def fetch_existing_parents(
         raise FatalError(f"{reference.relationship} leads to no object", source="salesforce")
     parent = ObjectDescription(name=targets[0], fields={})
     key_field = Field(name=reference.external_id, type="string")
-    table = fetch_records(client, parent, [reference.external_id], key_field, wanted)
+    table = fetch_records(
+        client, parent, [reference.external_id], key_field, wanted, options=options
+    )
     return {each for each in table.column(0).to_pylist() if each is not None}
 
 
@@ -151,13 +181,15 @@ def _tolerant(value: object, field: Field) -> str | None:
         return storable(str(value))
 
 
-def _bulk_table(client: SalesforceClient, fields: Sequence[Field], soql: str) -> pa.Table:
+def _bulk_table(
+    client: SalesforceClient, fields: Sequence[Field], soql: str, on_job: Callable[[str], None]
+) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv
 
     names = [field.name for field in fields]
     tables = []
-    for page in client.bulk_query(soql, page_rows=_BULK_PAGE_ROWS):
+    for page in client.bulk_query(soql, page_rows=_BULK_PAGE_ROWS, on_job=on_job):
         table = csv.read_csv(
             io.BytesIO(page),
             read_options=csv.ReadOptions(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from meltano_assets.errors import FatalError, PlatformError
 from meltano_assets.salesforce_sync.compare import ID, plan
 from meltano_assets.salesforce_sync.current import (
+    FetchOptions,
     fetch_current,
     fetch_describe,
     fetch_existing_parents,
@@ -92,10 +93,12 @@ def plan_sync(
     *,
     now: datetime,
     run_id: str,
+    fetch: FetchOptions | None = None,
 ) -> Plan:
     """What a run would change; nothing is sent and nothing written down."""
     store = OutcomeStore(warehouse)
     store.ensure()
+    fetch = fetch or FetchOptions()
     before = client.requests
     rows = store.read_rows(spec)
     ledger = store.read_ledger(spec)
@@ -118,10 +121,10 @@ def plan_sync(
         for text in rows.column(spec.key_column).to_pylist()
         if (key := canonical(text, key_field)) is not None
     }
-    current = fetch_current(client, spec, describe, keys)
+    current = fetch_current(client, spec, describe, keys, fetch)
 
     def parents(reference: Reference, wanted: Collection[str]) -> Collection[str]:
-        found = fetch_existing_parents(client, describe, reference, wanted)
+        found = fetch_existing_parents(client, describe, reference, wanted, fetch)
         folded = {each.lower() for each in found}
         if all(each.lower() in folded for each in wanted):
             return found
@@ -147,6 +150,7 @@ def run_sync(
     force: bool = False,
     on_progress: OnProgress | None = None,
     options: PushOptions | None = None,
+    fetch: FetchOptions | None = None,
     sleep: Sleep = time.sleep,
     clock: Clock = utc_now,
 ) -> SyncOutcome:
@@ -158,7 +162,7 @@ def run_sync(
     store.ensure()
     started = time.monotonic()
     with store.lock(spec) if push else nullcontext():
-        made = plan_sync(warehouse, client, spec, now=now, run_id=run_id)
+        made = plan_sync(warehouse, client, spec, now=now, run_id=run_id, fetch=fetch)
         if not push:
             store.start(made, "planned", message=made.breaker)
             outcome = _planned(made)

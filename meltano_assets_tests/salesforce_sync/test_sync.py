@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from meltano_assets.errors import FatalError, RetriableError
+from meltano_assets.salesforce_sync.current import FetchOptions
 from meltano_assets.salesforce_sync.outcome import OutcomeStore
 from meltano_assets.salesforce_sync.push import PushOptions
 from meltano_assets.salesforce_sync.render import render_plan
@@ -83,6 +84,35 @@ def test_many_hosts_go_through_bulk_jobs_and_a_second_run_sends_nothing(world: W
     third = world.sync()
     assert (third.created, third.updated) == (0, 150)
     assert {each["Host_Users__c"] for each in world.records("Host__c", "Host_Users__c")} == {1000}
+
+
+def test_records_are_read_alike_by_keys_by_pages_and_by_a_query_job(world: World):
+    rows = [
+        host(
+            f"h{n:03d}.example.com",
+            account_meltano_id="bolt.com" if n % 3 else None,
+            host_users__c=n if n % 2 else None,
+            last_ping__c=date(2026, 2, 1),
+            mattermost_enabled__c=n % 2 == 0,
+            raw_usage_stats__c=json.dumps({"n": n, "text": 'a,"b"\nc 😀'}),
+        )
+        for n in range(30)
+    ]
+    rows[7]["name"] = 'O\'Brien \\ "quoted"'
+    rows.append(host("k'ey\\.example.com", name="odd key"))
+    world.fill("hosts", rows)
+    assert world.sync().created == 31
+    waits: list[float] = []
+    ways = [
+        FetchOptions(),
+        FetchOptions(few_queries=0),
+        FetchOptions(few_queries=0, rest_records=0, sleep=waits.append),
+    ]
+    for way in ways:
+        outcome = world.sync(fetch=way)
+        assert (outcome.sent, outcome.unchanged) == (0, 31)
+        assert outcome.requests < 10
+    assert waits == [31 / 30_000]
 
 
 def test_new_accounts_and_their_hosts_go_in_one_run(world: World):

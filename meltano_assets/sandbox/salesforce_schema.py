@@ -13,7 +13,7 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 Kind = Literal[
@@ -83,11 +83,16 @@ def parse_id(value: object) -> str | None:
     """The 18-character form of a 15- or 18-character id; None when it is no id at all."""
     if not isinstance(value, str) or len(value) not in (15, 18):
         return None
-    id15 = value[:15]
+    return _parse_id(value)
+
+
+@lru_cache(maxsize=50_000)
+def _parse_id(text: str) -> str | None:
+    id15 = text[:15]
     if not _BASE62_SET.issuperset(id15):
         return None
     checksum = id_checksum(id15)
-    if len(value) == 18 and value[15:].upper() != checksum:
+    if len(text) == 18 and text[15:].upper() != checksum:
         return None
     return id15 + checksum
 

@@ -104,14 +104,11 @@ def format_datetime(moment: datetime) -> str:
 
 def parse_datetime(text: str) -> datetime | None:
     """An ISO 8601 time with or without fraction and zone (none is UTC)."""
-    match = _DATETIME.match(text)
-    if not match:
+    if not _DATETIME.match(text):
         return None
-    zone = match[8] or "Z"
-    offset = "+0000" if zone == "Z" else zone.replace(":", "")
-    stamp = f"{text[:10]}T{match[4]}:{match[5]}:{match[6] or '00'}{offset}"
     try:
-        return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S%z").astimezone(UTC)
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return None
 
@@ -398,7 +395,8 @@ def _company_datetime(field: Field, value: object) -> str:
         value = datetime.combine(value, time(), UTC)
     if isinstance(value, datetime):
         return format_datetime(value if value.tzinfo else value.replace(tzinfo=UTC))
-    moment = parse_datetime(str(value))
+    text = str(value)
+    moment = parse_datetime(text)
     if moment is None:
         raise ValueError(f"{field.name} cannot hold {value!r}")
-    return format_datetime(moment)
+    return text if text.endswith(".000+0000") else format_datetime(moment)

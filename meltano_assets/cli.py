@@ -10,14 +10,17 @@ from __future__ import annotations
 import difflib
 import json
 import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, NoReturn
 
-import click
 import typer
 from rich.console import Console
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from meltano_assets import connections, environment
@@ -34,9 +37,7 @@ err = Console(stderr=True)
 class SuggestingGroup(TyperGroup):
     """A command group that answers a wrong name with the nearest right one."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name = args[0] if args else ""
         if name and self.get_command(ctx, name) is None:
             ctx.fail(f"No command {name!r}." + nearest(name, self.list_commands(ctx)))
@@ -150,9 +151,7 @@ def _extract_to_warehouse(reader: Any, stream: Stream, options: Any) -> LoadOutc
         )
 
 
-def _extract_to_file(
-    reader: Any, stream: Stream, options: Any, folder: Path
-) -> tuple[Path, int]:
+def _extract_to_file(reader: Any, stream: Stream, options: Any, folder: Path) -> tuple[Path, int]:
     from meltano_assets.warehouse.files import write_parquet
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -268,7 +267,7 @@ def sandbox_advance(
     out.print_json(data=advance_company(int(text)))
 
 
-# --- files, bookmarks, health -------------------------------------------------------------------
+# --- bookmarks -----------------------------------------------------------------------------------
 
 
 @bookmark_app.command("show")
@@ -281,9 +280,7 @@ def bookmark_show(
     from meltano_assets.sources import SOURCES
     from meltano_assets.warehouse import state
 
-    streams = (
-        find_streams(name)[1] if name else [stream for s in SOURCES for stream in s.streams]
-    )
+    streams = find_streams(name)[1] if name else [stream for s in SOURCES for stream in s.streams]
     warehouse = connections.warehouse()
     table = Table("stream", "bookmark", "cursor", box=None)
     for stream in streams:
@@ -325,6 +322,179 @@ def bookmark_rewind(
     out.print(f"{streams[0].key} continues from {bookmark.value if bookmark else 'the beginning'}")
 
 
+# --- hosts and the Salesforce sync --------------------------------------------------------------
+
+
+@hosts_app.command("clean")
+def hosts_clean(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="One raw host a line.")],
+) -> None:
+    """Print CSV: kind and parts of each raw host, in input order."""
+    from meltano_assets.hosts.clean import clean_lines
+
+    if file == "-":
+        clean_lines(sys.stdin.buffer, sys.stdout)
+        return
+    with open_file(file) as lines:
+        clean_lines(lines, sys.stdout)
+
+
+def open_file(name: str) -> BinaryIO:
+    """The file for reading; FatalError when it is not there."""
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise FatalError(f"cannot read {name}: {error.strerror}") from None
+
+
+@contextmanager
+def salesforce() -> Iterator[tuple[Any, bool]]:
+    """A Salesforce client, and whether this environment may write with it."""
+    from meltano_assets.clients.salesforce import SalesforceClient
+    from meltano_assets.sources.salesforce import SALESFORCE
+
+    is_ours = connections.is_sandbox_allowed() and not environment.is_configured(
+        SALESFORCE.variables
+    )
+    with SalesforceClient(connections.source_settings(SALESFORCE)) as client:
+        yield client, is_ours or environment.current_environment() == "production"
+
+
+class Format(StrEnum):
+    """How a plan is printed."""
+
+    text = "text"
+    json = "json"
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="All by default.")]
+
+
+@sync_app.command("plan")
+def sync_plan(
+    names: Names = None,
+    format: Annotated[Format, typer.Option(help="text or json")] = Format.text,
+    limit: Annotated[int, typer.Option(help="Changes shown of each sync; 0 for all.")] = 20,
+) -> None:
+    """Show what would be written, field by field; writes nothing."""
+    from meltano_assets.salesforce_sync.render import render_plan
+    from meltano_assets.salesforce_sync.spec import load_spec, select_syncs
+    from meltano_assets.salesforce_sync.sync import plan_sync
+
+    with salesforce() as (client, _):
+        for spec in select_syncs(load_spec(), names or []):
+            made = plan_sync(
+                connections.warehouse(), client, spec, now=datetime.now(UTC), run_id=new_run_id()
+            )
+            sys.stdout.write(render_plan(made, format.value, limit or None) + "\n")
+
+
+@sync_app.command("apply")
+def sync_apply(
+    names: Names = None,
+    force: Annotated[bool, typer.Option("--force", help="Push what the breaker stops.")] = False,
+) -> None:
+    """Plan and write, and say what became of every row."""
+    from meltano_assets.salesforce_sync.spec import load_spec, select_syncs
+    from meltano_assets.salesforce_sync.sync import run_sync
+
+    with salesforce() as (client, may_write):
+        if not may_write:
+            raise FatalError(
+                f"the environment {environment.current_environment()} does not write to vendors",
+                source="salesforce",
+                hint="`sync plan` shows the changes; MELTANO_ENVIRONMENT=production writes them",
+            )
+        run_id = new_run_id()
+        for spec in select_syncs(load_spec(), names or []):
+            with err.status(f"{spec.name} ...") as status:
+                outcome = run_sync(
+                    connections.warehouse(),
+                    client,
+                    spec,
+                    push=True,
+                    now=datetime.now(UTC),
+                    run_id=run_id,
+                    force=force,
+                    on_progress=lambda so_far: status.update(
+                        f"{so_far.sync}: {so_far.done:,} of {so_far.total:,}"
+                    ),
+                )
+            print_sync(spec.name, outcome)
+        out.print(f"undo with: meltano-assets sync revert {run_id}", highlight=False)
+
+
+@sync_app.command("revert")
+def sync_revert(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run to undo.")],
+) -> None:
+    """Give every field that a run changed its earlier value, unless somebody changed it since."""
+    from meltano_assets.salesforce_sync.revert import revert_run
+    from meltano_assets.salesforce_sync.spec import load_spec
+
+    with salesforce() as (client, may_write):
+        outcomes = revert_run(
+            connections.warehouse(),
+            client,
+            load_spec(),
+            run_id,
+            now=datetime.now(UTC),
+            new_run_id=new_run_id(),
+            push=may_write,
+        )
+    for outcome in outcomes:
+        print_sync(outcome.sync, outcome)
+
+
+@sync_app.command("check")
+def sync_check() -> None:
+    """Compare the org with what the syncs need; say exactly what to create."""
+    from meltano_assets.salesforce_sync.check import check_org
+    from meltano_assets.salesforce_sync.spec import load_spec
+
+    with salesforce() as (client, _):
+        findings = check_org(client, load_spec().values())
+    for finding in findings:
+        where = ".".join(filter(None, (finding.object, finding.field)))
+        out.print(
+            f"{finding.level}: {where}: {finding.problem}\n  → {finding.fix}", highlight=False
+        )
+    if not findings:
+        out.print("The org has all that the syncs need.")
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+@sync_app.command("show")
+def sync_show(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="External id or Salesforce id.")],
+) -> None:
+    """The history of one record: what was sent, when, and what came of it."""
+    from meltano_assets.salesforce_sync.sync import show_record
+
+    out.print_json(data=show_record(connections.warehouse(), record), default=str)
+
+
+def new_run_id() -> str:
+    """An id for a run that no Dagster run stands behind."""
+    return f"cli-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def print_sync(name: str, outcome: Any) -> None:
+    """One sync's counts in one line, and the reasons of what was not accepted."""
+    out.print(
+        f"{name}: {outcome.created:,} created, {outcome.updated:,} updated, "
+        f"{outcome.deleted:,} deleted, {outcome.unchanged:,} unchanged, {outcome.parked:,} parked, "
+        f"{outcome.failed:,} failed  ({outcome.seconds:.1f} s)",
+        highlight=False,
+    )
+    for reason, count in outcome.reasons.items():
+        out.print(f"  {count:,} × {reason}", highlight=False)
+
+
+# --- health -------------------------------------------------------------------------------------
+
+
 @app.command()
 def doctor() -> None:
     """Say what is missing, in words, and what to do about it."""
@@ -349,17 +519,11 @@ def main() -> NoReturn:
 
     load_dotenv(environment.project_root() / ".env")
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        err.print("interrupted")
-        code = 1
-    except click.ClickException as error:
-        error.show()
-        code = 2
+        app()
     except PlatformError as error:
-        err.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
-        code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+        err.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

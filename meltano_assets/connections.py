@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import lru_cache
@@ -123,12 +122,8 @@ def release() -> None:
     _attached.close()
     for cached in (embedded_server, warehouse, sandbox_manifest):
         cached.cache_clear()
-    deadline = time.monotonic() + RELEASE_SECONDS
-    directories = [_sandbox_service().directory, environment.state_directory() / "postgres"]
-    while time.monotonic() < deadline:
-        if all(shared_process.announcement(directory) is None for directory in directories):
-            return
-        time.sleep(0.05)
+    for directory in (_sandbox_service().directory, environment.state_directory() / "postgres"):
+        shared_process.wait_until_ended(directory, RELEASE_SECONDS)
 
 
 def _sandbox_service() -> Service:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from meltano_assets import automation, environment
-from meltano_assets.assets.dbt import build_dbt_assets, dbt_project
+from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
 from meltano_assets.assets.hosts import build_hosts_assets
 from meltano_assets.assets.raw import build_raw_assets
 from meltano_assets.assets.salesforce import build_sync_assets
@@ -35,7 +34,7 @@ def defs() -> dg.Definitions:
             "database": database,
             "vendors": Vendors(),
             "io_manager": CopyIOManager(database=database),
-            "dbt": DbtCliResource(project_dir=project),
+            "dbt": dbt_resource(project),
         },
         executor=dg.in_process_executor,
     )

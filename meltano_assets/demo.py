@@ -326,10 +326,12 @@ def _serve_ui(out: Console, port: int) -> None:
     log = environment.state_directory() / "ui.log"
     with log.open("w") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dagster", "dev", "-w", str(root / "workspace.yaml")]
-            + ["-h", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)],
             cwd=root,
-            env={**os.environ, "DAGSTER_HOME": str(Path(environment.state_directory() / "dagster"))},
+            env={
+                **os.environ,
+                "DAGSTER_HOME": str(Path(environment.state_directory() / "dagster")),
+            },
             stdout=sink,
             stderr=subprocess.STDOUT,
         )

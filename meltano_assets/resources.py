@@ -3,8 +3,6 @@
 Everything here is looked up when a run uses it; loading the definitions opens nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ class WarehouseResource(dg.ConfigurableResource):
     url: str = ""
     _warehouse: Any = PrivateAttr(default=None)
 
-    def open(self) -> Warehouse:
+    def open(self) -> "Warehouse":
         """The warehouse, connected on first use."""
         if self._warehouse is None:
             from meltano_assets.warehouse.connection import Warehouse
@@ -47,14 +45,34 @@ class Vendors(dg.ConfigurableResource):
     """
 
     settings: dict[str, dict[str, str]] = {}  # noqa: RUF012 pydantic copies defaults
+    #: Whether ``settings`` lead to a sandbox, which the sync may always write to.
+    settings_are_sandbox: bool = False
 
-    def settings_of(self, vendor: str, variables: tuple[Variable, ...]) -> Mapping[str, str]:
+    def settings_of(self, vendor: str, variables: "tuple[Variable, ...]") -> Mapping[str, str]:
         """The settings of one vendor; FatalError names what is missing."""
         given = self.settings.get(vendor)
         return given if given is not None else connections.vendor_settings(vendor, variables)
 
+    def optional_settings(
+        self, vendors: "Mapping[str, tuple[Variable, ...]]"
+    ) -> dict[str, Mapping[str, str]]:
+        """The settings of those vendors that are there; one that is not configured is left out."""
+        found: dict[str, Mapping[str, str]] = {}
+        for vendor, variables in vendors.items():
+            needs_choice = any(variable.is_required for variable in variables)
+            is_chosen = vendor in self.settings or environment.is_configured(variables)
+            if is_chosen or not needs_choice or connections.is_sandbox_allowed():
+                found[vendor] = self.settings_of(vendor, variables)
+        return found
+
+    def is_sandbox(self, vendor: str, variables: "tuple[Variable, ...]") -> bool:
+        """True when the sandbox stands in for this vendor."""
+        if vendor in self.settings:
+            return self.settings_are_sandbox
+        return connections.is_sandbox_allowed() and not environment.is_configured(variables)
+
     @contextmanager
-    def open(self, source: Source) -> Iterator[Reader]:
+    def open(self, source: "Source") -> "Iterator[Reader]":
         """A reader of the source's streams."""
         with source.connect(self.settings_of(source.name, source.variables)) as reader:
             yield reader

@@ -4,6 +4,7 @@ The manifest is what ``dbt parse`` wrote; it is made when it is missing or older
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,16 @@ def _is_stale(folder: Path, manifest: Path) -> bool:
 
 def _parse(project: DbtProject) -> None:
     """Write the manifest; needs no database."""
-    cli = DbtCliResource(project_dir=project)
-    cli.cli(["parse", "--quiet"], target_path=project.project_dir / project.target_path).wait()
+    target = project.project_dir / project.target_path
+    dbt_resource(project).cli(["parse", "--quiet"], target_path=target).wait()
+
+
+def dbt_resource(project: DbtProject) -> DbtCliResource:
+    """dbt of this very environment, also where that is not on the PATH."""
+    beside = Path(sys.executable).parent / "dbt"
+    return DbtCliResource(
+        project_dir=project, dbt_executable=str(beside) if beside.is_file() else "dbt"
+    )
 
 
 def connection_variables(url: str) -> dict[str, str]:

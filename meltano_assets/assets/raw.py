@@ -50,7 +50,9 @@ def parse_time(name: str, text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise FatalError(f"{name} is not an ISO time", hint="write 2026-01-31 or …T12:00Z") from None
+        raise FatalError(
+            f"{name} is not an ISO time", hint="write 2026-01-31 or …T12:00Z"
+        ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -4,3 +4,160 @@ Writes only where the environment says so or where the Salesforce is the sandbox
 assets plan and tell what they would have sent.
 """
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import get_asset_key_for_model
+
+from meltano_assets import automation, environment
+from meltano_assets.assets.raw import OWNERS, RETRY
+from meltano_assets.resources import Vendors, WarehouseResource, dagster_edge
+from meltano_assets.salesforce_sync.render import render_plan
+from meltano_assets.salesforce_sync.spec import SyncSpec, load_spec
+from meltano_assets.salesforce_sync.sync import SyncOutcome, run_sync
+from meltano_assets.sources.salesforce import SALESFORCE
+
+GROUP = "salesforce_sync"
+#: Changes shown with a run in the UI; all of them are in the tables of schema salesforce_sync.
+SHOWN_CHANGES = 20
+
+
+class SyncConfig(dg.Config):
+    """``force`` sends a plan that the breaker would stop; ``plan_only`` sends nothing."""
+
+    force: bool = False
+    plan_only: bool = False
+
+
+def build_sync_assets(dbt_models: dg.AssetsDefinition) -> list[dg.AssetsDefinition]:
+    """One asset for each entry of ``salesforce_sync.yml``."""
+    return [_sync_asset(spec, dbt_models) for spec in load_spec().values()]
+
+
+def sync_key(spec: SyncSpec) -> dg.AssetKey:
+    """The asset of a sync."""
+    return dg.AssetKey([GROUP, spec.name])
+
+
+def _sync_asset(spec: SyncSpec, dbt_models: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    key = sync_key(spec)
+    model = get_asset_key_for_model([dbt_models], spec.model)
+
+    @dg.asset(
+        key=key,
+        deps=[model, *(sync_key(needed) for needed in spec.depends_on)],
+        group_name=GROUP,
+        kinds={"salesforce"},
+        owners=OWNERS,
+        description=_description(spec),
+        metadata={"object": spec.object, "operation": spec.operation, "key": spec.key_field},
+        tags={"layer": "sync"},
+        pool=GROUP,
+        retry_policy=RETRY,
+        automation_condition=automation.ON_CHECKED_NEWS,
+        check_specs=[
+            dg.AssetCheckSpec(
+                "every_row_accounted_for",
+                asset=key,
+                description="Rows of the model = sent + unchanged + parked + failed.",
+            ),
+            dg.AssetCheckSpec(
+                "nothing_refused",
+                asset=key,
+                description="No row was parked or failed; the reasons are in the metadata.",
+            ),
+        ],
+    )
+    def sync(
+        context: dg.AssetExecutionContext,
+        config: SyncConfig,
+        vendors: Vendors,
+        database: WarehouseResource,
+    ) -> Iterator[Any]:
+        from meltano_assets.clients.salesforce import SalesforceClient
+
+        push = not config.plan_only and may_push(vendors)
+        with dagster_edge():
+            settings = vendors.settings_of(SALESFORCE.name, SALESFORCE.variables)
+            with SalesforceClient(settings) as client:
+                outcome = run_sync(
+                    database.open(),
+                    client,
+                    spec,
+                    push=push,
+                    now=datetime.now(UTC),
+                    run_id=context.run_id,
+                    force=config.force,
+                )
+        context.log.info(_summary(spec, outcome))
+        yield dg.MaterializeResult(metadata=_metadata(outcome))
+        yield from _checks(outcome)
+
+    return sync
+
+
+def may_push(vendors: Vendors) -> bool:
+    """True where the environment writes to vendors, and always for the sandbox's Salesforce."""
+    if vendors.is_sandbox(SALESFORCE.name, SALESFORCE.variables):
+        return True
+    return automation.PUSHES_TO_VENDORS[environment.current_environment()]
+
+
+def _description(spec: SyncSpec) -> str:
+    policies = ", ".join(f"`{rule.field}` {rule.policy}" for rule in spec.fields)
+    return (
+        f"Sends `{spec.relation}` to Salesforce's `{spec.object}`: {spec.operation} by "
+        f"`{spec.key_field}`.\n\nPlanned first, field by field; unchanged records are not sent. "
+        f"Policies: {policies}."
+    )
+
+
+def _summary(spec: SyncSpec, outcome: SyncOutcome) -> str:
+    verb = "sent" if outcome.is_pushed else "planned only"
+    return (
+        f"{spec.name} ({verb}): {outcome.rows} rows, {outcome.created} created, "
+        f"{outcome.updated} updated, {outcome.unchanged} unchanged, {outcome.parked} parked, "
+        f"{outcome.failed} failed, {outcome.requests} requests"
+    )
+
+
+def _metadata(outcome: SyncOutcome) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "planned": outcome.to_create + outcome.to_update,
+        "sent": outcome.sent,
+        "created": outcome.created,
+        "updated": outcome.updated,
+        "unchanged": outcome.unchanged,
+        "parked": outcome.parked,
+        "failed": outcome.failed,
+        "requests": outcome.requests,
+        "seconds": round(outcome.seconds, 3),
+        "pushed": outcome.is_pushed,
+        "dagster/row_count": outcome.rows,
+    }
+    if outcome.reasons:
+        metadata["reasons"] = dict(outcome.reasons)
+    if outcome.plan is not None:
+        text = render_plan(outcome.plan, "text", SHOWN_CHANGES)
+        metadata["plan"] = dg.MetadataValue.md(f"```\n{text}\n```")
+    return metadata
+
+
+def _checks(outcome: SyncOutcome) -> Iterator[dg.AssetCheckResult]:
+    done = outcome.created + outcome.updated + outcome.failed
+    if not outcome.is_pushed:
+        done = outcome.to_create + outcome.to_update
+    counted = done + outcome.unchanged + outcome.parked
+    yield dg.AssetCheckResult(
+        check_name="every_row_accounted_for",
+        passed=counted == outcome.rows,
+        metadata={"rows": outcome.rows, "counted": counted},
+    )
+    yield dg.AssetCheckResult(
+        check_name="nothing_refused",
+        passed=outcome.parked + outcome.failed == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"reasons": dict(outcome.reasons)},
+    )

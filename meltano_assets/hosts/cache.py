@@ -184,18 +184,8 @@ def refresh_cleaned_hosts(
     from meltano_assets.warehouse.load import load
     from meltano_assets.warehouse.read import read_batches
 
-    tables = existing_tables(warehouse, [*_PINGS, CLEANED_HOSTS.key])
-    sources = [query for name, query in _PINGS.items() if name in tables]
-    if not sources:
-        raise FatalError(
-            "no pings are loaded yet: neither version.version_checks nor version.usage_data exists",
-            source=CLEANED_HOSTS.source,
-            stream=CLEANED_HOSTS.name,
-            hint="load them first: meltano-assets extract version",
-        )
-    is_first = full_refresh or CLEANED_HOSTS.key not in tables
-    query = _RAW_HOSTS.format(pings=" union all ".join(sources), days=PING_DAYS)
-    query += _ALL if is_first else _NEW_OR_CHANGED
+    is_first = full_refresh or not existing_tables(warehouse, [CLEANED_HOSTS.key])
+    query = recent_raw_hosts(warehouse) + (_ALL if is_first else _NEW_OR_CHANGED)
 
     def batches() -> Iterator[Batch]:
         for records in read_batches(warehouse, query, [now]):
@@ -219,6 +209,23 @@ def refresh_cleaned_hosts(
         full_refresh=full_refresh,
         on_progress=on_progress,
     )
+
+
+def recent_raw_hosts(warehouse: Warehouse) -> str:
+    """The SQL that names the raw hosts of the last 60 days ``latest``; %s is the present.
+
+    FatalError where no table of pings is loaded yet.
+    """
+    tables = existing_tables(warehouse, _PINGS)
+    sources = [query for name, query in _PINGS.items() if name in tables]
+    if not sources:
+        raise FatalError(
+            "no pings are loaded yet: neither version.version_checks nor version.usage_data exists",
+            source=CLEANED_HOSTS.source,
+            stream=CLEANED_HOSTS.name,
+            hint="load them first: meltano-assets extract version",
+        )
+    return _RAW_HOSTS.format(pings=" union all ".join(sources), days=PING_DAYS)
 
 
 def existing_tables(warehouse: Warehouse, names: Iterable[str]) -> set[str]:

@@ -147,6 +147,26 @@ def test_host_records_that_were_there_before_are_claimed(
     assert {host for (host,) in claimed} == set(truths["hosts"]["existing_host_names"])
 
 
+def test_spend_of_campaigns_is_the_known_one(built: Project, truths: dict[str, Any]) -> None:
+    spent = dict(
+        built.rows(
+            "select campaign_id, round(sum(spend), 2)::float from analytics.fct_marketing_spend"
+            " group by 1"
+        )
+    )
+    assert spent == truths["campaign_spend"]["by_campaign"]
+
+
+def test_every_ticket_is_there(built: Project, truths: dict[str, Any]) -> None:
+    known = truths["tickets"]
+    statuses = dict(
+        built.rows("select ticket_status, count(*) from analytics.fct_tickets group by 1")
+    )
+    assert statuses == known["by_status"]
+    deleted = built.rows("select count(*) from analytics.fct_tickets where is_deleted")
+    assert deleted == [(known["deleted"],)]
+
+
 def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None:
     """A test that cannot fail shows nothing: each claim is broken once."""
     damage = (
@@ -163,6 +183,9 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         " from intermediate.int_accounts__identified where is_customer)",
         "update sync.sync_salesforce_hosts set account_meltano_id = null, account__c = null",
         "update intermediate.int_domains__known set domain_class = 'free_mail'",
+        "update analytics.fct_marketing_spend set spend = spend + 1",
+        "update analytics.fct_opportunity_attributions set share = share / 2",
+        "update analytics.agg_campaign_acquisition set lead_count = lead_count + 1",
     )
     with built.connect() as connection:
         for statement in damage:
@@ -170,6 +193,9 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
     failed = built.dbt("test", "--select", "test_type:singular")
     broken = {name.removeprefix("assert_") for name in failed}
     assert broken == {
+        "campaigns_add_up_to_all_leads_and_opportunities",
+        "shares_of_an_opportunity_sum_to_one",
+        "spend_adds_up_to_the_cost_of_campaigns",
         "currencies_have_rates",
         "every_recent_valid_host_has_one_record",
         "hosts_have_one_account",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 #: Salesforce takes addresses of 16,384 bytes; the rest of the query needs some of them.
 _KEY_BYTES = 11_000
-_BULK_PAGE_ROWS = 50_000
+_PAGE_ROWS = (1_000, 100_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,16 @@ class FetchOptions:
     """When which way of asking is the cheapest. Tests make the numbers small.
 
     A query job is left alone for a while, by its size, before its state is asked for: each time
-    costs a request of the org's day.
+    costs a request of the org's day. Its pages are cut by bytes: ``row_bytes`` is what a record
+    is expected to take.
     """
 
     few_queries: int = 2
     rest_records: int = 6_000
     job_records_per_second: int = 30_000
     job_wait_seconds: float = 30.0
+    page_bytes: int = 100 << 20
+    row_bytes: int = 1_000
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -91,14 +94,15 @@ def fetch_records(
         return _table(fields, [])
     if len(list(islice(_chunks(ordered), options.few_queries + 1))) > options.few_queries:
         everything = "" if key_field.name == ID else f"{key_field.name} != null"
+        where = f" WHERE {everything}" if everything else ""
+        if len(ordered) > options.rest_records:
+            return _bulk_table(client, fields, select + where, len(ordered), options)
         total = client.count(describe.name, everything)
+        if total <= options.rest_records:
+            return _table(fields, _rest(client, [select + where]))
         # Reading a huge object for a few thousand of its records costs more than asking for them.
         if total <= 20 * len(ordered):
-            where = f" WHERE {everything}" if everything else ""
-            if total <= options.rest_records:
-                return _table(fields, _rest(client, [select + where]))
-            wait = min(total / options.job_records_per_second, options.job_wait_seconds)
-            return _bulk_table(client, fields, select + where, lambda job: options.sleep(wait))
+            return _bulk_table(client, fields, select + where, total, options)
     chunks = _chunks(ordered)
     queries = (f"{select} WHERE {key_field.name} IN ({','.join(chunk)})" for chunk in chunks)
     return _table(fields, _rest(client, queries))
@@ -182,14 +186,23 @@ def _tolerant(value: object, field: Field) -> str | None:
 
 
 def _bulk_table(
-    client: SalesforceClient, fields: Sequence[Field], soql: str, on_job: Callable[[str], None]
+    client: SalesforceClient,
+    fields: Sequence[Field],
+    soql: str,
+    expected: int,
+    options: FetchOptions,
 ) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv
 
     names = [field.name for field in fields]
     tables = []
-    for page in client.bulk_query(soql, page_rows=_BULK_PAGE_ROWS, on_job=on_job):
+    least, most = _PAGE_ROWS
+    page_rows = min(max(options.page_bytes // max(options.row_bytes, 1), least), most)
+    wait = min(expected / options.job_records_per_second, options.job_wait_seconds)
+    for page in client.bulk_query(
+        soql, page_rows=page_rows, on_job=lambda job: options.sleep(wait)
+    ):
         table = csv.read_csv(
             io.BytesIO(page),
             read_options=csv.ReadOptions(

@@ -121,6 +121,8 @@ def plan_sync(
         for text in rows.column(spec.key_column).to_pylist()
         if (key := canonical(text, key_field)) is not None
     }
+    # What Salesforce holds is about as wide as what the model holds.
+    fetch = replace(fetch, row_bytes=max(200, rows.nbytes // rows.num_rows))
     current = fetch_current(client, spec, describe, keys, fetch)
 
     def parents(reference: Reference, wanted: Collection[str]) -> Collection[str]:

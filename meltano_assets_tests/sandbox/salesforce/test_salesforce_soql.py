@@ -166,9 +166,7 @@ def test_aggregates(shared: Api) -> None:
 def test_deleted_records_are_seen_by_query_all_only(shared: Api) -> None:
     where = "SELECT Id, IsDeleted FROM Account WHERE Name = 'Account 20'"
     assert shared.rows(where) == []
-    assert shared.rows(where, everything=True) == [
-        {"Id": known_id("001", 20), "IsDeleted": True}
-    ]
+    assert shared.rows(where, everything=True) == [{"Id": known_id("001", 20), "IsDeleted": True}]
 
 
 def test_ids_match_in_both_lengths(shared: Api) -> None:
@@ -254,8 +252,7 @@ def test_dead_locators_are_refused(api: Api) -> None:
     _fill_hosts(api, 201)
     options = {"headers": {"Sforce-Query-Options": "batchSize=1"}}
     urls = [
-        api.query("SELECT Id FROM Host__c", **options).json()["nextRecordsUrl"]
-        for _ in range(11)
+        api.query("SELECT Id FROM Host__c", **options).json()["nextRecordsUrl"] for _ in range(11)
     ]
     assert api.error(api.get(api.base + urls[0])) == refused
     assert api.get(api.base + urls[1]).status_code == 200
@@ -271,9 +268,7 @@ def _fill_hosts(api: Api, count: int, prefix: str = "host") -> None:
         assert all(result["success"] for result in answer.json())
 
 
-_TEXT = st.text(
-    st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40
-)
+_TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=40)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))

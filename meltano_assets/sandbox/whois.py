@@ -191,7 +191,7 @@ def _asked_name(query: str) -> str:
 def _not_found(name: str, tld: str) -> str:
     if tld in THIN:
         return _lines(
-            f'No match for domain "{name.upper()}".',
+            f'No match for "{name.upper()}".',
             ">>> Last update of whois database: 2024-01-10T20:00:01Z <<<",
         )
     if tld == "de":

@@ -1,0 +1,324 @@
+"""Zendesk by its contract, over a real socket."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from meltano_assets.sandbox.server import serve_in_thread
+from meltano_assets_tests.sandbox.conftest import TODAY, Sandbox
+
+EXPORT = "/api/v2/incremental/tickets/cursor.json"
+
+
+class Client:
+    """Requests with the sandbox's credentials."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        settings = sandbox.manifest["zendesk"]
+        self.base_url = settings["base_url"]
+        self.session = requests.Session()
+        self.session.auth = (f"{settings['email']}/token", settings["api_token"])
+
+    def get(self, path: str, **params: object) -> requests.Response:
+        """One GET below the base URL, or of a whole link."""
+        url = path if path.startswith("http") else self.base_url + path
+        return self.session.get(url, params=params or None, timeout=10)
+
+    def export(self, path: str = EXPORT, **params: object) -> list[dict[str, Any]]:
+        """All pages of the cursor export."""
+        found: list[dict[str, Any]] = []
+        page = self.get(path, **params).json()
+        while True:
+            found += page["tickets"]
+            if page["end_of_stream"]:
+                return found
+            page = self.get(page["after_url"]).json()
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Client:
+    """A client that may log in."""
+    return Client(sandbox)
+
+
+def test_cursor_export_gives_every_ticket_once_in_order(client: Client, sandbox: Sandbox) -> None:
+    tickets = client.export(start_time=0, per_page=37)
+    assert len(tickets) == sandbox.truths()["tickets"]["total"]
+    assert len({ticket["id"] for ticket in tickets}) == len(tickets)
+    stamps = [ticket["generated_timestamp"] for ticket in tickets]
+    assert stamps == sorted(stamps)
+    deleted = [ticket for ticket in tickets if ticket["status"] == "deleted"]
+    assert len(deleted) == sandbox.truths()["tickets"]["deleted"] > 0
+    assert tickets[0]["url"] == f"{client.base_url}/api/v2/tickets/{tickets[0]['id']}.json"
+
+
+def test_a_page_cut_inside_one_second_loses_nothing(client: Client) -> None:
+    whole = client.export(start_time=0)
+    shared = [
+        t
+        for t in whole
+        if sum(o["generated_timestamp"] == t["generated_timestamp"] for o in whole) > 3
+    ]
+    assert len(shared) >= 4
+    start = shared[0]["generated_timestamp"]
+    tail = [t["id"] for t in whole if t["generated_timestamp"] >= start]
+    assert [t["id"] for t in client.export(start_time=start, per_page=1)] == tail
+
+
+def test_the_last_cursor_asks_for_news_only(own_sandbox: Sandbox) -> None:
+    client = Client(own_sandbox)
+    last = client.get(EXPORT, start_time=0, per_page=1000).json()
+    assert last["end_of_stream"] is True
+    again = client.get(EXPORT, cursor=last["after_cursor"]).json()
+    assert (again["tickets"], again["end_of_stream"]) == ([], True)
+    assert again["after_cursor"] == last["after_cursor"]
+    changed = own_sandbox.advance()["zendesk"]["tickets"]
+    news = client.get(EXPORT, cursor=last["after_cursor"]).json()
+    assert len(news["tickets"]) == changed > 0
+    before = {ticket["id"] for ticket in last["tickets"]}
+    ids = {ticket["id"] for ticket in news["tickets"]}
+    assert ids & before
+    assert ids - before
+
+
+def test_nothing_found_gives_no_cursor(client: Client) -> None:
+    answer = client.get(EXPORT, start_time=int(time.time()) - 120).json()
+    assert answer["tickets"] == []
+    assert answer["end_of_stream"] is True
+    assert answer["after_cursor"] is None
+    assert answer["after_url"] is None
+
+
+def test_start_time_may_be_a_float_and_must_lie_a_minute_back(client: Client) -> None:
+    assert client.get(EXPORT, start_time="1701388800.0").status_code == 200
+    late = client.get(EXPORT, start_time=int(time.time()) - 10)
+    assert late.status_code == 400
+    assert late.json()["error"] == "StartTimeTooRecent"
+    for wrong in ("", "yesterday", "-5"):
+        assert client.get(EXPORT, start_time=wrong).status_code == 400
+    assert client.get(EXPORT).status_code == 400
+    assert client.get(EXPORT, cursor="nonsense").status_code == 400
+
+
+@pytest.mark.parametrize("suffix", ["", ".json"])
+def test_paths_go_with_and_without_their_ending(client: Client, suffix: str) -> None:
+    page = client.get(f"/api/v2/incremental/tickets/cursor{suffix}", start_time=0).json()
+    assert page["tickets"]
+    assert client.get(f"/api/v2/groups{suffix}").json()["groups"]
+
+
+def test_time_based_export_repeats_the_last_second_and_ends(
+    client: Client, sandbox: Sandbox
+) -> None:
+    seen: dict[int, dict[str, Any]] = {}
+    page = client.get("/api/v2/incremental/tickets.json", start_time=0, per_page=50).json()
+    repeated = 0
+    while True:
+        assert page["count"] == len(page["tickets"])
+        repeated += sum(ticket["id"] in seen for ticket in page["tickets"])
+        seen.update({ticket["id"]: ticket for ticket in page["tickets"]})
+        if page["end_of_stream"]:
+            break
+        assert page["end_time"] == page["tickets"][-1]["generated_timestamp"]
+        assert f"start_time={page['end_time']}" in page["next_page"]
+        page = client.get(page["next_page"]).json()
+    assert len(seen) == sandbox.truths()["tickets"]["total"]
+    assert repeated > 0
+
+
+@pytest.mark.parametrize("name", ["users", "organizations"])
+def test_other_exports_have_content(client: Client, name: str) -> None:
+    page = client.get(f"/api/v2/incremental/{name}.json", start_time=0).json()
+    assert len(page[name]) == page["count"] > 5
+    assert page["end_of_stream"] is True
+    sample = client.get(f"/api/v2/incremental/{name}/sample.json", start_time=0).json()
+    assert 0 < len(sample[name]) <= 50
+
+
+def test_sideloads_come_along(client: Client) -> None:
+    page = client.get(EXPORT, start_time=0, per_page=3, include="users,groups,metric_sets").json()
+    users = {user["id"] for user in page["users"]}
+    assert {ticket["requester_id"] for ticket in page["tickets"]} <= users
+    assert page["groups"]
+    assert page["tickets"][0]["metric_set"]["ticket_id"] == page["tickets"][0]["id"]
+
+
+def test_wrong_credentials_are_refused_in_the_vendors_words(
+    client: Client, sandbox: Sandbox
+) -> None:
+    settings = sandbox.manifest["zendesk"]
+    url = settings["base_url"] + "/api/v2/groups.json"
+    for auth in (None, (settings["email"], "password"), (f"{settings['email']}/token", "wrong")):
+        answer = requests.get(url, auth=auth, timeout=10)
+        assert answer.status_code == 401
+        assert answer.json() == {"error": "Couldn't authenticate you"}
+    bearer = {"Authorization": f"Bearer {settings['oauth_token']}"}
+    assert requests.get(url, headers=bearer, timeout=10).status_code == 200
+
+
+def test_too_many_requests_say_so_in_plain_text(client: Client, sandbox: Sandbox) -> None:
+    sandbox.arm("zendesk", "throttle", times=1, retry_after_seconds=1)
+    answer = client.get(EXPORT, start_time=0)
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert "requests per minute exceeded" in answer.text
+    following = client.get(EXPORT, start_time=0)
+    assert following.status_code == 200
+    assert int(following.headers["X-Rate-Limit-Remaining"]) < int(following.headers["X-Rate-Limit"])
+    assert "ratelimit-reset" in following.headers
+
+
+def test_the_vendors_own_limit_of_exports_can_be_had(tmp_path: Path) -> None:
+    with serve_in_thread(
+        state_dir=tmp_path, seed=7, scale=0.02, today=TODAY, has_vendor_limits=True
+    ) as manifest:
+        client = Client(Sandbox(manifest))
+        statuses = [client.get(EXPORT, start_time=0).status_code for _ in range(11)]
+        assert statuses == [200] * 10 + [429]
+        assert client.get("/api/v2/groups.json").status_code == 200
+
+
+def test_answers_are_compressed_on_wish(client: Client) -> None:
+    plain = client.session.get(
+        client.base_url + EXPORT,
+        params={"start_time": 0},
+        headers={"Accept-Encoding": "identity"},
+        timeout=10,
+    )
+    packed = client.get(EXPORT, start_time=0)
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert int(packed.headers["Content-Length"]) < int(plain.headers["Content-Length"]) / 4
+    assert packed.json() == plain.json()
+
+
+def test_lists_have_offset_and_cursor_pages(client: Client) -> None:
+    total = client.get("/api/v2/users.json").json()["count"]
+    by_offset: list[int] = []
+    link: str | None = "/api/v2/users.json?per_page=7"
+    while link:
+        page = client.get(link).json()
+        by_offset += [user["id"] for user in page["users"]]
+        link = page["next_page"]
+    by_cursor: list[int] = []
+    page = client.get("/api/v2/users", **{"page[size]": 7}).json()
+    while True:
+        by_cursor += [user["id"] for user in page["users"]]
+        if not page["meta"]["has_more"]:
+            assert page["links"]["next"] is None
+            break
+        page = client.get(page["links"]["next"]).json()
+    assert by_offset == by_cursor
+    assert len(by_offset) == total
+
+
+def test_ticket_list_leaves_deleted_ones_out(client: Client, sandbox: Sandbox) -> None:
+    truth = sandbox.truths()["tickets"]
+    assert client.get("/api/v2/tickets.json").json()["count"] == truth["total"] - truth["deleted"]
+    counted = client.get("/api/v2/tickets/count.json").json()["count"]["value"]
+    assert counted == truth["total"] - truth["deleted"]
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("slas/policies", "sla_policies"),
+        ("search", "results"),
+        ("channels/voice/phone_numbers", "phone_numbers"),
+        ("satisfaction_ratings", "satisfaction_ratings"),
+        ("ticket_audits", "audits"),
+        ("macros", "macros"),
+        ("incremental/ticket_events", "ticket_events"),
+        ("incremental/ticket_metric_events", "ticket_metric_events"),
+    ],
+)
+def test_known_lists_without_content_have_their_envelope(
+    client: Client, path: str, key: str
+) -> None:
+    answer = client.get(f"/api/v2/{path}.json", start_time=0)
+    assert answer.status_code == 200
+    assert answer.json()[key] == []
+
+
+def test_single_records_and_unknown_ones(client: Client) -> None:
+    group = client.get("/api/v2/groups.json").json()["groups"][0]
+    assert client.get(f"/api/v2/groups/{group['id']}.json").json() == {"group": group}
+    assert client.get("/api/v2/users/me.json").json()["user"]["role"] == "admin"
+    number = client.get("/api/v2/tickets.json").json()["tickets"][0]["id"]
+    for part in ("comments", "audits"):
+        assert client.get(f"/api/v2/tickets/{number}/{part}.json").json()[part]
+    missing = client.get("/api/v2/tickets/999999999.json")
+    assert (missing.status_code, missing.json()["error"]) == (404, "RecordNotFound")
+    unknown = client.get("/api/v2/horses.json")
+    assert (unknown.status_code, unknown.json()["error"]) == (404, "InvalidEndpoint")
+
+
+def test_a_repeated_page_leads_to_itself(client: Client, sandbox: Sandbox) -> None:
+    sandbox.arm("zendesk", "repeat_page", times=3, match="cursor")
+    first = client.get(EXPORT, start_time=0, per_page=5).json()
+    second = client.get(first["after_url"]).json()
+    third = client.get(second["after_url"]).json()
+    assert first["end_of_stream"] is second["end_of_stream"] is False
+    assert second["after_cursor"] == third["after_cursor"]
+    assert second["tickets"] == third["tickets"]
+
+
+def test_links_can_be_made_to_lead_elsewhere(client: Client, sandbox: Sandbox) -> None:
+    sandbox.arm("zendesk", "foreign_link", host="http://203.0.113.9")
+    page = client.get(EXPORT, start_time=0, per_page=5).json()
+    assert page["after_url"].startswith("http://203.0.113.9/api/v2/incremental/")
+
+
+def test_the_schema_changes_on_request_until_cleared(client: Client, sandbox: Sandbox) -> None:
+    sandbox.arm(
+        "zendesk",
+        "change_schema",
+        add={"sentiment": {"score": 3}},
+        drop=["subject"],
+        retype={"priority": 2},
+    )
+    for _ in range(2):
+        ticket = client.get(EXPORT, start_time=0, per_page=1).json()["tickets"][0]
+        assert ticket["sentiment"] == {"score": 3}
+        assert "subject" not in ticket
+        assert ticket["priority"] == 2
+    sandbox.clear()
+    assert "subject" in client.get(EXPORT, start_time=0, per_page=1).json()["tickets"][0]
+
+
+def test_records_fit_the_vendors_description(client: Client, shared_fixtures: Path) -> None:
+    text = (shared_fixtures / "zendesk" / "support-openapi.yaml").read_text()
+    schemas = yaml.load(text, yaml.CBaseLoader)["components"]["schemas"]
+    described = schemas["TicketObject"]["properties"]
+    kinds: dict[str, tuple[type, ...]] = {
+        "integer": (int,),
+        "string": (str,),
+        "boolean": (bool,),
+        "array": (list,),
+        "object": (dict,),
+    }
+    # Not in the description, but in the incremental export's answers.
+    exported = {"generated_timestamp", "fields", "brand_id", "is_public", "ticket_form_id"}
+    tickets = client.export(start_time=0)
+    for ticket in tickets:
+        for name, value in ticket.items():
+            if name not in described:
+                assert name in exported, name
+            elif value is not None:
+                assert isinstance(value, kinds[described[name]["type"]]), name
+        if ticket["status"] != "deleted":
+            assert ticket["status"] in described["status"]["enum"]
+        assert ticket["priority"] in (None, *described["priority"]["enum"])
+        assert ticket["type"] in (None, *described["type"]["enum"])
+    envelope = schemas["CursorBasedExportIncrementalTicketsResponse"]["properties"]
+    assert set(client.get(EXPORT, start_time=0).json()) == set(envelope)
+    envelope = schemas["TimeBasedExportIncrementalTicketsResponse"]["properties"]
+    answer = client.get("/api/v2/incremental/tickets", start_time=0).json()
+    assert set(answer) == set(envelope)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Rows are handed on in pieces of about so many bytes.
 CHUNK_BYTES = 4 << 20
 _CONNECT_SECONDS = 10
+#: SQLSTATE classes and codes after which another try may succeed.
+_PASSING = frozenset({"08", "40", "53", "57", "58"})
+_TIMED_OUT = frozenset({"25P03", "25P04"})
 _LOGIN_WORDS = ("password authentication failed", "no password supplied", "authentication failed")
 _MISSING_WORDS = ("does not exist", "no pg_hba.conf entry", "is not permitted to log in")
 
@@ -87,8 +90,15 @@ class Database:
         hint: str | None = None,
         statement_timeout_seconds: int = 3600,
     ) -> None:
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
         if not url.startswith(("postgresql://", "postgres://")):
             raise FatalError("the address is no postgresql:// URL", source=source, hint=hint)
+        try:
+            self._parameters = conninfo_to_dict(url)
+        except ProgrammingError:
+            raise FatalError("the URL is malformed", source=source, hint=hint) from None
         self._url = url
         self._source = source
         self._hint = hint
@@ -138,8 +148,6 @@ class Database:
                 source=self._source,
                 hint=self._hint,
             )
-        if "invalid" in words and "connection" not in words:
-            return FatalError("the URL is malformed", source=self._source, hint=self._hint)
         return RetriableError(
             f"cannot reach the database at {self._place()}",
             source=self._source,
@@ -153,19 +161,12 @@ class Database:
         if code.startswith("42"):
             message = error.diag.message_primary or name
             return FatalError(f"the query was refused: {message}", source=self._source)
-        if not code or code[:2] in {"08", "40", "53", "57", "25", "58"}:
+        if not code or code[:2] in _PASSING or code in _TIMED_OUT:
             return RetriableError(
                 f"the read broke off ({name})", source=self._source, hint="try again later"
             )
         return FatalError(f"the read failed ({name}, {code})", source=self._source)
 
     def _place(self) -> str:
-        from psycopg import ProgrammingError
-        from psycopg.conninfo import conninfo_to_dict
-
-        try:
-            parts = conninfo_to_dict(self._url)
-        except ProgrammingError:
-            return "its URL"
-        host = cast(str, parts.get("host") or "localhost")
-        return f"{host}:{parts.get('port', 5432)}"
+        host = self._parameters.get("host") or "localhost"
+        return f"{host}:{self._parameters.get('port', 5432)}"

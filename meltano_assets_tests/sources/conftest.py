@@ -1,0 +1,63 @@
+"""The sandbox company over real sockets, for every test of the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pytest
+import requests
+
+from meltano_assets.sandbox.server import serve_in_thread
+from meltano_assets.warehouse.server import EmbeddedServer
+
+
+@dataclass(frozen=True)
+class Vendors:
+    """The running sandbox: settings by vendor, and its control service."""
+
+    manifest: Mapping[str, Mapping[str, object]]
+
+    def settings(self, name: str) -> dict[str, str]:
+        """What ``Source.connect`` takes."""
+        return {key: str(value) for key, value in self.manifest[name].items()}
+
+    def arm(self, service: str, kind: str, times: int = 1, **options: object) -> None:
+        """Let a service misbehave."""
+        fault = {"service": service, "kind": kind, "times": times, **options}
+        self._call("POST", "/faults", json=fault)
+
+    def advance(self, days: int) -> None:
+        """Move the company's time."""
+        self._call("POST", f"/advance?days={days}")
+
+    def clear_faults(self) -> None:
+        """Let everything behave again."""
+        self._call("DELETE", "/faults")
+
+    def _call(self, method: str, path: str, json: object = None) -> None:
+        address = f"{self.manifest['control']['base_url']}{path}"
+        answer = requests.request(method, address, json=json, timeout=60)
+        assert answer.ok, answer.text
+
+
+@pytest.fixture(scope="session")
+def running_vendors(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Vendors]:
+    """One small company for the session."""
+    with serve_in_thread(
+        state_dir=tmp_path_factory.mktemp("company"),
+        postgres_url=server.url("postgres"),
+        database="sandbox_sources",
+        scale=0.3,
+    ) as manifest:
+        yield Vendors(manifest)
+
+
+@pytest.fixture
+def vendors(running_vendors: Vendors) -> Iterator[Vendors]:
+    """The company, with no fault armed before and after."""
+    running_vendors.clear_faults()
+    yield running_vendors
+    running_vendors.clear_faults()

@@ -295,7 +295,7 @@ class SalesforceClient:
                 method,
                 self._data + path,
                 json={"allOrNone": all_or_none, "records": chunk},
-                parse=partial(save_results, size=len(chunk)),
+                parse=partial(save_results, size=len(chunk), is_create=method == "POST"),
                 is_repeatable=method == "PATCH",
             )
         return results
@@ -341,7 +341,8 @@ class SalesforceClient:
             locator = page.headers.get("Sforce-Locator", "null")
             if locator != "null":
                 guard.check(locator)
-            yield page.body
+            if page.body:
+                yield page.body
             if locator == "null":
                 return
 

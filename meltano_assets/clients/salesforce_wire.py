@@ -169,8 +169,11 @@ def nested(record: Record) -> dict[str, object]:
     return result
 
 
-def save_results(response: Response, size: int) -> list[SaveResult]:
-    """One result per record, in their order; ValueError otherwise."""
+def save_results(response: Response, size: int, *, is_create: bool = False) -> list[SaveResult]:
+    """One result per record, in their order; ValueError otherwise.
+
+    The answer to a create does not repeat that it created.
+    """
     answers = response.json()
     if not isinstance(answers, list) or len(answers) != size:
         raise ValueError("not one result per record")
@@ -178,7 +181,7 @@ def save_results(response: Response, size: int) -> list[SaveResult]:
         SaveResult(
             id=answer.get("id"),
             success=bool(answer["success"]),
-            created=bool(answer.get("created")),
+            created=bool(answer["success"]) if is_create else bool(answer.get("created")),
             errors=tuple(
                 SaveError(
                     str(error.get("statusCode") or error.get("errorCode") or ""),
@@ -197,6 +200,8 @@ def whole_csv(response: Response) -> Response:
     kind = response.headers.get("Content-Type", "text/csv")
     if not kind.startswith("text/csv"):
         raise ValueError("not CSV")
+    if not response.body and response.headers.get("Sforce-NumberOfRecords", "0") != "0":
+        raise ValueError("the records are missing")
     if response.body.count(b'"') % 2 or (response.body and not response.body.endswith(b"\n")):
         raise ValueError("the last line is cut off")
     return response

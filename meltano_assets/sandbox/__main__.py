@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
             has_vendor_limits=given.vendor_limits,
             on_ready=announce,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     return 0
 

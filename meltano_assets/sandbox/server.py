@@ -284,13 +284,17 @@ class Sandbox:
         for place, name in enumerate(SERVICES):
             wanted = known.get(name, 0) if base is None else base + place
             is_fixed = base is not None
-            if name == "whois_chain":
-                self._bind_chain(wanted, is_fixed)
-            elif name == "dns":
-                tcp, udp = _bind_twice(wanted, is_fixed)
-                self._sockets |= {"dns": tcp, "dns_udp": udp}
-            else:
-                self._sockets[name] = _bind_one(LOOPBACK, wanted, is_fixed)
+            try:
+                if name == "whois_chain":
+                    self._bind_chain(wanted, is_fixed)
+                elif name == "dns":
+                    tcp, udp = _bind_twice(wanted, is_fixed)
+                    self._sockets |= {"dns": tcp, "dns_udp": udp}
+                else:
+                    self._sockets[name] = _bind_one(LOOPBACK, wanted, is_fixed)
+            except OSError as error:
+                message = f"port {wanted} for {name}: {error.strerror}"
+                raise OSError(error.errno, message) from error
             if name in self._sockets:
                 self._ports[name] = self._sockets[name].getsockname()[1]
         self._folder.write("ports", self._ports)

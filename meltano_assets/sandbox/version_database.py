@@ -147,7 +147,9 @@ class VersionDatabase:
             self._terminate()
 
     def _connect(self) -> Connection:
-        return psycopg.connect(self._admin_url, dbname=self._database, application_name="sandbox")
+        return psycopg.connect(
+            self._admin_url, dbname=self._database, application_name="sandbox", autocommit=True
+        )
 
     def _ensure_role(self, admin: Connection) -> None:
         role = sql.Identifier(self._reader)

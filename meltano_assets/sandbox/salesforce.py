@@ -94,6 +94,9 @@ class _Server:
         if self.org.faults.take("drop", subject):
             await _drop(scope, receive)
             return
+        has_session = headers.get("authorization", "").lower().startswith(("bearer", "oauth"))
+        if has_session and self.org.faults.take("expire_session", subject):
+            await run_in_threadpool(self.org.expire_sessions)
         spoiled = self._spoiled(subject)
         if spoiled is None:
             reply = await run_in_threadpool(self._answer, method, path, query, headers, body, scope)
@@ -149,8 +152,6 @@ class _Server:
                 "<body><h1>Bad Gateway</h1></body></html>",
                 content_type="text/html",
             )
-        if take("expire_session", subject):
-            self.org.expire_sessions()
         return None
 
     def _base_url(self, headers: dict[str, str], scope: Scope) -> str:

@@ -1,0 +1,137 @@
+"""Other people's client against the simulated Salesforce: simple-salesforce, unchanged.
+
+It insists on ``https://`` and on the vendor's host names, so its session sends such requests to
+the sandbox; nothing else is different from real use.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from simple_salesforce import Salesforce
+from simple_salesforce.exceptions import (
+    SalesforceAuthenticationFailed,
+    SalesforceMalformedRequest,
+    SalesforceMoreThanOneRecord,
+    SalesforceResourceNotFound,
+)
+
+from meltano_assets_tests.sandbox.salesforce.conftest import START, Api, known_id
+
+
+class _ToSandbox(HTTPAdapter):
+    """Sends what is meant for any HTTPS host to the sandbox."""
+
+    def __init__(self, base: str) -> None:
+        super().__init__()
+        self._base = base
+
+    def send(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> requests.Response:
+        parts = urlsplit(str(request.url))
+        request.url = f"{self._base}{parts.path}{'?' + parts.query if parts.query else ''}"
+        return super().send(request, *args, **options)
+
+
+def _session(api: Api) -> requests.Session:
+    session = requests.Session()
+    session.mount("https://", _ToSandbox(api.base))
+    return session
+
+
+@pytest.fixture
+def client(api: Api) -> Salesforce:
+    api.org.bulk_polls = 1
+    known = api.org.credentials
+    return Salesforce(
+        username=known.username,
+        password=known.password,
+        security_token=known.security_token,
+        session=_session(api),
+    )
+
+
+def test_every_login_of_the_client(api: Api) -> None:
+    known = api.org.credentials
+    secret = {"consumer_key": known.client_id, "consumer_secret": known.client_secret}
+    person = {"username": known.username, "password": known.password}
+    for options in (
+        {**person, "security_token": known.security_token},
+        {**person, "organizationId": "00D000000000001"},
+        {**person, **secret},
+        {**secret, "domain": "company.my"},
+        {"session_id": api.login(), "instance_url": api.base},
+    ):
+        client = Salesforce(session=_session(api), **options)
+        assert client.query("SELECT Id FROM Account LIMIT 1")["totalSize"] == 1
+    with pytest.raises(SalesforceAuthenticationFailed, match="INVALID_LOGIN"):
+        Salesforce(username="a", password="b", security_token="c", session=_session(api))
+
+
+def test_an_expired_session_is_renewed(api: Api, client: Salesforce) -> None:
+    api.org.expire_sessions()
+    assert client.query("SELECT COUNT() FROM Account")["totalSize"] == 19
+
+
+def test_records(api: Api, client: Salesforce) -> None:
+    made = client.Account.create({"Name": "Client", "Meltano_Id__c": "client.test"})
+    assert made["success"] is True
+    assert client.Account.update(made["id"], {"Industry": "Media"}) == 204
+    assert client.Account.get(made["id"])["Industry"] == "Media"
+    assert client.Account.upsert("Meltano_Id__c/client.test", {"Industry": "Retail"}) == 200
+    assert client.Account.get_by_custom_id("Meltano_Id__c", "client.test")["Industry"] == "Retail"
+    hour = timedelta(hours=1)
+    assert client.Account.updated(START - hour, START + hour)["ids"] == [made["id"]]
+    assert client.Account.delete(made["id"]) == 204
+    with pytest.raises(SalesforceResourceNotFound):
+        client.Account.get(made["id"])
+    with pytest.raises(SalesforceMalformedRequest, match="No such column"):
+        client.Account.create({"Nope": 1})
+    twins = [{"Id": known_id("a00", n), "Name": "t", "Meltano_Id__c": "t"} for n in (1, 2)]
+    api.company.days[1] = {"Host__c": twins}
+    api.org.advance_to(1)
+    with pytest.raises(SalesforceMoreThanOneRecord):
+        client.Host__c.get_by_custom_id("Meltano_Id__c", "t")
+
+
+def test_metadata_and_limits(client: Salesforce) -> None:
+    names = {entry["name"] for entry in client.describe()["sobjects"]}
+    assert {"Account", "Host__c"} <= names
+    fields = {field["name"] for field in client.Host__c.describe()["fields"]}
+    assert "Meltano_Id__c" in fields
+    assert client.limits()["DailyApiRequests"]["Max"] == 100_000
+    assert client.api_usage["api-usage"].total == 100_000
+    assert client.is_sandbox() is True
+
+
+def test_queries_follow_their_pages(api: Api, client: Salesforce) -> None:
+    rows = [{"Name": f"h{n}"} for n in range(2_100)]
+    client.bulk2.Host__c.insert(records=rows, wait=0)
+    found = list(client.query_all_iter("SELECT Name FROM Host__c"))
+    assert [record["Name"] for record in found] == [f"h{n}" for n in range(2_100)]
+    everything = client.query_all("SELECT Id FROM Account", include_deleted=True)
+    assert everything["totalSize"] == 20
+
+
+def test_bulk_2(client: Salesforce) -> None:
+    rows = [{"Meltano_Id__c": f"h{n}", "Name": f"n{n}"} for n in range(30)]
+    rows[7]["Name"] = "x" * 81
+    done = client.bulk2.Host__c.upsert(records=rows, external_id_field="Meltano_Id__c", wait=0)
+    assert (done[0]["numberRecordsProcessed"], done[0]["numberRecordsFailed"]) == (30, 1)
+    failed = client.bulk2.Host__c.get_failed_records(done[0]["job_id"])
+    assert "STRING_TOO_LONG" in failed
+    assert client.bulk2.Host__c.get_unprocessed_records(done[0]["job_id"]).count("\n") == 1
+    pages = list(
+        client.bulk2.Host__c.query("SELECT Meltano_Id__c FROM Host__c", max_records=10, wait=0)
+    )
+    read = [row for page in pages for row in csv.DictReader(io.StringIO(page))]
+    assert len(pages) == 3
+    assert {row["Meltano_Id__c"] for row in read} == {f"h{n}" for n in range(30)} - {"h7"}

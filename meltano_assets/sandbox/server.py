@@ -190,8 +190,6 @@ class Sandbox:
         for name, app in apps.items():
             await self._serve(name, app)
         await self._serve_lines()
-        # The company is there to stay: the collector need not look at its records again.
-        gc.freeze()
         return self.manifest()
 
     async def _serve(self, name: str, app: ASGIApp) -> None:
@@ -340,7 +338,7 @@ class Sandbox:
                 "oauth_token": made["zendesk_oauth_token"],
             },
             "discoverorg": {
-                "base_url": self._url("discoverorg") + "/papi",
+                "base_url": self._url("discoverorg"),
                 "username": DISCOVERORG_USERNAME,
                 "password": made["discoverorg_password"],
                 "partner_key": made["discoverorg_partner_key"],
@@ -472,7 +470,10 @@ def run(
             loop.add_signal_handler(number, stopping.set)
         sandbox = Sandbox(options)
         try:
-            on_ready(await sandbox.start())
+            manifest = await sandbox.start()
+            # The company is there to stay: the collector need not look at its records again.
+            gc.freeze()
+            on_ready(manifest)
             await stopping.wait()
         finally:
             await sandbox.stop()

@@ -20,12 +20,12 @@ def log_in(sandbox: Sandbox, **changes: str) -> requests.Response:
         "partnerKey": settings["partner_key"],
         **changes,
     }
-    return requests.post(settings["base_url"] + "/login", json=body, timeout=10)
+    return requests.post(settings["base_url"] + "/papi/login", json=body, timeout=10)
 
 
 def search(sandbox: Sandbox, token: str, criteria: object) -> requests.Response:
     """DiscoverOrg's company search."""
-    url = sandbox.manifest["discoverorg"]["base_url"] + "/v1/search/companies"
+    url = sandbox.manifest["discoverorg"]["base_url"] + "/papi/v1/search/companies"
     headers = {"X-AUTH-TOKEN": token}
     return requests.post(url, json={"companyCriteria": criteria}, headers=headers, timeout=10)
 

@@ -4,14 +4,21 @@ Paging: none, one COPY inside one snapshot, ordered by replication and primary k
 seen; a table whose rows are deleted is better read with the disposition ``replace``. A source is
 made of this by naming its variables and streams, as ``version.py`` does. A stream's table is
 ``<options schema or public>.<options table or the stream's name>``.
+
+An infinite time, which neither Arrow nor most readers of the warehouse can hold, becomes null; the
+log says how many there were.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from meltano_assets.clients.database import Database, Snapshot
 from meltano_assets.environment import Variable
@@ -26,6 +33,11 @@ if TYPE_CHECKING:
     from psycopg import sql
 
     from meltano_assets.sources.base import Reader
+
+_TIMES = frozenset({"date", "timestamp", "timestamptz"})
+_INFINITE = pa.array(["infinity", "-infinity"])
+
+_log = logging.getLogger(__name__)
 
 
 class PostgresReader:
@@ -56,7 +68,8 @@ class PostgresReader:
             columns = _columns(stream, snapshot)
             names = [column.vendor_field for column in columns]
             chunks = snapshot.copy_csv(_query(stream, columns, window, options.limit))
-            batches = (batch_from_text(columns, read_csv(chunk, names=names)) for chunk in chunks)
+            texts = (_finite(stream, columns, read_csv(chunk, names=names)) for chunk in chunks)
+            batches = (batch_from_text(columns, text) for text in texts)
             yield from with_bookmarks(stream, batches, window, bookmark, options)
 
     @contextmanager
@@ -90,6 +103,21 @@ def _columns(stream: Stream, snapshot: Snapshot) -> list[Column]:
             f"{table} has no {', '.join(sorted(lost))}", source=stream.source, stream=stream.name
         )
     return present
+
+
+def _finite(
+    stream: Stream, columns: list[Column], texts: dict[str, pa.Array]
+) -> dict[str, pa.Array]:
+    """The texts without infinite times."""
+    for column in columns:
+        if column.type not in _TIMES:
+            continue
+        array = texts[column.vendor_field]
+        infinite = pc.is_in(array, value_set=_INFINITE)
+        if count := pc.sum(infinite).as_py():
+            texts[column.vendor_field] = pc.if_else(infinite, None, array)
+            _log.warning("%s: %d infinite %s became null", stream.key, count, column.name)
+    return texts
 
 
 def _query(

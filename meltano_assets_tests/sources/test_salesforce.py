@@ -1,6 +1,5 @@
 """What is particular to Salesforce as a source."""
 
-
 from __future__ import annotations
 
 from datetime import UTC, datetime

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.sources import SOURCES
 from meltano_assets.sources.base import Source
-from meltano_assets.sources.records import ARROW_TYPES, typed
+from meltano_assets.sources.records import ARROW_TYPES
 from meltano_assets.streams import Batch, Bookmark, ReadOptions, Stream
 from meltano_assets_tests.clients.local_server import FakeClock, free_port
 from meltano_assets_tests.sources.conftest import Vendors
@@ -56,26 +55,12 @@ def read(
 
 
 def rows(stream: Stream, batches: list[Batch]) -> Rows:
-    """The last version of each record, by its key; times are times, also in columns of text."""
+    """The last version of each record, by its key."""
     return {
         tuple(row[name] for name in stream.primary_key): row
         for batch in batches
-        for row in parsed(stream, batch).to_pylist()
+        for row in batch.records.to_pylist()
     }
-
-
-def parsed(stream: Stream, batch: Batch) -> pa.RecordBatch:
-    """The batch with infinite times, which leave a column as text, as null."""
-    arrays = []
-    for name, array in zip(batch.records.schema.names, batch.records.columns, strict=True):
-        kind = "timestamptz" if name == "_deleted_at" else stream.column(name).type
-        if kind == "timestamptz" and pa.types.is_string(array.type):
-            infinite = pc.match_substring(array, "infinity")
-            assert pc.any(infinite).as_py(), name
-            arrays.append(typed("timestamptz", pc.if_else(infinite, None, array)))
-        else:
-            arrays.append(array)
-    return pa.RecordBatch.from_arrays(arrays, names=batch.records.schema.names)
 
 
 def last_bookmark(batches: list[Batch]) -> Bookmark | None:
@@ -128,9 +113,8 @@ def test_records_have_keys_and_fit_the_columns(
         assert set(batch.records.schema.names) - {"_deleted_at"} == {
             column.name for column in stream.columns
         }
-        records = parsed(stream, batch)
         for column in stream.columns:
-            kind = records.schema.field(column.name).type
+            kind = batch.records.schema.field(column.name).type
             wanted = ARROW_TYPES[column.type]
             assert kind == wanted or (pa.types.is_decimal(kind) and pa.types.is_decimal(wanted)), (
                 column.name

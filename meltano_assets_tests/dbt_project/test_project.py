@@ -136,3 +136,27 @@ def test_a_vanished_column_is_named(project: Project) -> None:
         with project.connect() as connection:
             connection.execute("alter table salesforce.users rename dept to department")
     assert 'column "department" does not exist' in failed["stg_salesforce__users"]
+
+
+def test_snapshots_keep_each_state_of_an_opportunity(empty: Project) -> None:
+    with empty.connect() as connection:
+        connection.execute(
+            "insert into salesforce.opportunities (id, stage_name, system_modstamp)"
+            " values ('snap', '1-Discovery', '2026-01-01 10:00Z')"
+        )
+    assert empty.dbt("snapshot") == {}
+    with empty.connect() as connection:
+        connection.execute(
+            "update salesforce.opportunities set stage_name = 'Closed Won',"
+            " system_modstamp = '2026-01-02 10:00Z' where id = 'snap'"
+        )
+    assert empty.dbt("snapshot") == {}
+    assert empty.dbt("run", "--select", "fct_opportunity_snapshots") == {}
+    states = empty.rows(
+        "select mapped_stage, is_current, (valid_from_at at time zone 'UTC')::text"
+        " from analytics.fct_opportunity_snapshots where opportunity_id = 'snap' order by 3"
+    )
+    assert states == [
+        ("1-Discovery", False, "2026-01-01 10:00:00"),
+        ("7-Closed", True, "2026-01-02 10:00:00"),
+    ]

@@ -44,10 +44,7 @@ pings as (
         host_id,
         null as install_uuid,
         version,
-        case
-            when version ~* 'ee' then 'EE'
-            when version is not null then 'CE'
-        end as edition,
+        null as edition,
         null as installation_type,
         null as license_id,
         null as active_user_count,
@@ -55,6 +52,21 @@ pings as (
         updated_at as pinged_at
     from version_checks
     where not is_deleted
+),
+
+-- There are few versions and many pings: each is read once.
+versions as (
+    select distinct version
+    from pings
+    where version is not null
+),
+
+ordered_versions as materialized (
+    select
+        version,
+        {{ version_order('version') }} as version_order,
+        case when version ~* 'ee' then 'EE' else 'CE' end as edition
+    from versions
 ),
 
 as_of as (
@@ -84,8 +96,11 @@ final as (
         pings.host_id,
         pings.install_uuid,
         pings.version,
-        {{ version_order('pings.version') }} as version_order,
-        pings.edition,
+        ordered_versions.version_order,
+        coalesce(
+            pings.edition,
+            case when pings.ping_kind = 'version_check' then ordered_versions.edition end
+        ) as edition,
         pings.installation_type,
         pings.license_id,
         pings.active_user_count,
@@ -95,6 +110,8 @@ final as (
     cross join as_of
     left join cleaned_hosts
         on pings.raw_host = cleaned_hosts.raw_host
+    left join ordered_versions
+        on pings.version = ordered_versions.version
     where
         pings.pinged_at >= as_of.as_of - interval '{{ var("ping_window_days") }} days'
         {%- if var('as_of') %}

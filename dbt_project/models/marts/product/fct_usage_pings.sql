@@ -13,6 +13,22 @@ matches as (
     select * from {{ ref('int_companies__matched_to_accounts') }}
 ),
 
+versions as (
+    select distinct version
+    from pings
+    where version is not null
+),
+
+-- There are few versions and many pings: each is read once.
+parsed_versions as materialized (
+    select
+        version,
+        substring(version from '^\s*v?([0-9]{1,6})(?![0-9])')::integer as version_major,
+        substring(version from '^\s*v?[0-9]+[.]([0-9]{1,6})(?![0-9])')::integer as version_minor,
+        case when version ~* 'ee' then 'EE' else 'CE' end as main_edition
+    from versions
+),
+
 final as (
     select
         pings.usage_ping_id,
@@ -25,10 +41,9 @@ final as (
                 then cleaned_hosts.clean_full_domain
         end as host_key,
         pings.version,
-        substring(pings.version from '^\s*v?([0-9]{1,6})(?![0-9])')::integer as version_major,
-        substring(pings.version from '^\s*v?[0-9]+[.]([0-9]{1,6})(?![0-9])')::integer
-            as version_minor,
-        case when pings.version ~* 'ee' then 'EE' else 'CE' end as main_edition,
+        parsed_versions.version_major,
+        parsed_versions.version_minor,
+        coalesce(parsed_versions.main_edition, 'CE') as main_edition,
         case
             when pings.edition = 'CE' then 'Core'
             when pings.edition = 'EES' then 'Starter'
@@ -50,6 +65,8 @@ final as (
     from pings
     left join cleaned_hosts
         on pings.raw_host = cleaned_hosts.raw_host
+    left join parsed_versions
+        on pings.version = parsed_versions.version
     left join matches
         on
             coalesce(

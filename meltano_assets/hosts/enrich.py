@@ -285,8 +285,10 @@ class _Run:
     def ask_all(self, steps: Sequence[Step], kind: cache.NameKind, names: list[str] | None) -> None:
         """Take every name down the waterfall as far as it needs to go."""
         lanes = [self._lane(step) for step in steps]
+        is_nobody = not any(lane is not None for lane in lanes)
         waterfall = [
-            (step.stream, lane is not None) for step, lane in zip(steps, lanes, strict=True)
+            (step.stream, lane is not None or is_nobody)
+            for step, lane in zip(steps, lanes, strict=True)
         ]
         decision = decide(self._warehouse, waterfall, kind=kind, names=names, now=self._now)
         self.outcome.candidates += decision.total
@@ -295,10 +297,7 @@ class _Run:
             if lane is not None:
                 lane.counts.cached += decision.cached[step.stream.name]
         pending = self._checked(decision.open, kind)
-        if any(lane is not None for lane in lanes):
-            _Waterfall(self, steps, lanes).run(pending)
-        else:
-            self.outcome.unasked += len(pending)
+        _Waterfall(self, steps, lanes).run(pending)
         self._flush()
         self.report()
 

@@ -48,9 +48,9 @@ _REFERRAL = re.compile(
 )
 _NOT_FOUND = re.compile(
     r"no match|not found|no entries found|no data found|nothing found|no object found"
-    r"|not registered|is available for|status:\s*(?:free|available)|no such domain"
+    r"|not registered|is available for|is free$|status:\s*(?:free|available)|no such domain"
     r"|does not exist|no information available",
-    re.IGNORECASE,
+    re.IGNORECASE | re.MULTILINE,
 )
 _THROTTLED = re.compile(
     r"(?:limit|quota|number of (?:allowed )?queries)[^\n]{0,40}(?:exceed|reach)"
@@ -61,7 +61,7 @@ _THROTTLED = re.compile(
 )
 _ORGANISATION = re.compile(
     r"^[ \t]*(?:registrant organi[sz]ation|registrant org|organi[sz]ation|org-name|org"
-    r"|holder(?: name)?|owner(?: name)?|registrant company)[ \t.]*:[ \t]*(\S.*)$",
+    r"|holder(?: name)?|owner(?: name)?|registrant company|registrant:\s*?\n)[ \t.]*:?[ \t]*(\S.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _COUNTRY = re.compile(
@@ -69,7 +69,7 @@ _COUNTRY = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _RECORD = re.compile(
-    r"^[ \t]*\[?domain(?:[ _-]?name)?\]?[ \t.]*:?\s*([a-z0-9_.-]+)[ \t]*$",
+    r"^[ \t]*(?:[a-z]\. )?\[?domain(?:[ _-]?name)?\]?[ \t.]*:?\s*([a-z0-9_.-]+)[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _MAX_KEPT = 20_000
@@ -127,6 +127,7 @@ class Port43:
         if not port.isdigit() or not 0 < int(port) < 65_536:
             raise FatalError("the port is not a number", source=NAME)
         self._root: Endpoint = (setting(settings, NAME, "host").lower(), int(port))
+        self._registries: dict[str, Endpoint | None] = {}
         clock = clock or Clock()
         self._exchange = Exchange(
             Pace(requests_per_minute(settings, NAME, REQUESTS_PER_MINUTE), 60.0, clock),
@@ -152,8 +153,7 @@ class Port43:
             place, server = server, None
             try:
                 if not asked:
-                    # The root knows top levels; one that refers nowhere may know domains itself.
-                    server = _referral(self._converse(place, domain.rpartition(".")[2]))
+                    server = self._registry(domain.rpartition(".")[2])
                 asked.add(place)
                 if server is None:
                     text = self._converse(place, query)
@@ -172,13 +172,22 @@ class Port43:
         raw = {"text": "\n\n".join(texts)[:_MAX_KEPT]}
         return Answer("hit" if columns["name"] else "miss", columns, raw, tuple(steps))
 
+    def _registry(self, top: str) -> Endpoint | None:
+        """The server that the root names for a top level, asked once in a run.
+
+        A root that refers nowhere may know domains itself, as a gateway does.
+        """
+        if top not in self._registries:
+            self._registries[top] = _referral(self._converse(self._root, top))
+        return self._registries[top]
+
     def _converse(self, server: Endpoint, query: str) -> str:
         data = self._exchange.converse(*server, query.encode("ascii") + b"\r\n")
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
             text = data.decode("latin-1")
-        text = text.replace("\x00", "")
+        text = text.replace("\x00", "").replace("\r\n", "\n")
         if _THROTTLED.search(text) and not _RECORD.search(text):
             raise ProviderError("throttled by the WHOIS server")
         if not text.strip():

@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 
 #: The vendor takes 150 MB (base64) in one upload; anything longer is cut off here.
 MAX_BODY = 150 * 1024 * 1024
+#: Longer addresses are refused with 414, as the vendor's page on status codes says.
+MAX_URI = 16_384
 _COMPRESS_FROM = 1024
 _DATA = re.compile(r"/services/data/v(\d+\.\d)(/.*)?$")
 _SOAP = re.compile(r"/services/Soap/([uc])/(\d+(?:\.\d)?)(?:/\w*)?/?$", re.I)
@@ -171,6 +173,11 @@ class _Server:
         scope: Scope,
     ) -> Reply:
         base = self._base_url(headers, scope)
+        if len(path) + len(query) > MAX_URI:
+            return Reply(
+                414,
+                [ApiProblem("URI_TOO_LONG", "The URI exceeds the maximum length").for_request()],
+            )
         if soap_path := _SOAP.match(path):
             return soap(self.org, soap_path[1].lower(), soap_path[2], body, base)
         params = dict(parse_qsl(query, keep_blank_values=True))

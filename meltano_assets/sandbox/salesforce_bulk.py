@@ -210,7 +210,7 @@ class BulkJobs:
             if call.method == "POST":
                 return self._create_ingest(call) if kind == "ingest" else self._create_query(call)
             if call.method == "GET":
-                records = [job.details() for job in self._jobs.values() if job.kind == kind]
+                records = [job.details() for job in list(self._jobs.values()) if job.kind == kind]
                 return Reply(200, {"done": True, "records": records, "nextRecordsUrl": None})
             raise not_allowed(call.method, "GET", "POST")
         job = self._jobs.get(rest[1]) or self._by_short_id(rest[1])
@@ -246,7 +246,9 @@ class BulkJobs:
         raise not_found()
 
     def _by_short_id(self, text: str) -> Job | None:
-        return next((j for j in self._jobs.values() if len(text) == 15 and j.id[:15] == text), None)
+        return next(
+            (j for j in list(self._jobs.values()) if len(text) == 15 and j.id[:15] == text), None
+        )
 
     def _new_job(self, call: Call, kind: str, body: dict[str, object], **known: Any) -> Job:
         delimiter = str(body.get("columnDelimiter") or "COMMA").upper()

@@ -6,6 +6,7 @@ Belongs here: what every endpoint needs to read a request and to answer in the v
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
@@ -17,6 +18,19 @@ JSON_TYPE = "application/json;charset=UTF-8"
 CSV_TYPE = "text/csv"
 
 NOT_FOUND = ApiProblem("NOT_FOUND", "The requested resource does not exist")
+
+
+#: A JSON escape of half a surrogate pair, perhaps without its other half.
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _mended(text: str) -> str:
+    """Puts U+FFFD in the place of characters that no UTF-8 text can carry."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @dataclass(slots=True)
@@ -51,7 +65,9 @@ class Call:
         """The body as a JSON object."""
         text = self.text()
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_no_constant)
+            if _HALF_PAIR.search(text):
+                value = json.loads(_mended(json.dumps(value, ensure_ascii=False)))
         except (ValueError, RecursionError) as error:
             where = (
                 f"[line:{error.lineno}, column:{error.colno}]"

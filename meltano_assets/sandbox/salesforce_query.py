@@ -25,11 +25,20 @@ from meltano_assets.sandbox.soql_sqlite import compile_query
 MAX_PAGE = 2000
 MIN_PAGE = 200
 MAX_CURSORS = 10
+MAX_QUERY = 100_000
 _LOCATOR = re.compile(r"(01g\w{15})-(\d+)$")
 
 
 def compile_soql(org: SalesforceOrg, text: str, *, include_deleted: bool) -> Compiled:
     """A query checked against what the user may see; refusals are 400s."""
+    if len(text) > MAX_QUERY:
+        raise RequestProblem(
+            400,
+            ApiProblem(
+                "MALFORMED_QUERY",
+                f"SOQL statements cannot be longer than {MAX_QUERY} characters.",
+            ),
+        )
     try:
         query = soql.parse(text)
         return compile_query(

@@ -221,6 +221,7 @@ class RestApi:
                 return Reply(200, record)
             return self._absent(sobject, record_id)
         _allow(call, "GET", "HEAD", "PATCH", "DELETE")
+        _writable(sobject)
         if call.method == "DELETE":
             draft = Draft(record_id=record_id)
             outcome = self._write(call, sobject, "delete", draft)

@@ -555,6 +555,14 @@ class Writer:
 
     def _delete(self, drafts: Sequence[Draft], *, is_hard: bool) -> list[Outcome]:
         self._check_ids(drafts, "delete")
+        if not self.sobject.has_is_deleted:
+            for draft in drafts:
+                draft.problems.append(
+                    ApiProblem(
+                        "INVALID_TYPE_FOR_OPERATION",
+                        f"entity type {self.sobject.name} does not support delete",
+                    )
+                )
         self._take_faults("delete", drafts)
         ids = [str(draft.record_id) for draft in drafts if not draft.problems]
         if is_hard:

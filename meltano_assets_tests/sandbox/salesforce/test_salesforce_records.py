@@ -305,6 +305,37 @@ def test_bodies_that_are_no_json_are_refused(shared: Api) -> None:
         assert shared.error(answer) == (400, "JSON_PARSER_ERROR")
 
 
+def test_hostile_text_is_stored_or_refused(shared: Api) -> None:
+    def body(text: str) -> str:
+        return '{"Name": "x", "Description": "' + text + '"}'
+
+    for sent, kept in (
+        ("\\u0000a", "\x00a"),
+        ("a\\ud800b", "a\ufffdb"),
+        ("\\ud83d\\ude00 \u202e", "\U0001f600 \u202e"),
+        ("<b>&amp;'--;\\n\\t", "<b>&amp;'--;"),
+    ):
+        answer = shared.call("POST", "/sobjects/Account", data=body(sent).encode())
+        assert answer.status_code == 201, answer.text
+        record = _read(shared, "Account", answer.json()["id"])
+        assert record["Description"] == kept
+    for number in ("NaN", "Infinity", "1e400", "9" * 30):
+        text = f'{{"Name": "x", "NumberOfEmployees": {number}}}'
+        answer = shared.call("POST", "/sobjects/Account", data=text)
+        assert answer.status_code == 400, answer.text
+
+
+def test_limits_of_requests(shared: Api) -> None:
+    long = "SELECT Id FROM Account WHERE Name = '" + "x" * 17_000 + "'"
+    assert shared.query(long).status_code == 414
+    body = {"operation": "query", "query": long + " " * 100_000}
+    answer = shared.call("POST", "/jobs/query", json=body)
+    assert shared.error(answer) == (400, "MALFORMED_QUERY")
+    user = known_id("005", 2)
+    answer = shared.call("DELETE", f"/sobjects/User/{user}")
+    assert shared.error(answer) == (400, "INVALID_TYPE_FOR_OPERATION")
+
+
 def test_ids_that_lead_nowhere(shared: Api) -> None:
     nobody = known_id("001", 999)
     assert shared.error(shared.get(f"/sobjects/Account/{nobody}")) == (404, "NOT_FOUND")

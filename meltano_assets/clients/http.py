@@ -278,6 +278,8 @@ class HttpClient:
             settings = self._session.merge_environment_settings(
                 prepared.url or "", {}, True, None, None
             )
+            if _is_loopback(self.base_url):
+                settings["proxies"] = {}
             self.requests += 1
             answer = self._session.send(
                 prepared,
@@ -438,6 +440,12 @@ def _is_never_sent(error: requests.ConnectionError) -> bool:
     return isinstance(
         reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
     )
+
+
+def _is_loopback(url: str) -> bool:
+    """True for this machine, which no proxy reaches."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _origin(url: str) -> str:

@@ -481,6 +481,8 @@ class SalesforceClient:
         else:
             token, instance_url = self._soap_login()
         if self._instance is None:
+            if self._login.base_url.startswith("https:") and not instance_url.startswith("https:"):
+                raise FatalError("the instance's address is not encrypted", source=SOURCE)
             self._instance = HttpClient(
                 instance_url,
                 source=SOURCE,

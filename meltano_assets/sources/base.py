@@ -6,7 +6,7 @@ how records become Arrow (``records.py``) or REST pages are turned (``rest.py``)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from meltano_assets.clients.policy import Transport
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Bookmark, ReadOptions, Stream, Window
@@ -39,12 +40,23 @@ class Reader(Protocol):
         ...
 
 
+class Connect(Protocol):
+    """Opens a connection by settings in the vendor's words, and validates them.
+
+    ``transport`` says what to do about time, failure and quota; production's way when omitted.
+    """
+
+    def __call__(
+        self, settings: Mapping[str, str], *, transport: Transport | None = None
+    ) -> AbstractContextManager[Reader]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One vendor system: its streams and how one connects to it.
 
-    ``connect`` takes settings by the vendor's words (``Variable.setting``) and validates them;
-    ``cron`` is when it is read where schedules run; ``kinds`` are the tags the UI shows.
+    ``variables`` are what ``connect`` needs, by the vendor's words (``Variable.setting``); ``cron`` is
+    when it is read where schedules run; ``kinds`` are the tags the UI shows.
     """
 
     name: str
@@ -52,7 +64,7 @@ class Source:
     description: str
     variables: tuple[Variable, ...]
     streams: tuple[Stream, ...]
-    connect: Callable[[Mapping[str, str]], AbstractContextManager[Reader]]
+    connect: Connect
     kinds: tuple[str, ...] = ()
     cron: str = "0 * * * *"
 

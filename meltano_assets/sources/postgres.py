@@ -12,7 +12,7 @@ log says how many there were.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,18 +21,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meltano_assets.clients.database import Database, Snapshot
+from meltano_assets.clients.policy import Transport
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
-from meltano_assets.sources.base import plan_window, required, where_to_set, with_bookmarks
+from meltano_assets.sources.base import (
+    Connect,
+    plan_window,
+    required,
+    where_to_set,
+    with_bookmarks,
+)
 from meltano_assets.sources.records import batch_from_text, read_csv
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from psycopg import sql
-
-    from meltano_assets.sources.base import Reader
 
 _TIMES = frozenset({"date", "timestamp", "timestamptz"})
 _INFINITE = pa.array(["infinity", "-infinity"])
@@ -152,13 +155,13 @@ def _text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
 
 
-def connector(
-    source: str, variables: tuple[Variable, ...]
-) -> Callable[[Mapping[str, str]], AbstractContextManager[Reader]]:
+def connector(source: str, variables: tuple[Variable, ...]) -> Connect:
     """``Source.connect`` for a database whose address is the setting ``url``."""
 
     @contextmanager
-    def connect(settings: Mapping[str, str]) -> Iterator[PostgresReader]:
+    def connect(
+        settings: Mapping[str, str], *, transport: Transport | None = None
+    ) -> Iterator[PostgresReader]:
         required(settings, source, variables)
         database = Database(settings["url"], source=source, hint=where_to_set(variables))
         yield PostgresReader(database)

@@ -18,6 +18,7 @@ others           their namesakes
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from csv import reader
 from datetime import UTC, datetime
@@ -57,6 +58,8 @@ _MAX_DIGITS = 38
 #: Numbers inside JSON text that a double may have rounded.
 MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
 
+#: The end of a time that names its zone.
+_ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$", re.I)
 _REFUSED = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
@@ -149,17 +152,19 @@ def typed(kind: ColumnType, texts: pa.Array) -> pa.Array:
 
 def _decimals(texts: pa.Array) -> pa.Array:
     """Decimal text with no more places than the longest value needs."""
-    if pc.any(pc.match_substring_regex(texts, "[^-0-9.]")).as_py():
-        numbers = [None if text is None else Decimal(text) for text in texts.to_pylist()]
-        if any(number is not None and not number.is_finite() for number in numbers):
-            return texts
-        return pa.array(numbers, pa.decimal128(38, _places(numbers)))
-    trimmed = pc.replace_substring_regex(texts, r"(\.[0-9]*?)0+$", r"\1")
-    trimmed = pc.replace_substring_regex(trimmed, r"\.$", "")
-    point = pc.find_substring(trimmed, ".")
-    places = pc.subtract(pc.subtract(pc.binary_length(trimmed), point), 1)
+    point = pc.find_substring(texts, ".")
+    if pc.any(pc.and_(pc.ends_with(texts, "0"), pc.greater(point, -1))).as_py():
+        texts = pc.replace_substring_regex(texts, r"(\.[0-9]*?)0+$", r"\1")
+        point = pc.find_substring(texts, ".")
+    places = pc.subtract(pc.subtract(pc.binary_length(texts), point), 1)
     most = pc.max(pc.if_else(pc.equal(point, -1), 0, places)).as_py() or 0
-    return trimmed.cast(pa.decimal128(38, most))
+    try:
+        return texts.cast(pa.decimal128(38, most))
+    except pa.ArrowInvalid:
+        numbers = [None if text is None else Decimal(text) for text in texts.to_pylist()]
+    if any(number is not None and not number.is_finite() for number in numbers):
+        raise ValueError("not a finite number")
+    return pa.array(numbers, pa.decimal128(38, _places(numbers)))
 
 
 def _places(numbers: Iterable[Decimal | None]) -> int:
@@ -171,14 +176,13 @@ def _places(numbers: Iterable[Decimal | None]) -> int:
 
 def _times(kind: ColumnType, texts: pa.Array) -> pa.Array:
     """ISO times of any zone, or of none."""
+    sample = texts[pc.index(texts.is_valid(), True).as_py()].as_py()
+    likely = _UTC_TIME if _ZONE.search(sample) else pa.timestamp("us")
     try:
-        times = texts.cast(pa.timestamp("us"))
+        times = texts.cast(likely)
     except pa.ArrowInvalid:
-        try:
-            times = texts.cast(_UTC_TIME)
-        except pa.ArrowInvalid:
-            moments = [None if text is None else _moment(text) for text in texts.to_pylist()]
-            times = pa.array(moments, _UTC_TIME)
+        moments = [None if text is None else _moment(text) for text in texts.to_pylist()]
+        times = pa.array(moments, _UTC_TIME)
     # Between UTC and no zone the cast keeps the digits.
     return times.cast(ARROW_TYPES[kind])
 

@@ -248,6 +248,17 @@ def test_a_netrc_file_is_not_asked(
         assert server.seen[0].headers["Authorization"] == "mine"
 
 
+def test_a_proxy_does_not_come_between_us_and_this_machine(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serving(in_turn(GOOD)) as server, client(server, clock) as http:
+        assert http.get_json("/x") == {"ok": True}
+
+
 def test_a_rate_budget_is_kept_by_waiting_before_the_request(clock: FakeClock) -> None:
     with serving(in_turn(GOOD)) as server:
         with client(server, clock, budget=RateBudget(requests=2, per_seconds=10)) as http:

@@ -141,6 +141,16 @@ def test_incomplete_settings_are_fatal(settings: dict[str, str]) -> None:
         SalesforceClient(settings)
 
 
+def test_a_session_is_not_carried_in_the_clear() -> None:
+    class Plain(SalesforceClient):
+        def _oauth_login(self) -> tuple[str, str]:
+            return "token", "http://instance.example"
+
+    way = {"base_url": "https://login.example", "client_id": "a", "client_secret": "b"}
+    with Plain(way) as client, pytest.raises(FatalError, match="not encrypted"):
+        client.limits()
+
+
 def test_an_odd_api_version_is_fatal(settings: dict[str, str]) -> None:
     with pytest.raises(FatalError, match="SALESFORCE_API_VERSION"):
         SalesforceClient({**settings, "api_version": "latest"})

@@ -329,9 +329,7 @@ def test_an_unreachable_vendor_is_retriable(
             settings[name] = f"http://{nobody}"
     if "url" in settings:
         settings["url"] = re.sub(r"@[^/]+/", f"@{nobody}/", settings["url"])
-    # The same connection with a clock that does not wait.
-    options = {} if source.name == "version" else {"transport": FakeClock().transport()}
-    with source.connect(settings, **options) as reader:
+    with source.connect(settings, transport=FakeClock().transport()) as reader:
         with pytest.raises(RetriableError, match=nobody) as info:
             next(reader.read(stream, None, ReadOptions(), now=now()))
     assert info.value.exit_code == 1

@@ -1,7 +1,6 @@
 """The raw tables that the dbt project reads, made and filled without extracting anything.
 
-The tables of streams follow their declarations; those of the hosts flow are written out here, so
-that a change of either side shows as a failing build.
+The tables follow the declarations of the streams, so that a change there shows as a failing build.
 """
 
 from __future__ import annotations
@@ -13,80 +12,43 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg import sql
 
+from meltano_assets.hosts import cache
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hosts import DomainFacts
 from meltano_assets.sources import salesforce, version, zendesk
 from meltano_assets.streams import Stream
 
-STREAMS: tuple[Stream, ...] = (*salesforce.STREAMS, *version.STREAMS, *zendesk.STREAMS)
-
-_COMPANY = (
-    *("company_name", "company_legalname", "company_domain", "company_site"),
-    *("company_industrygroup", "company_industry", "company_naics", "company_desc", "company_loc"),
-    *("company_ein", "company_emp", "company_emp_range", "company_rev", "company_estrev"),
-    *("company_type", "company_phone", "company_tech", "company_index"),
+STREAMS: tuple[Stream, ...] = (
+    *salesforce.STREAMS,
+    *version.STREAMS,
+    *zendesk.STREAMS,
+    cache.CLEANED_HOSTS,
+    *cache.CACHES,
 )
-_ANSWER = {"last_update": "timestamptz", "outcome": "text", "raw_answer": "jsonb"}
-_PROVIDER = {
-    "domain": "text",
-    **dict.fromkeys(_COMPANY, "text"),
-    **_ANSWER,
-    "provider_record_id": "text",
-}
-#: Table → columns and types; the first column is the key.
-HOSTS_FLOW: dict[tuple[str, str], dict[str, str]] = {
-    ("hosts", "cleaned_hosts"): {
-        **dict.fromkeys(
-            ("raw_host", "kind", "subdomain", "domain", "suffix", "clean_domain"), "text"
-        ),
-        "clean_full_domain": "text",
-        "last_pinged_at": "timestamptz",
-        "cleaned_at": "timestamptz",
-    },
-    ("enrichment", "discoverorg_cache"): _PROVIDER,
-    ("enrichment", "clearbit_cache"): _PROVIDER,
-    ("enrichment", "whois_cache"): {
-        **dict.fromkeys(("domain", "name", "description", "asn_description"), "text"),
-        "country_code": "text",
-        "method": "text",
-        **_ANSWER,
-    },
-    ("enrichment", "reverse_dns_cache"): {
-        **dict.fromkeys(("ip", "host_name", "clean_domain", "clean_full_domain"), "text"),
-        "outcome": "text",
-        "last_update": "timestamptz",
-    },
-}
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def create_raw_tables(connection: psycopg.Connection) -> None:
     """All raw tables, empty; existing ones are emptied."""
-    tables: dict[tuple[str, str], tuple[dict[str, str], tuple[str, ...]]] = {
-        (stream.source, stream.name): (
-            {
-                **{column.name: column.type for column in stream.columns},
-                "_loaded_at": "timestamptz default now()",
-                "_load_id": "text",
-                "_deleted_at": "timestamptz",
-            },
-            stream.primary_key,
+    for stream in STREAMS:
+        columns = {column.name: column.type for column in stream.columns} | {
+            "_loaded_at": "timestamptz default now()",
+            "_load_id": "text",
+            "_deleted_at": "timestamptz",
+        }
+        table = sql.Identifier(stream.source, stream.name)
+        connection.execute(
+            sql.SQL("create schema if not exists {}").format(sql.Identifier(stream.source))
         )
-        for stream in STREAMS
-    }
-    tables |= {table: (columns, (next(iter(columns)),)) for table, columns in HOSTS_FLOW.items()}
-    for (schema, name), (columns, key) in tables.items():
-        table = sql.Identifier(schema, name)
-        connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
         connection.execute(
             sql.SQL("create table if not exists {} ({}, primary key ({}))").format(
                 table,
                 sql.SQL(", ").join(
-                    sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind))
-                    for column, kind in columns.items()
+                    sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
+                    for name, kind in columns.items()
                 ),
-                sql.SQL(", ").join(map(sql.Identifier, key)),
+                sql.SQL(", ").join(map(sql.Identifier, stream.primary_key)),
             )
         )
         connection.execute(sql.SQL("truncate {}").format(table))
@@ -174,9 +136,7 @@ def _fill_hosts(connection: psycopg.Connection, company: Company, day: int) -> N
 
 def _fill_caches(connection: psycopg.Connection, company: Company, day: int) -> None:
     seen = {h.clean_domain for h in company.raw_hosts(day).values() if h.clean_domain}
-    tables: dict[str, list[dict[str, object]]] = {
-        name: [] for schema, name in HOSTS_FLOW if schema == "enrichment"
-    }
+    tables: dict[str, list[dict[str, object]]] = {stream.name: [] for stream in cache.CACHES}
     for domain, facts in company.domain_facts(day).items():
         if domain not in seen:
             continue

@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
 
 
+#: One kept connection for each of the three storages, replaced after an hour.
+POOL = {"statement_timeout": 60_000, "pool_recycle": 3600, "max_overflow": 20}
+
+
 class PlatformStorage(DagsterPostgresStorage):
-    """dagster-postgres storage whose URL is looked up when the instance is opened."""
+    """dagster-postgres storage whose URL is looked up when the instance is opened.
+
+    Keeps its connections: opening one for every event costs more than storing it.
+    """
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -29,4 +36,11 @@ class PlatformStorage(DagsterPostgresStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Any
     ) -> PlatformStorage:
         """Open the storage; starts the embedded Postgres when nothing else is named."""
-        return cls(postgres_url=connections.dagster_storage_url(), inst_data=inst_data)
+        opened = cls(postgres_url=connections.dagster_storage_url(), inst_data=inst_data)
+        for storage in (
+            opened.run_storage,
+            opened.event_log_storage,
+            opened.schedule_storage,
+        ):
+            storage.optimize_for_webserver(**POOL)
+        return opened

@@ -4,6 +4,8 @@ The manifest is what ``dbt parse`` wrote; it is made when it is missing or older
 """
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +16,7 @@ import dagster as dg
 from dagster_dbt import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
+    DbtCliInvocation,
     DbtCliResource,
     DbtProject,
     dbt_assets,
@@ -21,8 +24,10 @@ from dagster_dbt import (
 
 from meltano_assets import environment
 from meltano_assets.automation import ON_NEWS
+from meltano_assets.errors import FatalError
 from meltano_assets.resources import WarehouseResource, dagster_edge
 
+PARSED = "partial_parse.msgpack"
 PROJECT_FILES = ("*.sql", "*.yml", "*.csv", "*.py")
 
 
@@ -86,16 +91,50 @@ def _is_stale(folder: Path, manifest: Path) -> bool:
 
 def _parse(project: DbtProject) -> None:
     """Write the manifest; needs no database."""
-    target = project.project_dir / project.target_path
-    dbt_resource(project).cli(["parse", "--quiet"], target_path=target).wait()
+    folder = str(project.project_dir)
+    command = [_dbt_program(), "--quiet", "parse", "--project-dir", folder]
+    command += ["--profiles-dir", folder, "--target-path", str(project.target_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if result.returncode != 0:
+        raise FatalError(
+            f"dbt parse failed:\n{result.stdout.strip()}", source="dbt", hint=f"look into {folder}"
+        )
+
+
+def _dbt_program() -> str:
+    """dbt of this very environment, also where that is not on the PATH."""
+    beside = Path(sys.executable).parent / "dbt"
+    return str(beside) if beside.is_file() else "dbt"
+
+
+def _with_metadata(build: DbtCliInvocation) -> Iterator[Any]:
+    """The build's events, tables with row counts, columns and column lineage.
+
+    Asked for one event at a time: asked for the whole stream, dagster-dbt waits for dbt in a loop
+    that keeps a core busy.
+    """
+    events = build.stream()
+    for event in events:
+        if isinstance(event, dg.Output | dg.AssetMaterialization):
+            one = type(events)(iter((event,)), build)
+            yield from one.fetch_row_counts().fetch_column_metadata()
+        else:
+            yield event
+
+
+def _keep_parsed(target: Path, project: DbtProject) -> None:
+    """Let the next run begin from what this one parsed: same files, same warehouse."""
+    parsed = target / PARSED
+    kept = project.project_dir / project.target_path / PARSED
+    if parsed.is_file():
+        staged = kept.with_name(f"{PARSED}.{os.getpid()}")
+        shutil.copyfile(parsed, staged)
+        staged.replace(kept)
 
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
-    """dbt of this very environment, also where that is not on the PATH."""
-    beside = Path(sys.executable).parent / "dbt"
-    return DbtCliResource(
-        project_dir=project, dbt_executable=str(beside) if beside.is_file() else "dbt"
-    )
+    """The resource that runs dbt."""
+    return DbtCliResource(project_dir=project, dbt_executable=_dbt_program())
 
 
 def connection_variables(url: str) -> dict[str, str]:
@@ -132,6 +171,7 @@ def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
         # dbt runs as a child process and reads its address from the environment.
         os.environ.update(variables)
         build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context)
-        yield from build.stream().fetch_column_metadata()
+        yield from _with_metadata(build)
+        _keep_parsed(build.target_path, project)
 
     return dbt_models

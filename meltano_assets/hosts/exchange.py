@@ -36,6 +36,7 @@ Resolve = Callable[[str, int], list[str]]
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _CHUNK = 1 << 16
+_NOT_HTTP = "redirect to something that is not http(s)"
 _LATE = "no whole answer in time"
 
 
@@ -208,7 +209,10 @@ class Exchange:
                 return reply
             if method != "GET":
                 raise RefusedError(f"redirect of a {method} not followed")
-            target = urljoin(url, location)
+            try:
+                target = urljoin(url, location)
+            except ValueError:
+                raise RefusedError(_NOT_HTTP) from None
             if url.startswith("https:") and not target.startswith("https:"):
                 raise RefusedError("redirect away from https not followed")
             if _endpoint(target) != _endpoint(url):
@@ -284,6 +288,10 @@ class Exchange:
             yield open_socket
             if is_late.is_set():
                 raise LateError(_LATE)
+        except ProviderError:
+            if is_late.is_set():
+                raise LateError(_LATE) from None
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
             late = is_late.is_set() or isinstance(error, TimeoutError)
             if late:
@@ -321,4 +329,4 @@ def _endpoint(url: str) -> Endpoint:
     try:
         return endpoint_of(url)
     except ValueError:
-        raise RefusedError("redirect to something that is not http(s)") from None
+        raise RefusedError(_NOT_HTTP) from None

@@ -48,7 +48,7 @@ _REFERRAL = re.compile(
 )
 _NOT_FOUND = re.compile(
     r"no match|not found|no entries found|no data found|nothing found|no object found"
-    r"|not registered|is available for|is free$|status:\s*(?:free|available)|no such domain"
+    r"|not (?:been )?registered|is available for|is free$|status:\s*(?:free|available)|no such domain"
     r"|does not exist|no information available",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -60,8 +60,9 @@ _THROTTLED = re.compile(
     re.IGNORECASE,
 )
 _ORGANISATION = re.compile(
-    r"^[ \t]*(?:registrant organi[sz]ation|registrant org|organi[sz]ation|org-name|org"
-    r"|holder(?: name)?|owner(?: name)?|registrant company|registrant:\s*?\n)[ \t.]*:?[ \t]*(\S.*)$",
+    r"^[ \t]*(?:[a-z]\. )?\[?(?:registrant organi[sz]ation|registrant org|organi[sz]ation|org-name|org"
+    r"|holder(?: name)?|owner(?: name)?|registrant company|registrant:\s*?\n)"
+    r"(?:\][ \t]|[ \t.]*:|(?<=\n))[ \t]*(\S.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _COUNTRY = re.compile(
@@ -178,7 +179,8 @@ class Port43:
         A root that refers nowhere may know domains itself, as a gateway does.
         """
         if top not in self._registries:
-            self._registries[top] = _referral(self._converse(self._root, top))
+            referred = _referral(self._converse(self._root, top))
+            self._registries[top] = None if referred == self._root else referred
         return self._registries[top]
 
     def _converse(self, server: Endpoint, query: str) -> str:

@@ -12,26 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 from meltano_assets.errors import FatalError
 from meltano_assets.salesforce_sync.current import fetch_describe
-from meltano_assets.salesforce_sync.spec import FieldRule, Reference, SyncSpec
+from meltano_assets.salesforce_sync.spec import FIELD_TYPES, FieldRule, Reference, SyncSpec
 from meltano_assets.salesforce_sync.values import Field, ObjectDescription
 
 if TYPE_CHECKING:
     from meltano_assets.clients.salesforce import SalesforceClient
 
 _SETUP = "Setup → Object Manager"
-
-#: The words of the spec's ``type`` and the describe types that serve.
-_SERVES = {
-    "text": {"string", "textarea", "phone", "url", "email", "picklist", "combobox"},
-    "long text": {"textarea"},
-    "number": {"int", "double", "currency", "percent", "long"},
-    "checkbox": {"boolean"},
-    "date": {"date", "datetime"},
-    "datetime": {"datetime"},
-    "lookup": {"reference"},
-    "picklist": {"picklist", "combobox", "multipicklist", "string"},
-    "url": {"url", "string"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +152,7 @@ def _check_field(spec: SyncSpec, about: ObjectDescription, rule: FieldRule) -> I
     is_changed = spec.operation != "create" and rule.policy != "create_only"
     if is_changed and not found.is_updateable:
         yield _not_permitted(spec, about, found, "change")
-    if rule.type and found.type not in _SERVES.get(rule.type, {rule.type}):
+    if rule.type and found.type not in FIELD_TYPES[rule.type]:
         problem = f"is of type {found.type}, not {rule.type}"
         fix = f"{where} → {found.name}: change its type to {rule.type}"
         yield Finding(spec.name, about.name, found.name, "error", problem, fix)

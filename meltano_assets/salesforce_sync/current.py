@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Salesforce takes addresses of 16,384 bytes; the rest of the query needs some of them.
 _KEY_BYTES = 11_000
+#: An external id field holds no more.
+_MAX_KEY = 255
 _PAGE_ROWS = (1_000, 100_000)
 
 
@@ -89,7 +91,9 @@ def fetch_records(
     """
     fields = [describe.find(name) or Field(name=name, type="string") for name in names]
     select = f"SELECT {', '.join(names)} FROM {describe.name}"
-    ordered = sorted(set(keys))
+    # Longer ones are in no record, and would not fit into an address.
+    longest = key_field.length or _MAX_KEY
+    ordered = sorted({key for key in keys if len(key) <= longest})
     if not ordered:
         return _table(fields, [])
     if len(list(islice(_chunks(ordered), options.few_queries + 1))) > options.few_queries:

@@ -27,8 +27,12 @@ from meltano_assets.salesforce_sync.spec import SyncSpec
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from psycopg import Connection
 
     from meltano_assets.warehouse.connection import Warehouse
+
+#: Stands in the schema's comment; raise it with every change of the tables.
+_VERSION = "What was planned, sent to and refused by Salesforce (tables of version 1)"
 
 _APPLICATION = "meltano-assets salesforce sync"
 _FETCH_ROWS = 20_000
@@ -103,7 +107,6 @@ create or replace view salesforce_sync.rejects as
         updated_at
     from salesforce_sync.ledger
     where state in ('parked', 'failed');
-comment on schema salesforce_sync is 'What was planned, sent to and refused by Salesforce';
 comment on table salesforce_sync.runs is 'One row per run of a sync';
 comment on table salesforce_sync.changes is 'One row per record that a run plans to write';
 comment on table salesforce_sync.ledger is 'One row per record ever sent or refused';
@@ -120,9 +123,25 @@ class OutcomeStore:
     def ensure(self) -> None:
         """Create schema and tables where they are missing."""
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
+            # A look is enough as a rule: statements that create would wait for running syncs and
+            # need rights that a reader has not.
+            if self._version(connection) == _VERSION:
+                return
             # Two processes creating the same schema at once would trip over each other.
-            connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [_TABLES])
+            connection.execute(
+                "select pg_advisory_xact_lock(hashtextextended('salesforce_sync', 0))"
+            )
             connection.execute(_TABLES)
+            connection.execute(
+                sql.SQL("comment on schema salesforce_sync is {}").format(sql.Literal(_VERSION))
+            )
+
+    @staticmethod
+    def _version(connection: Connection) -> str | None:
+        row = connection.execute(
+            "select obj_description(to_regnamespace('salesforce_sync')::oid, 'pg_namespace')"
+        ).fetchone()
+        return row[0] if row else None
 
     @contextmanager
     def lock(self, spec: SyncSpec) -> Iterator[None]:
@@ -179,7 +198,7 @@ class OutcomeStore:
 
     def read_ledger(self, spec: SyncSpec) -> dict[str, LedgerEntry]:
         """What planning has to know: records that wait, and under ``newest`` what was sent."""
-        wants_sent = any(rule.policy == "newest" for rule in spec.fields)
+        wants_sent = bool(spec.newest_fields)
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
             rows = connection.execute(
                 "select key, state, row_hash, reason, detail, refused_by, sent"
@@ -313,9 +332,11 @@ class OutcomeStore:
     def record(self, number: int, plan: Plan, results: Sequence[Result], *, now: datetime) -> None:
         """What became of some changes, into history and ledger at once."""
         spec = plan.spec
-        newest = {rule.field for rule in spec.fields if rule.policy == "newest"}
+        newest = spec.newest_fields
         sent = [
-            _json({name: text for name, text in each.change.after.items() if name in newest})
+            _json(
+                {name: text for name, text in each.change.after.items() if name.lower() in newest}
+            )
             for each in results
         ]
         with self._warehouse.connect(application_name=_APPLICATION) as connection:

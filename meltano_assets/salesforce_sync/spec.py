@@ -20,6 +20,21 @@ from meltano_assets.errors import FatalError
 Operation = Literal["upsert", "create", "update"]
 Policy = Literal["own", "fill_if_empty", "newest", "create_only", "never"]
 
+#: Words for what an org's field must be, and the describe types that serve.
+FIELD_TYPES: Mapping[str, frozenset[str]] = {
+    "text": frozenset({"string", "textarea", "phone", "url", "email", "picklist", "combobox"}),
+    "long text": frozenset({"textarea"}),
+    "number": frozenset({"int", "double", "currency", "percent", "long"}),
+    "checkbox": frozenset({"boolean"}),
+    "date": frozenset({"date", "datetime"}),
+    "datetime": frozenset({"datetime"}),
+    "lookup": frozenset({"reference"}),
+    "picklist": frozenset({"picklist", "combobox", "multipicklist", "string"}),
+    "phone": frozenset({"phone", "string"}),
+    "email": frozenset({"email", "string"}),
+    "url": frozenset({"url", "string"}),
+}
+
 SPEC_FILE = "salesforce_sync.yml"
 
 _SYNC_KEYS = (
@@ -113,6 +128,13 @@ class SyncSpec:
     def matches_by_id(self) -> bool:
         """True when rows name Salesforce ids, so that nothing can be created."""
         return self.key_field == "Id"
+
+    @property
+    def newest_fields(self) -> frozenset[str]:
+        """The fields under policy ``newest``, in lower case: what was sent is remembered."""
+        fields = [rule.field for rule in self.fields if rule.policy == "newest"]
+        fields += [each.path for each in self.references if each.policy == "newest"]
+        return frozenset(name.lower() for name in fields)
 
     @property
     def relation(self) -> str:
@@ -286,6 +308,8 @@ def _parse_fields(
         options = {"field": entry} if isinstance(entry, str) else _mapping(entry, place)
         _known(options, _FIELD_KEYS, place)
         length, kind = options.get("length"), options.get("type")
+        if kind is not None:
+            kind = _one_of(kind, tuple(FIELD_TYPES), f"{place}: type")
         if length is not None and (not isinstance(length, int) or isinstance(length, bool)):
             raise FatalError(f"{place}: length is not a whole number")
         rules.append(
@@ -294,7 +318,7 @@ def _parse_fields(
                 field=_api_name(options.get("field"), f"{place}: field"),
                 policy=_policy(options.get("policy", default_policy), place),
                 erase=_flag(options.get("erase", False), f"{place}: erase"),
-                type=None if kind is None else str(kind).lower(),
+                type=kind,
                 length=length,
             )
         )

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from meltano_assets.errors import FatalError, PlatformError
-from meltano_assets.salesforce_sync.compare import ID, plan
+from meltano_assets.salesforce_sync.compare import ID, lookup_field, plan
 from meltano_assets.salesforce_sync.current import (
     FetchOptions,
     fetch_current,
@@ -130,8 +130,10 @@ def plan_sync(
         folded = {each.lower() for each in found}
         if all(each.lower() in folded for each in wanted):
             return found
+        lookup = lookup_field(reference, describe)
         for needed in spec.depends_on:
-            if needed.key_field == reference.external_id:
+            makes_parents = needed.operation != "update" and needed.object in lookup.reference_to
+            if makes_parents and needed.key_field == reference.external_id:
                 found |= store.read_keys(needed)
         return found
 

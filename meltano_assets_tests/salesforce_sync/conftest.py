@@ -78,8 +78,10 @@ COLUMNS = {
         "website": "text",
         "type": "text",
         "using_ce__c": "boolean",
+        "changed_at": "timestamptz",
     },
     "account_updates": {"id": "text", "industry": "text", "numberofemployees": "bigint"},
+    "scored_leads": {"lead_id": "text", "industry": "text", "title": "text", "company": "text"},
 }
 
 #: Chunks and jobs so small that few records exercise them.

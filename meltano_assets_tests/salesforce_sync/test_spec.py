@@ -115,6 +115,7 @@ def test_the_digest_follows_what_decides_about_values():
         ({"fields": {"name": {"field": "Name", "policy": "newest"}}}, ["newest", "changed_at"]),
         ({"fields": {"name": {"field": "Name", "erase": "yes"}}}, ["erase", "true or false"]),
         ({"fields": {"name": {"field": "Name", "length": "80"}}}, ["length", "whole number"]),
+        ({"fields": {"name": {"field": "Name", "type": "txt"}}}, ["txt", "did you mean text"]),
         ({"references": {"x": {"relationship": "Account__r"}}}, ["references: x: external_id"]),
         ({"breaker": {"changed_percent": 120}}, ["changed_percent", "0 to 100"]),
         ({"breaker": {"creations": -1}}, ["creations"]),

@@ -6,20 +6,22 @@ import json
 import signal
 import subprocess
 import sys
-from datetime import date
+import threading
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from meltano_assets.errors import FatalError, RetriableError
+from meltano_assets.salesforce_sync.check import check_org
 from meltano_assets.salesforce_sync.current import FetchOptions
-from meltano_assets.salesforce_sync.outcome import OutcomeStore
 from meltano_assets.salesforce_sync.push import PushOptions
 from meltano_assets.salesforce_sync.render import render_plan
+from meltano_assets.salesforce_sync.spec import parse_spec
 from meltano_assets.salesforce_sync.sync import plan_sync, push_sync, show_record
 from meltano_assets.sandbox.salesforce_schema import make_id
 from meltano_assets_tests.salesforce_sync.builders import NOW
-from meltano_assets_tests.salesforce_sync.conftest import World, host
+from meltano_assets_tests.salesforce_sync.conftest import NEW_ACCOUNTS, World, host
 
 ACME, BOLT, CORE = (make_id("001", number, "Co0") for number in (1, 2, 3))
 
@@ -298,28 +300,27 @@ from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets_tests.salesforce_sync import conftest
 
 given = json.loads(sys.argv[1])
-seen = []
 
 def after(source, response):
-    # Salesforce has written the second chunk; nothing here has remembered it.
-    seen.append(response)
-    if response.text.startswith("[") and '"success"' in response.text[:200]:
-        given["chunks"] -= 1
-        if given["chunks"] == 0:
+    # What Salesforce has just done, nothing here has remembered yet.
+    if given["sign"] in response.text[:300]:
+        given["times"] -= 1
+        if given["times"] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 spec = conftest.parse_spec({"syncs": {"hosts": {**conftest.HOSTS, "depends_on": []}}})["hosts"]
 with SalesforceClient(given["settings"], http=Transport(after_response=after)) as client:
     run_sync(
         Warehouse(given["url"]), client, spec, push=True, now=datetime.now(UTC), run_id="killed",
-        options=PushOptions(bulk_threshold=1000),
+        options=PushOptions(bulk_threshold=given["threshold"]),
     )
 """
 
 
-def test_a_run_that_is_killed_leaves_nothing_to_duplicate(world: World):
-    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(450)])
-    given = {"settings": world.settings, "url": world.warehouse.url, "chunks": 2}
+def killed_run(world: World, sign: str, times: int, threshold: int) -> None:
+    """A run in another process that is killed when an answer has shown the sign so often."""
+    given = {"settings": world.settings, "url": world.warehouse.url, "sign": sign, "times": times}
+    given["threshold"] = threshold
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
         [sys.executable, "-c", KILLED, json.dumps(given)],
@@ -329,6 +330,20 @@ def test_a_run_that_is_killed_leaves_nothing_to_duplicate(world: World):
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+def test_a_run_that_is_killed_in_a_bulk_job_leaves_nothing_to_duplicate(world: World):
+    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(450)])
+    killed_run(world, '"UploadComplete"', times=1, threshold=100)
+    outcome = world.sync()
+    assert (outcome.failed, outcome.sent + outcome.unchanged) == (0, 450)
+    keys = [each["Meltano_Id__c"] for each in world.records("Host__c", "Meltano_Id__c")]
+    assert len(keys) == len(set(keys)) == 450
+
+
+def test_a_run_that_is_killed_leaves_nothing_to_duplicate(world: World):
+    world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(450)])
+    killed_run(world, '"success"', times=2, threshold=1000)
     assert len(world.records("Host__c")) == 400
     outcome = world.sync()
     assert (outcome.created, outcome.unchanged) == (50, 400)
@@ -344,12 +359,47 @@ def test_a_run_that_is_killed_leaves_nothing_to_duplicate(world: World):
     assert known == [("sent", 200), ("unknown", 250)]
 
 
-def test_two_runs_at_once_exclude_each_other(world: World):
+def test_two_runs_at_once_exclude_each_other(world: World, eventually):
     world.fill("hosts", [host("a.example.com")])
-    store = OutcomeStore(world.warehouse)
-    with store.lock(world.specs["hosts"]), pytest.raises(RetriableError, match="under way"):
+    world.faults.arm("slow", match="composite", seconds=1)
+    outcomes = []
+    other = threading.Thread(target=lambda: outcomes.append(world.sync(run_id="other")))
+    other.start()
+    eventually(lambda: world.sql("select 1 from pg_locks where locktype = 'advisory' and granted"))
+    with pytest.raises(RetriableError, match="another run of sync hosts is under way"):
         world.sync()
-    assert world.sync().created == 1
+    other.join()
+    assert (outcomes[0].created, world.sync().sent) == (1, 0)
+
+
+def test_a_key_longer_than_any_external_id_is_parked(world: World):
+    world.fill("hosts", [host("k" * 20_000, name="long key"), host("a.example.com")])
+    outcome = world.sync()
+    assert (outcome.created, outcome.reasons) == (1, {"too_long": 1})
+
+
+def test_newest_wins_by_time_and_over_what_the_sync_sent_itself(world: World):
+    entry = {
+        **NEW_ACCOUNTS,
+        "operation": "upsert",
+        "changed_at": "changed_at",
+        "fields": {"name": "Name", "website": {"field": "website", "policy": "newest"}},
+    }
+    world.specs["accounts"] = parse_spec({"syncs": {"accounts": entry}})["accounts"]
+
+    def sent(website: str, changed_at: datetime) -> int:
+        row = {"meltano_id__c": "x.com", "name": "X", "website": website}
+        world.fill("new_accounts", [{**row, "changed_at": changed_at}])
+        return world.sync("accounts").sent
+
+    # The org's time stands at nine o'clock.
+    early, late = datetime(2026, 3, 1, 8, tzinfo=UTC), datetime(2026, 3, 1, 10, tzinfo=UTC)
+    assert sent("one.com", early) == 1
+    assert sent("two.com", early) == 1
+    (record,) = [each for each in world.records("Account", "Name") if each["Name"] == "X"]
+    world.client.update_collection("Account", [{"Id": record["Id"], "Website": "theirs.com"}])
+    assert sent("three.com", early) == 0
+    assert sent("three.com", late) == 1
 
 
 def test_the_breaker_stops_and_force_goes_on(world: World):
@@ -411,6 +461,45 @@ def test_an_empty_model_asks_salesforce_nothing(world: World):
     world.fill("hosts", [])
     outcome = world.sync()
     assert (outcome.rows, outcome.requests) == (0, 0)
+
+
+def test_any_model_syncs_to_any_object_by_one_entry(world: World):
+    """Leads: nothing in the engine knows them."""
+    made = world.client.create_collection(
+        "Lead",
+        [
+            {"LastName": "Ng", "Company": "Acme", "Industry": "Retail"},
+            {"LastName": "Roy", "Company": "Bolt"},
+            {"LastName": "Sy", "Company": "Core"},
+        ],
+    )
+    entry = {
+        "model": "scored_leads",
+        "object": "Lead",
+        "match": "lead_id",
+        "operation": "update",
+        "fields": {
+            "industry": {"field": "Industry", "policy": "fill_if_empty"},
+            "title": {"field": "Title", "policy": "own"},
+            "company": {"field": "Company", "policy": "never"},
+        },
+    }
+    world.specs["leads"] = parse_spec({"syncs": {"leads": entry}})["leads"]
+    assert check_org(world.client, [world.specs["leads"]]) == []
+    rows = [
+        {"lead_id": answer.id, "industry": "Energy", "title": title, "company": "other"}
+        for answer, title in zip(made, ["CTO", "t" * 200, None], strict=True)
+    ]
+    world.fill("scored_leads", rows)
+    outcome = world.sync("leads")
+    assert (outcome.updated, outcome.reasons) == (2, {"too_long": 1})
+    leads = world.records("Lead", "LastName", "Industry", "Title", "Company")
+    assert [(each["Industry"], each["Title"], each["Company"]) for each in leads] == [
+        ("Retail", "CTO", "Acme"),
+        (None, None, "Bolt"),
+        ("Energy", None, "Core"),
+    ]
+    assert world.sync("leads").sent == 0
 
 
 def test_progress_is_told(world: World):

@@ -1,0 +1,233 @@
+"""H1 and the 30-day rule: which hosts are cleaned, which names are asked about."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from meltano_assets.errors import FatalError
+from meltano_assets.hosts import cache
+from meltano_assets.hosts.providers import Answer
+from meltano_assets.warehouse.connection import Warehouse
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+WATERFALL = [
+    (cache.DISCOVERORG_CACHE, True),
+    (cache.CLEARBIT_CACHE, True),
+    (cache.WHOIS_CACHE, True),
+]
+
+
+def make_pings(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            "create schema version;"
+            "create table version.version_checks"
+            " (id int primary key, referer_url text, updated_at timestamptz);"
+            "create table version.usage_data"
+            " (id int primary key, hostname text, source_ip text, updated_at timestamptz);"
+        )
+
+
+def ping(
+    warehouse: Warehouse,
+    number: int,
+    *,
+    referer: str | None = None,
+    hostname: str | None = None,
+    source_ip: str | None = None,
+    at: datetime = NOW - timedelta(days=1),
+) -> None:
+    with warehouse.connect() as connection:
+        if referer is not None:
+            connection.execute(
+                "insert into version.version_checks values (%s, %s, %s)", [number, referer, at]
+            )
+        else:
+            connection.execute(
+                "insert into version.usage_data values (%s, %s, %s, %s)",
+                [number, hostname, source_ip, at],
+            )
+
+
+def cleaned(warehouse: Warehouse) -> dict[str, tuple[str, str | None, datetime]]:
+    with warehouse.connect() as connection:
+        return {
+            raw: (kind, domain, at)
+            for raw, kind, domain, at in connection.execute(
+                "select raw_host, kind, clean_domain, last_pinged_at from hosts.cleaned_hosts"
+            )
+        }
+
+
+def test_without_pings_it_says_what_to_load(warehouse: Warehouse) -> None:
+    with pytest.raises(FatalError, match=r"no pings are loaded yet.*extract version"):
+        cache.refresh_cleaned_hosts(warehouse, now=NOW)
+
+
+def test_new_and_changed_hosts_are_cleaned_and_no_others(warehouse: Warehouse) -> None:
+    make_pings(warehouse)
+    assert cache.refresh_cleaned_hosts(warehouse, now=NOW).read == 0
+    ping(warehouse, 1, referer="https://git.one.com/x")
+    ping(warehouse, 2, hostname="git.two.com", source_ip="8.8.8.8")
+    ping(warehouse, 3, source_ip="9.9.9.9")
+    ping(warehouse, 4, hostname="old.com", at=NOW - timedelta(days=62))
+    ping(warehouse, 5)
+    assert cache.refresh_cleaned_hosts(warehouse, now=NOW).inserted == 3
+    day = NOW - timedelta(days=1)
+    assert cleaned(warehouse) == {
+        "https://git.one.com/x": ("domain", "one.com", day),
+        "git.two.com": ("domain", "two.com", day),
+        "9.9.9.9": ("ipv4", "9.9.9.9", day),
+    }
+    assert cache.refresh_cleaned_hosts(warehouse, now=NOW).read == 0
+    ping(warehouse, 6, hostname="git.two.com", at=NOW)
+    ping(warehouse, 7, hostname="never.seen.com", at=NOW - timedelta(days=59))
+    outcome = cache.refresh_cleaned_hosts(warehouse, now=NOW)
+    assert (outcome.inserted, outcome.updated) == (1, 1)
+    assert cleaned(warehouse)["git.two.com"][2] == NOW
+
+
+def test_the_window_ends_at_the_latest_ping_but_not_in_the_future(warehouse: Warehouse) -> None:
+    make_pings(warehouse)
+    ping(warehouse, 1, hostname="a.com", at=NOW - timedelta(days=100))
+    ping(warehouse, 2, hostname="b.com", at=NOW - timedelta(days=50))
+    assert cache.refresh_cleaned_hosts(warehouse, now=NOW).inserted == 2
+    ping(warehouse, 3, hostname="clock-ahead.com", at=NOW + timedelta(days=4000))
+    ping(warehouse, 4, hostname="c.com", at=NOW - timedelta(days=61))
+    cache.refresh_cleaned_hosts(warehouse, now=NOW, full_refresh=True)
+    assert set(cleaned(warehouse)) == {"b.com", "clock-ahead.com"}
+
+
+def test_one_raw_table_is_enough(warehouse: Warehouse) -> None:
+    make_pings(warehouse)
+    ping(warehouse, 1, hostname="a.com")
+    with warehouse.connect() as connection:
+        connection.execute("drop table version.version_checks")
+    assert cache.refresh_cleaned_hosts(warehouse, now=NOW).inserted == 1
+
+
+def test_real_host_names_and_hostile_ones_are_all_accounted_for(
+    warehouse: Warehouse, shared_fixtures: Path
+) -> None:
+    hosts = set((shared_fixtures / "hosts" / "adserver-hosts.txt").read_text("utf-8").splitlines())
+    hosts |= {
+        "",
+        " ",
+        "@#$^#$",
+        "x" * 2_000,
+        "http://user:pw@Example.COM.:8080/x",
+        "💩.la",
+        "a\r\nb",
+    }
+    make_pings(warehouse)
+    with (
+        warehouse.connect() as connection,
+        connection.cursor() as cursor,
+        cursor.copy("copy version.usage_data (id, hostname, updated_at) from stdin") as copy,
+    ):
+        for number, host in enumerate(sorted(hosts)):
+            copy.write_row((number, host, NOW))
+    outcome = cache.refresh_cleaned_hosts(warehouse, now=NOW)
+    assert outcome.read == outcome.inserted == len(hosts)
+    assert set(cleaned(warehouse)) == hosts
+
+
+# -- deciding --
+
+
+def decide(warehouse: Warehouse, names: list[str], *, now: datetime = NOW) -> dict[str, set[str]]:
+    found = cache.decide(warehouse, WATERFALL, kind="domain", names=names, now=now)
+    assert found.total == len(set(names))
+    return {pending.name: set(pending.states) for pending in found.open}
+
+
+def remember(
+    warehouse: Warehouse, stream: object, name: str, outcome: str, days: float = 0
+) -> None:
+    cache.store(
+        warehouse,
+        stream,  # type: ignore[arg-type]
+        [(name, Answer(outcome))],  # type: ignore[arg-type]
+        now=NOW - timedelta(days=days),
+    )
+
+
+def test_the_thirty_day_rule_in_one_query(warehouse: Warehouse) -> None:
+    cache.ensure_caches(warehouse)
+    cache.ensure_caches(warehouse)
+    first, second, third = cache.DISCOVERORG_CACHE, cache.CLEARBIT_CACHE, cache.WHOIS_CACHE
+    remember(warehouse, first, "hit.com", "hit")
+    for stream in (first, second, third):
+        remember(warehouse, stream, "miss.com", "miss", 29.9)
+        remember(warehouse, stream, "stale.com", "miss", 30.1)
+        remember(warehouse, stream, "error.com", "error")
+    remember(warehouse, first, "late.com", "miss")
+    remember(warehouse, second, "late.com", "hit")
+    remember(warehouse, first, "waiting.com", "miss")
+    remember(warehouse, second, "waiting.com", "pending")
+    remember(warehouse, third, "waiting.com", "hit")
+    names = ["hit.com", "miss.com", "stale.com", "error.com", "late.com", "waiting.com", "new.com"]
+    assert decide(warehouse, names) == {
+        "stale.com": set(),
+        "error.com": set(),
+        "waiting.com": {"discoverorg_cache", "whois_cache"},
+        "new.com": set(),
+    }
+    found = cache.decide(warehouse, WATERFALL, kind="domain", names=names, now=NOW)
+    known = {pending.name: pending.known for pending in found.open}
+    assert known["stale.com"] == {"discoverorg_cache", "clearbit_cache", "whois_cache"}
+    assert known["error.com"] == frozenset()
+    assert found.cached == {"discoverorg_cache": 4, "clearbit_cache": 2, "whois_cache": 2}
+    assert found.done == 3
+
+
+def test_a_provider_that_may_not_be_asked_does_not_keep_names_open(warehouse: Warehouse) -> None:
+    cache.ensure_caches(warehouse)
+    remember(warehouse, cache.DISCOVERORG_CACHE, "old-hit.com", "hit")
+    remember(warehouse, cache.CLEARBIT_CACHE, "miss.com", "miss")
+    waterfall = [(cache.DISCOVERORG_CACHE, False), (cache.CLEARBIT_CACHE, True)]
+    found = cache.decide(
+        warehouse, waterfall, kind="domain", names=["old-hit.com", "miss.com", "new.com"], now=NOW
+    )
+    assert [pending.name for pending in found.open] == ["new.com"]
+
+
+def test_a_cache_row_is_whole(warehouse: Warehouse) -> None:
+    answer = Answer("hit", {"company_name": "One"}, {"a": ["é", None, 1.5]})
+    batch = cache.rows_of(cache.CLEARBIT_CACHE, [("one.com", answer)], NOW)
+    assert batch.schema.names == [column.name for column in cache.CLEARBIT_CACHE.columns]
+    row = batch.to_pylist()[0]
+    assert row["domain"] == "one.com"
+    assert row["raw_answer"] == '{"a":["é",null,1.5]}'
+    assert row["company_domain"] is None
+    assert cache.rows_of(cache.WHOIS_CACHE, [], NOW).num_rows == 0
+
+
+@pytest.mark.slow
+def test_a_million_cached_domains_are_decided_in_five_seconds(warehouse: Warehouse) -> None:
+    count = 1_000_000
+    cache.ensure_caches(warehouse)
+    with warehouse.connect() as connection:
+        for table, outcome in (("discoverorg_cache", "miss"), ("clearbit_cache", "hit")):
+            connection.execute(
+                f"insert into enrichment.{table} (domain, outcome, last_update)"  # type: ignore[arg-type]
+                " select 'name' || n || '.com', %s, %s from generate_series(1, %s) as n",
+                [outcome, NOW, count],
+            )
+        connection.execute("create schema hosts")
+        connection.execute(
+            "create table hosts.cleaned_hosts as"
+            " select 'www.name' || n || '.com' as raw_host, 'domain' as kind,"
+            " 'name' || n || '.com' as clean_domain, null::text as clean_full_domain,"
+            " %s::timestamptz as last_pinged_at from generate_series(1, %s) as n",
+            [NOW, count + 10],
+        )
+    began = time.monotonic()
+    found = cache.decide(warehouse, WATERFALL, kind="domain", names=None, now=NOW)
+    seconds = time.monotonic() - began
+    assert (found.total, len(found.open)) == (count + 10, 10)
+    assert seconds < 5

@@ -1,12 +1,15 @@
 """Arrow record batches into Postgres by binary COPY.
 
 The arrays must already be what ``values.convert`` gives: this module only encodes and sends, in
-pieces small enough that memory stays flat whatever the batch.
+pieces small enough that memory stays flat whatever the batch, and in a thread of its own, so that
+the next batch is prepared while the server works on this one.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 import pgpq
@@ -21,6 +24,9 @@ from meltano_assets.streams import ColumnType
 #: A piece is cut at whichever comes first.
 PIECE_ROWS = 65_536
 PIECE_BYTES = 8 * 1024 * 1024
+
+#: Batches that may wait while one is being sent.
+_WAITING = 1
 
 
 def pieces(
@@ -40,6 +46,7 @@ class BinaryCopy:
 
     Successive batches may use different Arrow types for one column as long as they stand for the
     same Postgres type: binary COPY is rows one after the other, so each batch has its own encoder.
+    Between entering and leaving, the connection belongs to the sending thread.
     """
 
     def __init__(
@@ -62,6 +69,8 @@ class BinaryCopy:
         self._copy: psycopg.Copy | None = None
         self._encoders: dict[pa.Schema, pgpq.ArrowToPostgresBinaryEncoder] = {}
         self._last: pgpq.ArrowToPostgresBinaryEncoder | None = None
+        self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copy")
+        self._sending: deque[Future[None]] = deque()
 
     def __enter__(self) -> BinaryCopy:
         self._copy = self._manager.__enter__()
@@ -73,17 +82,32 @@ class BinaryCopy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and self._copy is not None:
-            encoder = self._last
-            if encoder is None:
-                encoder = self._encoder(pa.schema([]))
-                self._copy.write(encoder.write_header())
-            self._copy.write(encoder.finish())
+        try:
+            self._wait_for_sender(0)
+            if kind is None and self._last is not None and self._copy is not None:
+                self._copy.write(self._last.finish())
+        except BaseException as failure:
+            if error is None:
+                self._manager.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        finally:
+            self._sender.shutdown()
         self._manager.__exit__(kind, error, trace)
         self._cursor.close()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Send the rows; the batch's columns are those of the COPY, in its order."""
+        """Take the rows to be sent; the batch's columns are those of the COPY, in its order.
+
+        An error of an earlier batch may show here or when the COPY is left.
+        """
+        self._wait_for_sender(_WAITING)
+        self._sending.append(self._sender.submit(self._send, batch))
+
+    def _wait_for_sender(self, allowed: int) -> None:
+        while len(self._sending) > allowed:
+            self._sending.popleft().result()
+
+    def _send(self, batch: pa.RecordBatch) -> None:
         assert self._copy is not None
         for piece in pieces(batch):
             encoder = self._encoders.get(piece.schema)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+import numpy as np
+import polars as pl
 import psycopg
 import pyarrow as pa
 from psycopg import sql
@@ -25,6 +27,61 @@ from meltano_assets.warehouse.values import NULL_WIRE
 
 #: statement_timeout counts a COPY's waiting for a slow source; so no COPY lasts longer than this.
 _COPY_SECONDS = 300
+
+
+UUID_BYTES = 16
+
+
+class SeenKeys:
+    """Whether some key may have come twice: 8 bytes a record instead of a look at the table.
+
+    Whole numbers are compared as they are, others by a 64-bit hash; so it may be wrong in saying
+    yes, never in saying no.
+    """
+
+    def __init__(self, key: tuple[str, ...]) -> None:
+        self._key = key
+        self._parts: list[np.ndarray] = []
+        self._types: set[pa.DataType] = set()
+        self._is_unsure = False
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        """Remember the keys of fitted rows."""
+        if not self._key or self._is_unsure:
+            return
+        arrays = [rows.column(rows.schema.get_field_index(column)) for column in self._key]
+        for array in arrays:
+            # Equal numbers may have different bytes (1.0 and 1.00), so their hashes say nothing.
+            kind = array.type
+            if (
+                pa.types.is_floating(kind)
+                or pa.types.is_decimal(kind)
+                or pa.types.is_binary(kind)
+                or (pa.types.is_fixed_size_binary(kind) and kind.byte_width != UUID_BYTES)
+            ):
+                self._is_unsure = True
+        self._types.add(pa.struct([pa.field("", array.type) for array in arrays]))
+        if self._is_unsure or len(self._types) > 1:
+            self._is_unsure = True
+            self._parts.clear()
+            return
+        if len(arrays) == 1 and pa.types.is_integer(arrays[0].type):
+            self._parts.append(arrays[0].to_numpy())
+        else:
+            frame = pl.DataFrame([pl.Series(str(n), array) for n, array in enumerate(arrays)])
+            self._parts.append(frame.hash_rows().to_numpy())
+
+    def may_repeat(self) -> bool:
+        """False when every key came once."""
+        if self._is_unsure or not self._key:
+            return self._is_unsure
+        if not self._parts:
+            return False
+        keys = np.concatenate(self._parts)
+        if (keys[1:] > keys[:-1]).all():
+            return False
+        keys.sort()
+        return bool((keys[1:] == keys[:-1]).any())
 
 
 class Landing:

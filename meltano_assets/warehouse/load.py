@@ -24,11 +24,16 @@ from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse import merge, quarantine, schema, state, swap
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.landing import Landing
+from meltano_assets.warehouse.copy import pieces
+from meltano_assets.warehouse.landing import Landing, SeenKeys
 from meltano_assets.warehouse.merge import Keys
 from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, TableName
 from meltano_assets.warehouse.types import join
+
+#: What is prepared at a time, whatever the size of the source's batches.
+_PIECE_ROWS = 65_536
+_PIECE_BYTES = 24 * 1024 * 1024
 
 #: Records set aside are written when this many have come together.
 _REJECTED_PER_WRITE = 5_000
@@ -119,6 +124,7 @@ class _Load:
         self._cleaned: Counter[str] = Counter()
         self._rejected: list[Rejected] = []
         self._landing: Landing | None = None
+        self._seen = SeenKeys(stream.primary_key)
         self._changes: list[state.SchemaChange] = []
 
     # the course of a load
@@ -218,6 +224,12 @@ class _Load:
     # one batch
 
     def _take(self, records: pa.RecordBatch) -> None:
+        if not records.num_rows:
+            self._fitter.fit(records)
+        for piece in pieces(records, _PIECE_ROWS, _PIECE_BYTES):
+            self._take_piece(piece)
+
+    def _take_piece(self, records: pa.RecordBatch) -> None:
         self._part.read += records.num_rows
         fitted = self._fitter.fit(records)
         self._cleaned.update(fitted.cleaned)
@@ -230,6 +242,7 @@ class _Load:
                 self.outcome.read + self._part.read,
             )
         if fitted.rows.num_rows:
+            self._seen.add(fitted.rows)
             self._open_landing().write(fitted.rows, self._fitter.types)
         if len(self._rejected) >= _REJECTED_PER_WRITE:
             self._write_rejected()
@@ -320,13 +333,8 @@ class _Load:
     def _exchange(self, landing: Landing, beside: swap.Beside) -> None:
         connection, part, key = self._connection, self._part, self._stream.primary_key
         name = beside.name
-        is_keyed = bool(key)
-        if is_keyed:
-            constraint = f"{name.name}_pkey"
-            try:
-                with connection.transaction():
-                    schema.add_primary_key(connection, name, key, constraint)
-            except pg.UniqueViolation:
+        if key:
+            if self._seen.may_repeat():
                 part.superseded += merge.keep_newest(
                     connection,
                     name.sql,
@@ -334,7 +342,7 @@ class _Load:
                     landing.delivered,
                     has_deletes=landing.has_deletes,
                 )
-                schema.add_primary_key(connection, name, key, constraint)
+            schema.add_primary_key(connection, name, key, f"{name.name}_pkey")
         rows = landing.rows - part.superseded
         self._check_shrink(beside, rows)
         if landing.has_deletes:
@@ -390,7 +398,8 @@ class _Load:
                 load_id=load_id,
             )
             return
-        if merge.has_duplicates(connection, landing.sql, self._keys.primary):
+        schema.require_key(connection, self._live, self._keys.primary)
+        if self._seen.may_repeat():
             part.superseded += merge.keep_newest(
                 connection, landing.sql, self._keys, columns, has_deletes=has_deletes
             )
@@ -405,6 +414,10 @@ class _Load:
                 load_id=load_id,
             )
             merged = merge.Merged(inserted=inserted)
+        elif merge.pays_to_rewrite(
+            connection, landing.sql, self._table, self._keys, columns, landing.rows
+        ):
+            merged = self._rewrite(landing)
         else:
             merged = merge.upsert(
                 connection,
@@ -419,6 +432,37 @@ class _Load:
         part.updated += merged.updated
         part.deleted += merged.deleted
         part.unchanged += landing.rows - part.superseded - merged.inserted - merged.updated
+
+    def _rewrite(self, landing: Landing) -> merge.Merged:
+        """Merge into a table beside and exchange the two."""
+        connection = self._connection
+        # Readers go on; a change that somebody else makes meanwhile would be lost, so it waits.
+        connection.execute(
+            sql.SQL("lock table {} in share row exclusive mode").format(self._table.sql)
+        )
+        live = schema.find(connection, self._table)
+        assert live is not None
+        beside, _ = swap.open_beside(
+            connection, self._table, live, {}, required=(), suffix=secrets.token_hex(6)
+        )
+        merged = merge.rewrite(
+            connection,
+            landing.sql,
+            self._table,
+            beside.name,
+            self._keys,
+            landing.delivered,
+            list(live.columns),
+            has_deletes=landing.has_deletes,
+            load_id=self.outcome.load_id,
+        )
+        schema.add_primary_key(
+            connection, beside.name, live.primary_key, f"{beside.name.name}_pkey"
+        )
+        swap.exchange(
+            connection, beside, self._table, is_reshaped=False, primary_key=live.primary_key
+        )
+        return merged
 
     def _move_bookmark(self, bookmark: Bookmark | None) -> Bookmark | None:
         """Write the bookmark unless it is the one that holds; only a replace moves it back."""
@@ -442,6 +486,7 @@ class _Load:
         self._started_at = datetime.now(UTC)
         self._part = self._new_part()
         self._cleaned = Counter()
+        self._seen = SeenKeys(self._stream.primary_key)
         self._changes = []
         self._fitter.new_names = {}
         self._live = schema.find(self._connection, self._table)

@@ -15,8 +15,11 @@ from psycopg import sql
 
 from meltano_assets.warehouse.schema import TableName, column_list
 
-_T = sql.SQL("t")
-_L = sql.SQL("l")
+#: Below this many records the difference cannot be felt.
+REWRITE_ROWS = 10_000
+#: Above this size the space for a second copy and the lock at its end weigh more than the time.
+_REWRITE_BYTES = 20 * 1024**3
+_SAMPLE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +37,6 @@ class Merged:
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
-
-
-def has_duplicates(
-    connection: psycopg.Connection, landing: sql.Composable, key: Sequence[str]
-) -> bool:
-    """True when some key occurs twice in the landing table."""
-    row = connection.execute(
-        sql.SQL("select exists (select from {} group by {} having count(*) > 1)").format(
-            landing, column_list(key)
-        )
-    ).fetchone()
-    return row is not None and bool(row[0])
 
 
 def keep_newest(
@@ -114,59 +105,186 @@ def upsert(
 ) -> Merged:
     """Insert new keys, update changed records, leave equal and newer ones alone.
 
-    The landing table holds one record a key.
+    The landing table holds one record a key; the target enforces the key.
     """
-    same = _same_key(keys.primary, "t", "l")
-    values = [column for column in columns if column not in keys.primary]
-    fresh: sql.Composable = sql.SQL("true")
-    if keys.replication and keys.replication in columns:
-        fresh = sql.SQL("(l.{key} >= t.{key} or l.{key} is null or t.{key} is null)").format(
-            key=sql.Identifier(keys.replication)
-        )
-    deleted = 0
-    deleted_value: sql.Composable = sql.SQL("null::timestamptz")
-    if has_deletes:
-        deleted_value = sql.SQL(
-            "case when l._deleted_at is not null then coalesce(t._deleted_at, l._deleted_at) end"
-        )
-        row = connection.execute(
-            sql.SQL(
-                "select count(*) from {landing} as l left join {target} as t on {same}"
-                " where l._deleted_at is not null and t._deleted_at is null"
-                " and ({fresh} or t.{key} is null)"
-            ).format(
-                landing=landing,
-                target=target.sql,
-                same=same,
-                fresh=fresh,
-                key=sql.Identifier(keys.primary[0]),
-            )
-        ).fetchone()
-        deleted = int(row[0]) if row else 0
-    assigned = [(column, _new_value(column, has_deletes)) for column in values]
-    assigned.append(("_deleted_at", deleted_value))
-    updated = connection.execute(
+    change = _Change(keys, columns, has_deletes, incoming="excluded")
+    names = [*columns, "_deleted_at"]
+    deleted = count_deletes(connection, landing, target, keys, columns) if has_deletes else 0
+    row = connection.execute(
         sql.SQL(
-            "update {target} as t set {assigned}, _loaded_at = now(), _load_id = {load_id}"
-            " from {landing} as l where {same} and {fresh} and ({old}) is distinct from ({new})"
+            "with merged as ("
+            "insert into {target} as t ({names}, _loaded_at, _load_id)"
+            " select {values}, now(), {load_id} from {landing} as l"
+            " on conflict ({key}) do update set {assigned}, _loaded_at = now(),"
+            " _load_id = {load_id} where {is_fresh} and ({old}) is distinct from ({new})"
+            " returning (t.xmax = 0) as is_new"
+            ") select count(*) filter (where is_new), count(*) filter (where not is_new)"
+            " from merged"
         ).format(
             target=target.sql,
-            assigned=sql.SQL(", ").join(
-                sql.SQL("{} = {}").format(sql.Identifier(column), value)
-                for column, value in assigned
-            ),
+            names=column_list(names),
+            values=column_list(names, "l"),
             load_id=sql.Literal(load_id),
             landing=landing,
-            same=same,
-            fresh=fresh,
-            old=column_list([column for column, _ in assigned], "t"),
-            new=sql.SQL(", ").join(value for _, value in assigned),
+            key=column_list(keys.primary),
+            assigned=sql.SQL(", ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(column), value)
+                for column, value in change.assigned
+            ),
+            is_fresh=change.is_fresh,
+            old=change.old,
+            new=change.new,
+        )
+    ).fetchone()
+    assert row is not None
+    return Merged(int(row[0]), int(row[1]), deleted)
+
+
+def rewrite(
+    connection: psycopg.Connection,
+    landing: sql.Composable,
+    live: TableName,
+    beside: TableName,
+    keys: Keys,
+    columns: Sequence[str],
+    everything: Sequence[str],
+    *,
+    has_deletes: bool,
+    load_id: str,
+) -> Merged:
+    """The merged table written anew into ``beside``: what pays when most of the live rows change.
+
+    One join writes every row once and in order, where an update in place writes a new version,
+    a log record and often an index entry for each. Unchanged rows keep ``_loaded_at``.
+    """
+    change = _Change(keys, columns, has_deletes, incoming="l")
+    deleted = count_deletes(connection, landing, live, keys, columns) if has_deletes else 0
+    new_values = {
+        **{column: sql.SQL("l.{}").format(sql.Identifier(column)) for column in columns},
+        **dict(change.assigned),
+        "_loaded_at": sql.SQL("now()"),
+        "_load_id": sql.Literal(load_id),
+    }
+    inserted_values = {**new_values, "_deleted_at": sql.SQL("l._deleted_at")}
+    # A key of the landing table alone is new; of the live one alone, or unchanged, stays.
+    verdict = sql.SQL(
+        "case when t.{key} is null then 1"
+        " when l.{key} is not null and {is_fresh} and ({old}) is distinct from ({new}) then 2"
+        " else 0 end"
+    ).format(
+        key=sql.Identifier(keys.primary[0]),
+        is_fresh=change.is_fresh,
+        old=change.old,
+        new=change.new,
+    )
+    chosen = sql.SQL(", ").join(
+        sql.SQL("case v.verdict when 0 then t.{name} when 2 then {new} else {inserted} end").format(
+            name=sql.Identifier(column), new=new_values[column], inserted=inserted_values[column]
+        )
+        if column in new_values
+        else sql.SQL("t.{}").format(sql.Identifier(column))
+        for column in everything
+    )
+    written = connection.execute(
+        sql.SQL(
+            "insert into {beside} ({names}) select {chosen} from {live} as t"
+            " full join {landing} as l on {same} cross join lateral (select {verdict} as verdict) v"
+        ).format(
+            beside=beside.sql,
+            names=column_list(everything),
+            chosen=chosen,
+            live=live.sql,
+            landing=landing,
+            same=_same_key(keys.primary, "t", "l"),
+            verdict=verdict,
         )
     ).rowcount
-    inserted = insert_missing(
-        connection, landing, target, keys, columns, has_deletes=has_deletes, load_id=load_id
-    )
-    return Merged(inserted, updated, deleted)
+    row = connection.execute(
+        sql.SQL(
+            "select (select count(*) from {beside} where _loaded_at = now()),"
+            " (select count(*) from {live})"
+        ).format(beside=beside.sql, live=live.sql)
+    ).fetchone()
+    assert row is not None
+    # now() is the time of this transaction, so nothing else bears it.
+    written_by_us, before = (int(number) for number in row)
+    inserted = written - before
+    return Merged(inserted, written_by_us - inserted, deleted)
+
+
+def pays_to_rewrite(
+    connection: psycopg.Connection,
+    landing: sql.Composable,
+    live: TableName,
+    keys: Keys,
+    columns: Sequence[str],
+    rows: int,
+) -> bool:
+    """True when a sample says that writing the whole table anew is cheaper than changing it.
+
+    Measured (docs/performance.md): an update in place costs about four times, an insert about
+    one and a half times as much as a row written anew.
+    """
+    if rows < REWRITE_ROWS:
+        return False
+    row = connection.execute(
+        "select greatest(reltuples, 0), pg_relation_size(oid) from pg_class"
+        " where oid = to_regclass(%s)",
+        [live.sql.as_string(connection)],
+    ).fetchone()
+    if row is None or row[0] > 4 * rows or row[1] > _REWRITE_BYTES:
+        return False
+    change = _Change(keys, columns, has_deletes=False, incoming="l")
+    sampled = connection.execute(
+        sql.SQL(
+            "select (select count(*) from {live}), count(*), count(t.{key}),"
+            " count(*) filter (where t.{key} is not null and {is_fresh}"
+            " and ({old}) is distinct from ({new}))"
+            " from (select * from {landing} tablesample system ({percent}) limit {limit}) as l"
+            " left join {live} as t on {same}"
+        ).format(
+            live=live.sql,
+            key=sql.Identifier(keys.primary[0]),
+            is_fresh=change.is_fresh,
+            old=change.old,
+            new=change.new,
+            landing=landing,
+            percent=sql.Literal(min(100.0, 100.0 * 4 * _SAMPLE / rows)),
+            limit=sql.Literal(_SAMPLE),
+            same=_same_key(keys.primary, "t", "l"),
+        )
+    ).fetchone()
+    assert sampled is not None
+    there, sample, met, changed = (int(number) for number in sampled)
+    if not sample:
+        return False
+    updates, inserts = rows * changed / sample, rows * (sample - met) / sample
+    return there + inserts < 4 * updates + 1.5 * inserts
+
+
+def count_deletes(
+    connection: psycopg.Connection,
+    landing: sql.Composable,
+    target: TableName,
+    keys: Keys,
+    columns: Sequence[str],
+) -> int:
+    """How many records become deleted that were not, or were not there."""
+    change = _Change(keys, columns, has_deletes=True, incoming="l")
+    row = connection.execute(
+        sql.SQL(
+            "select count(*) from {landing} as l left join {target} as t on {same}"
+            " where l._deleted_at is not null and t._deleted_at is null"
+            " and (t.{key} is null or {is_fresh})"
+        ).format(
+            landing=landing,
+            target=target.sql,
+            same=_same_key(keys.primary, "t", "l"),
+            key=sql.Identifier(keys.primary[0]),
+            is_fresh=change.is_fresh,
+        )
+    ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def insert_missing(
@@ -221,14 +339,45 @@ def insert_all(
     ).rowcount
 
 
-def _new_value(column: str, has_deletes: bool) -> sql.Composable:
-    """A delete says nothing of the values it does not carry."""
-    name = sql.Identifier(column)
-    if not has_deletes:
-        return sql.SQL("l.{}").format(name)
-    return sql.SQL(
-        "case when l._deleted_at is not null then coalesce(l.{0}, t.{0}) else l.{0} end"
-    ).format(name)
+class _Change:
+    """What a record of the landing table does to the stored row ``t`` of the same key.
+
+    ``incoming`` is the name under which the statement knows the record. A delete says nothing of
+    the values that it does not carry, and the first time of a delete stands.
+    """
+
+    def __init__(
+        self, keys: Keys, columns: Sequence[str], has_deletes: bool, *, incoming: str
+    ) -> None:
+        def value(column: str) -> sql.Composable:
+            parts = {
+                "new": sql.Identifier(incoming, column),
+                "old": sql.Identifier("t", column),
+                "gone": sql.Identifier(incoming, "_deleted_at"),
+            }
+            if not has_deletes:
+                return parts["new"]
+            return sql.SQL(
+                "case when {gone} is not null then coalesce({new}, {old}) else {new} end"
+            ).format(**parts)
+
+        gone = sql.Identifier(incoming, "_deleted_at")
+        deleted_at: sql.Composable = sql.SQL("null::timestamptz")
+        if has_deletes:
+            deleted_at = sql.SQL(
+                "case when {gone} is not null then coalesce(t._deleted_at, {gone}) end"
+            ).format(gone=gone)
+        values = [column for column in columns if column not in keys.primary]
+        self.assigned = [(column, value(column)) for column in values]
+        self.assigned.append(("_deleted_at", deleted_at))
+        self.old = column_list([column for column, _ in self.assigned], "t")
+        self.new = sql.SQL(", ").join(value for _, value in self.assigned)
+        self.is_fresh: sql.Composable = sql.SQL("true")
+        if keys.replication and keys.replication in columns:
+            self.is_fresh = sql.SQL("({new} >= {old} or {new} is null or {old} is null)").format(
+                new=sql.Identifier(incoming, keys.replication),
+                old=sql.Identifier("t", keys.replication),
+            )
 
 
 def _same_key(key: Sequence[str], one: str, other: str) -> sql.Composed:

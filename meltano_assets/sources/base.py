@@ -182,6 +182,21 @@ def key_range(records: pa.RecordBatch, name: str) -> tuple[datetime | None, date
     return _moment(ends["min"]), _moment(ends["max"])
 
 
+def between(
+    records: pa.RecordBatch, name: str, start: datetime | None, end: datetime | None
+) -> pa.RecordBatch:
+    """The records whose key lies in [start, end), or has no time."""
+    keys = records.column(name)
+    if not pa.types.is_timestamp(keys.type):
+        return records
+    is_inside = pa.repeat(True, len(keys))
+    if start is not None:
+        is_inside = pc.and_(is_inside, pc.greater_equal(keys, pa.scalar(start, keys.type)))
+    if end is not None:
+        is_inside = pc.and_(is_inside, pc.less(keys, pa.scalar(end, keys.type)))
+    return records.filter(pc.fill_null(is_inside, True))
+
+
 def _moment(value: datetime | date | None) -> datetime | None:
     if value is None:
         return None

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from meltano_assets.clients.http import HttpClient
 from meltano_assets.clients.policy import LoopGuard
-from meltano_assets.sources.base import plan_window, with_bookmarks
+from meltano_assets.sources.base import between, plan_window, with_bookmarks
 from meltano_assets.sources.pages import Page
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
@@ -213,12 +213,19 @@ class RestReader:
     """Reads streams whose ``options["endpoint"]`` is an :class:`Endpoint`.
 
     ``safety`` keeps the window's end behind the present, for vendors whose newest records are not
-    settled.
+    settled; ``youngest_start`` its start, for vendors that refuse a younger one.
     """
 
-    def __init__(self, client: HttpClient, *, safety: timedelta = timedelta(0)) -> None:
+    def __init__(
+        self,
+        client: HttpClient,
+        *,
+        safety: timedelta = timedelta(0),
+        youngest_start: timedelta = timedelta(0),
+    ) -> None:
         self.client = client
         self._safety = safety
+        self._youngest_start = youngest_start
 
     @property
     def requests(self) -> int:
@@ -239,6 +246,8 @@ class RestReader:
         window = plan_window(stream, bookmark, options, now=now, safety=self._safety)
         if window.is_empty:
             return
+        if window.start is not None:
+            window = Window(min(window.start, now - self._youngest_start), window.end)
         columns = stream.columns
         if endpoint.deleted_at:
             columns += (Column("_deleted_at", "timestamptz", field=endpoint.deleted_at),)
@@ -246,4 +255,10 @@ class RestReader:
             self.client, endpoint.within(window), stream=stream.name, columns=columns
         )
         batches = (page.batch for page in pages if len(page))
+        if stream.replication_key is not None:
+            # What the vendor cannot be asked for is cut here.
+            start = options.start if endpoint.start is None else None
+            end = window.end if endpoint.end is None else None
+            key = stream.replication_key
+            batches = (between(batch, key, start, end) for batch in batches)
         yield from with_bookmarks(stream, batches, window, bookmark, options)

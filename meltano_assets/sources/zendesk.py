@@ -1,9 +1,11 @@
-"""Zendesk Support: tickets by the cursor-based incremental export.
+"""Zendesk Support: tickets and the people around them.
 
-Paging: ``after_cursor`` until ``end_of_stream``; the last cursor is the bookmark of the next
-read. The export is ordered by ``generated_timestamp`` (the system's time), not ``updated_at``.
-Limits: ten export requests a minute, told by 429 and ``Retry-After`` with a plain-text body.
-Deletes: a deleted ticket comes once more with the status ``deleted`` and gets ``_deleted_at``.
+Paging: tickets and users by the cursor-based incremental export (``after_cursor`` until
+``end_of_stream``; the last cursor is the bookmark of the next read), organizations by the time-based
+one, small lists by cursor pages. The ticket export is ordered by ``generated_timestamp`` (the
+system's time), not ``updated_at``. Limits: ten export requests a minute, told by 429 and
+``Retry-After`` with a plain-text body. Deletes: a deleted ticket comes once more with the status
+``deleted``, a deleted user inactive, an organization with ``deleted_at``; small lists are replaced.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meltano_assets.clients.http import HttpClient
-from meltano_assets.clients.policy import BasicAuth, ErrorTable, Response, Transport
+from meltano_assets.clients.policy import (
+    BasicAuth,
+    ErrorTable,
+    Response,
+    Transport,
+    value_at,
+)
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.sources.base import (
@@ -28,24 +36,36 @@ from meltano_assets.sources.base import (
     required,
     where_to_set,
 )
-from meltano_assets.sources.rest import CursorPaging, Endpoint, read_pages
+from meltano_assets.sources.rest import (
+    CursorPaging,
+    Endpoint,
+    RestReader,
+    TimePaging,
+    read_pages,
+    unix_seconds,
+)
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 #: The export refuses a start less than a minute old; two allow for clocks that differ.
 YOUNGEST_START = timedelta(minutes=2)
 
-EXPORT = Endpoint(
-    "/api/v2/incremental/tickets/cursor.json",
-    records="tickets",
-    paging=CursorPaging(
-        param="cursor",
-        found_at="after_cursor",
-        end="end_of_stream",
-        size_param="per_page",
-        size=1000,
-        is_alone=True,
-    ),
-)
+
+def _cursor_export(name: str) -> Endpoint:
+    return Endpoint(
+        f"/api/v2/incremental/{name}/cursor.json",
+        records=name,
+        paging=CursorPaging(
+            param="cursor",
+            found_at="after_cursor",
+            end="end_of_stream",
+            size_param="per_page",
+            size=1000,
+            is_alone=True,
+        ),
+        start="start_time",
+        time=unix_seconds,
+    )
+
 
 TICKETS = Stream(
     source="zendesk",
@@ -95,9 +115,109 @@ TICKETS = Stream(
     primary_key=("id",),
     replication_key="generated_timestamp",
     is_sorted=True,
+    options={"export": _cursor_export("tickets")},
 )
 
-STREAMS: tuple[Stream, ...] = (TICKETS,)
+USERS = Stream(
+    source="zendesk",
+    name="users",
+    description="People: end users who ask and agents who answer.",
+    columns=(
+        Column("id", "bigint"),
+        Column("url", "text"),
+        Column("name", "text", is_pii=True),
+        Column("email", "text", is_pii=True),
+        Column("phone", "text", is_pii=True),
+        Column("role", "text"),
+        Column("custom_role_id", "bigint"),
+        Column("external_id", "text"),
+        Column("organization_id", "bigint"),
+        Column("default_group_id", "bigint"),
+        Column("active", "boolean", "False for deleted users."),
+        Column("verified", "boolean"),
+        Column("suspended", "boolean"),
+        Column("shared", "boolean"),
+        Column("locale", "text"),
+        Column("time_zone", "text"),
+        Column("tags", "jsonb"),
+        Column("user_fields", "jsonb"),
+        Column("last_login_at", "timestamptz"),
+        Column("created_at", "timestamptz"),
+        Column("updated_at", "timestamptz"),
+    ),
+    primary_key=("id",),
+    replication_key="updated_at",
+    is_sorted=True,
+    options={"export": _cursor_export("users")},
+)
+
+ORGANIZATIONS = Stream(
+    source="zendesk",
+    name="organizations",
+    description="The companies of end users.",
+    columns=(
+        Column("id", "bigint"),
+        Column("url", "text"),
+        Column("name", "text"),
+        Column("external_id", "text"),
+        Column("domain_names", "jsonb"),
+        Column("details", "text"),
+        Column("notes", "text"),
+        Column("group_id", "bigint"),
+        Column("shared_comments", "boolean"),
+        Column("shared_tickets", "boolean"),
+        Column("tags", "jsonb"),
+        Column("organization_fields", "jsonb"),
+        Column("created_at", "timestamptz"),
+        Column("updated_at", "timestamptz"),
+    ),
+    primary_key=("id",),
+    replication_key="updated_at",
+    options={
+        "endpoint": Endpoint(
+            "/api/v2/incremental/organizations.json",
+            records="organizations",
+            paging=TimePaging("start_time", reached="end_time", end="end_of_stream"),
+            params={"start_time": 0},
+            start="start_time",
+            time=unix_seconds,
+            deleted_at="deleted_at",
+        )
+    },
+)
+
+GROUPS = Stream(
+    source="zendesk",
+    name="groups",
+    description="Groups of agents.",
+    columns=(
+        Column("id", "bigint"),
+        Column("url", "text"),
+        Column("name", "text"),
+        Column("description", "text"),
+        Column("default", "boolean"),
+        Column("deleted", "boolean"),
+        Column("is_public", "boolean"),
+        Column("created_at", "timestamptz"),
+        Column("updated_at", "timestamptz"),
+    ),
+    primary_key=("id",),
+    disposition="replace",
+    options={
+        "endpoint": Endpoint(
+            "/api/v2/groups.json",
+            records="groups",
+            paging=CursorPaging(
+                "page[after]",
+                found_at="meta.after_cursor",
+                more="meta.has_more",
+                size_param="page[size]",
+            ),
+        )
+    },
+)
+
+STREAMS: tuple[Stream, ...] = (TICKETS, USERS, ORGANIZATIONS, GROUPS)
 
 
 VARIABLES = (
@@ -126,6 +246,7 @@ class ZendeskReader:
 
     def __init__(self, client: HttpClient) -> None:
         self._client = client
+        self._lists = RestReader(client, youngest_start=YOUNGEST_START)
 
     @property
     def requests(self) -> int:
@@ -133,44 +254,59 @@ class ZendeskReader:
         return self._client.requests
 
     def count(self, stream: Stream) -> int | None:
-        """How many tickets are not deleted; None where Zendesk only estimates."""
+        """How many tickets, users and so on are not deleted; None where Zendesk only estimates."""
         try:
             answer = self._client.get_json(f"/api/v2/{stream.name}/count.json")
         except (FatalError, RetriableError):
             return None
-        count = answer.get("count")
-        value = count.get("value") if isinstance(count, dict) else None
+        value = value_at(answer, "count.value")
         return value if isinstance(value, int) and value < _EXACT_COUNT else None
 
     def read(
         self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, *, now: datetime
     ) -> Iterator[Batch]:
-        """Tickets that changed since the cursor, or since the window's start."""
+        """Records that changed since the cursor, or since the window's start; lists as a whole."""
+        export = stream.options.get("export")
+        if isinstance(export, Endpoint):
+            return self._read_export(stream, export, bookmark, options, now)
+        return self._lists.read(stream, bookmark, options, now=now)
+
+    def _read_export(
+        self,
+        stream: Stream,
+        export: Endpoint,
+        bookmark: Bookmark | None,
+        options: ReadOptions,
+        now: datetime,
+    ) -> Iterator[Batch]:
         window = plan_window(stream, bookmark, options, now=now)
         if window.is_empty:
             return
         may_move = moves_bookmark(window, bookmark, options)
         keeps_cursor = not options.full_refresh and options.start is None
         cursor = bookmark.cursor if bookmark and keeps_cursor else None
+        if cursor is not None:
+            export = export.starting_with({"cursor": cursor})
+        else:
+            start = min(window.start or datetime.fromtimestamp(0, UTC), now - YOUNGEST_START)
+            export = export.within(Window(start, window.end))
         greatest = bookmark.as_time() if bookmark and not options.full_refresh else None
         left = options.limit
-        pages = read_pages(
-            self._client,
-            _export(cursor, window, now),
-            stream=stream.name,
-            columns=stream.columns,
-        )
+        pages = read_pages(self._client, export, stream=stream.name, columns=stream.columns)
         for page in pages:
             if not len(page):
                 continue
-            batch = _with_deleted(page.batch)
-            kept = batch if options.end is None else _before(batch, options.end)
+            batch = page.batch
+            moments = _moments(batch.column(str(stream.replication_key)))
+            deleted_at = deleted_where(_is_deleted(batch), batch.column("updated_at"))
+            batch = batch.append_column("_deleted_at", deleted_at)
+            kept = batch if options.end is None else _before(batch, moments, options.end)
             kept = kept if left is None else kept.slice(0, left)
             is_whole = kept.num_rows == batch.num_rows
-            greatest = max(filter(None, (greatest, _latest(kept))), default=None)
-            token = page.get("after_cursor")
             behind = None
             if may_move and is_whole:
+                greatest = max(filter(None, (greatest, pc.max(moments).as_py())), default=None)
+                token = page.get("after_cursor")
                 cursor = token if isinstance(token, str) and token else cursor
                 behind = as_bookmark(greatest, cursor)
             yield Batch(kept, behind)
@@ -181,34 +317,26 @@ class ZendeskReader:
 
 #: Above so many Zendesk's count is an estimate, refreshed once a day.
 _EXACT_COUNT = 100_000
+_UTC_TIME = pa.timestamp("us", "UTC")
 
 
-def _export(cursor: str | None, window: Window, now: datetime) -> Endpoint:
-    """The export from a cursor on, else from the window's start."""
-    if cursor is not None:
-        return EXPORT.starting_with({"cursor": cursor})
-    start = min(window.start or datetime.fromtimestamp(0, UTC), now - YOUNGEST_START)
-    return EXPORT.starting_with({"start_time": int(start.timestamp())})
+def _moments(keys: pa.Array) -> pa.Array:
+    """The replication keys as times; null for what is none."""
+    if pa.types.is_integer(keys.type):
+        return pc.multiply(keys.cast(pa.int64()), 1_000_000).cast(_UTC_TIME)
+    return keys if keys.type == _UTC_TIME else pa.nulls(len(keys), _UTC_TIME)
 
 
-def _latest(batch: pa.RecordBatch) -> datetime | None:
-    """The latest ``generated_timestamp``."""
-    seconds = batch.column("generated_timestamp")
-    latest = pc.max(seconds).as_py() if pa.types.is_integer(seconds.type) else None
-    return datetime.fromtimestamp(latest, UTC) if latest is not None else None
+def _before(batch: pa.RecordBatch, moments: pa.Array, end: datetime) -> pa.RecordBatch:
+    """The records of before that time."""
+    return batch.filter(pc.fill_null(pc.less(moments, pa.scalar(end, _UTC_TIME)), True))
 
 
-def _before(batch: pa.RecordBatch, end: datetime) -> pa.RecordBatch:
-    """The records that the export saw before that time."""
-    seconds = batch.column("generated_timestamp")
-    if not pa.types.is_integer(seconds.type):
-        return batch
-    return batch.filter(pc.fill_null(pc.less(seconds, int(end.timestamp())), True))
-
-
-def _with_deleted(batch: pa.RecordBatch) -> pa.RecordBatch:
-    is_deleted = pc.equal(batch.column("status"), "deleted")
-    return batch.append_column("_deleted_at", deleted_where(is_deleted, batch.column("updated_at")))
+def _is_deleted(batch: pa.RecordBatch) -> pa.Array:
+    """Which tickets or users are deleted."""
+    if "status" in batch.schema.names:
+        return pc.equal(batch.column("status"), "deleted")
+    return pc.equal(batch.column("active").cast(pa.string()), "false")
 
 
 @contextmanager
@@ -232,7 +360,7 @@ def connect(
 ZENDESK = Source(
     name="zendesk",
     title="Zendesk",
-    description="Support tickets.",
+    description="Support tickets and the people around them.",
     variables=VARIABLES,
     streams=STREAMS,
     connect=connect,

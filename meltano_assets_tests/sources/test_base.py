@@ -14,6 +14,7 @@ from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import (
     Source,
+    between,
     deleted_where,
     moves_bookmark,
     plan_window,
@@ -161,6 +162,14 @@ def test_keys_that_are_missing_or_no_times_do_not_move_it() -> None:
     text = pa.RecordBatch.from_pydict({"id": [1], "at": ["soon"]})
     assert days(bookmarked(text)) == [None]
     assert days(bookmarked(batch(None, 3, None))) == [day(3)]
+
+
+def test_records_outside_a_span_are_cut_and_those_without_a_time_are_kept() -> None:
+    inside = between(batch(1, 2, None, 3), "at", day(2), day(3))
+    assert inside.column("id").to_pylist() == [1, 2]
+    assert between(batch(1, 2), "at", None, None).num_rows == 2
+    text = pa.RecordBatch.from_pydict({"id": [1], "at": ["soon"]})
+    assert between(text, "at", day(2), day(3)).num_rows == 1
 
 
 def test_deleted_records_get_the_moment_of_their_last_change() -> None:

@@ -8,6 +8,10 @@ identified as (
     select * from {{ ref('int_accounts__identified') }}
 ),
 
+rooted as (
+    select * from {{ ref('int_accounts__rooted') }}
+),
+
 users as (
     select * from {{ ref('stg_salesforce__users') }}
 ),
@@ -31,6 +35,9 @@ final as (
     select
         accounts.account_id,
         accounts.parent_account_id,
+        coalesce(
+            rooted.ultimate_parent_account_id, accounts.account_id
+        ) as ultimate_parent_account_id,
         accounts.owner_id,
         accounts.meltano_id,
         accounts.account_name,
@@ -40,6 +47,8 @@ final as (
         accounts.billing_country,
         accounts.website,
         identified.account_domain,
+        ultimate_parents.account_name as ultimate_parent_account_name,
+        ultimate_parents.sales_segment as ultimate_parent_sales_segment,
         accounts.account_source,
         users.user_name as owner_name,
         coalesce(accounts.account_type = 'Customer', false) as is_customer,
@@ -55,6 +64,12 @@ final as (
     from accounts
     left join identified
         on accounts.account_id = identified.account_id
+    left join rooted
+        on accounts.account_id = rooted.account_id
+    left join accounts as ultimate_parents
+        on
+            coalesce(rooted.ultimate_parent_account_id, accounts.account_id)
+            = ultimate_parents.account_id
     left join users
         on accounts.owner_id = users.user_id
     left join host_counts

@@ -24,7 +24,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from meltano_assets import connections, environment
-from meltano_assets.errors import FatalError, PlatformError
+from meltano_assets.errors import FatalError, PlatformError, RetriableError
 
 if TYPE_CHECKING:
     from meltano_assets.sources.base import Source
@@ -94,7 +94,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
 ) -> None:
     """Run the whole graph against the sandbox company and show what happened."""
-    from meltano_assets.demo import run_demo
+    from meltano_assets.demo.run import run_demo
 
     raise typer.Exit(run_demo(out, ui=ui, fresh=fresh, port=port))
 
@@ -242,16 +242,21 @@ def sandbox(
             where = settings.get("base_url") or settings.get("url") or settings.get("host")
             out.print(f"  {service:12} {where}", highlight=False)
 
-    run(
-        state_dir=state or environment.state_directory() / "sandbox" / "company",
-        postgres_url=server.url("postgres"),
-        seed=seed,
-        scale=scale,
-        today=_time("--today", today),
-        port_base=port_base,
-        faults=fault or [],
-        on_ready=announce,
-    )
+    try:
+        run(
+            state_dir=state or environment.state_directory() / "sandbox" / "company",
+            postgres_url=server.url("postgres"),
+            seed=seed,
+            scale=scale,
+            today=_time("--today", today),
+            port_base=port_base,
+            faults=fault or [],
+            on_ready=announce,
+        )
+    except ValueError as error:
+        raise FatalError(str(error), source="sandbox") from None
+    except OSError as error:
+        raise RetriableError(f"a port cannot be used: {error.strerror}", source="sandbox") from None
 
 
 @sandbox_app.command("advance")
@@ -262,7 +267,7 @@ def sandbox_advance(
     text = by.removesuffix("d")
     if not text.isdigit() or int(text) < 1:
         raise FatalError(f"{by!r} is not a number of days", hint="write 1d")
-    from meltano_assets.demo import advance_company
+    from meltano_assets.demo.run import advance_company
 
     out.print_json(data=advance_company(int(text)))
 

@@ -1,7 +1,7 @@
 """A local Salesforce over HTTP, for clients that were written for the real one.
 
 ``SalesforceOrg`` holds the state, ``build_app`` serves it: OAuth and SOAP login, REST records,
-describe, SOQL, composite calls and Bulk API 2.0. Belongs here: what happens to every request
+describe, SOQL, composite calls, Bulk API 2.0 and the first Bulk API. Belongs here: what happens to every request
 (reading it, sessions, limits, misbehaviour on request, compression). What the resources do is in
 the modules named ``salesforce_*``.
 
@@ -24,6 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
 from starlette.types import Message, Receive, Scope, Send
 
+from meltano_assets.sandbox.salesforce_async import AsyncApi
 from meltano_assets.sandbox.salesforce_bulk import BulkJobs
 from meltano_assets.sandbox.salesforce_faults import Fault, Faults
 from meltano_assets.sandbox.salesforce_http import NOT_FOUND, Call, Reply, failure
@@ -42,6 +43,7 @@ MAX_BODY = 150 * 1024 * 1024
 MAX_URI = 16_384
 _COMPRESS_FROM = 1024
 _DATA = re.compile(r"/services/data/v(\d+\.\d)(/.*)?$")
+_ASYNC = re.compile(r"/services/async/(\d+\.\d)(/.*)?$")
 _SOAP = re.compile(r"/services/Soap/([uc])/(\d+(?:\.\d)?)(?:/\w*)?/?$", re.I)
 _REQUEST_LIMIT = ApiProblem("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
 _BAD_SESSION = ApiProblem("INVALID_SESSION_ID", "Session expired or invalid")
@@ -73,6 +75,7 @@ class _Server:
     def __init__(self, org: SalesforceOrg, api: RestApi, public_url: str | None) -> None:
         self.org = org
         self.api = api
+        self.bulk_1 = AsyncApi(org)
         self.public_url = public_url.rstrip("/") if public_url else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +99,9 @@ class _Server:
         if self.org.faults.take("drop", subject):
             await _drop(scope, receive)
             return
-        has_session = headers.get("authorization", "").lower().startswith(("bearer", "oauth"))
+        has_session = "x-sfdc-session" in headers or headers.get(
+            "authorization", ""
+        ).lower().startswith(("bearer", "oauth"))
         if has_session and self.org.faults.take("expire_session", subject):
             await run_in_threadpool(self.org.expire_sessions)
         spoiled = self._spoiled(subject)
@@ -186,6 +191,11 @@ class _Server:
             return oauth(self.org, name, {**params, **parse_form(body)}, headers, base)
         if path.rstrip("/") == "/services/data":
             return Reply(200, versions())
+        if bulk := _ASYNC.match(path):
+            if not self.org.count_request():
+                return self._limited(failure(403, _REQUEST_LIMIT))
+            call = Call(self.org, method, bulk[2] or "", params, headers, body, version=bulk[1])
+            return self.bulk_1.dispatch(call)
         user = bearer_user(self.org, headers)
         if path.startswith("/id/"):
             if user is None:

@@ -24,6 +24,7 @@ from meltano_assets.sandbox import salesforce_ingest
 from meltano_assets.sandbox.salesforce_http import CSV_TYPE, Call, Reply, not_allowed, not_found
 from meltano_assets.sandbox.salesforce_job import (
     DELIMITERS,
+    INGEST_OPERATIONS,
     LINE_ENDINGS,
     Job,
     bad_job,
@@ -37,7 +38,6 @@ from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
 
 _log = logging.getLogger(__name__)
 
-INGEST_OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 QUERY_OPERATIONS = ("query", "queryAll")
 RESULT_PART = 2000
 DEFAULT_MAX_RECORDS = 50_000

@@ -21,7 +21,7 @@ from meltano_assets.sandbox.salesforce_values import (
     SqlValue,
     csv_reader,
 )
-from meltano_assets.sandbox.salesforce_writes import Draft, Writer, add_parent
+from meltano_assets.sandbox.salesforce_writes import Draft, Outcome, Writer, add_parent
 
 #: Records in one transaction of ours; the vendor cuts a job into batches of 10,000.
 STEP = 2000
@@ -130,13 +130,19 @@ class Upload:
         if chunk:
             yield chunk
 
+    def save_drafts(
+        self, connection: sqlite3.Connection, rows: Sequence[list[str]]
+    ) -> tuple[list[Draft], list[Outcome]]:
+        """Saves records; answers what was read of each row and what became of it."""
+        drafts = [self._draft(row) for row in rows]
+        writer = Writer(self.org, connection, self.sobject)
+        return drafts, writer.save(self.operation, drafts, self.external)  # type: ignore[arg-type]
+
     def save(
         self, connection: sqlite3.Connection, rows: Sequence[list[str]]
     ) -> tuple[list[list[str]], list[list[str]]]:
         """Saves records; answers the rows of the successful and of the failed results."""
-        drafts = [self._draft(row) for row in rows]
-        writer = Writer(self.org, connection, self.sobject)
-        outcomes = writer.save(self.operation, drafts, self.external)  # type: ignore[arg-type]
+        drafts, outcomes = self.save_drafts(connection, rows)
         good: list[list[str]] = []
         bad: list[list[str]] = []
         for row, draft, outcome in zip(rows, drafts, outcomes, strict=True):

@@ -17,6 +17,7 @@ DELIMITERS = {
     "SEMICOLON": ";",
     "TAB": "\t",
 }
+INGEST_OPERATIONS = ("insert", "update", "upsert", "delete", "hardDelete")
 LINE_ENDINGS = {"LF": "\n", "CRLF": "\r\n"}
 
 

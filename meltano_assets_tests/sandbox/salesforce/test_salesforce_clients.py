@@ -135,3 +135,69 @@ def test_bulk_2(client: Salesforce) -> None:
     read = [row for page in pages for row in csv.DictReader(io.StringIO(page))]
     assert len(pages) == 3
     assert {row["Meltano_Id__c"] for row in read} == {f"h{n}" for n in range(30)} - {"h7"}
+
+
+def test_the_first_bulk_api(api: Api, client: Salesforce) -> None:
+    # The client sleeps five seconds whenever a batch is not ready at once.
+    api.org.bulk_polls = 0
+    rows: list[dict[str, Any]] = [{"Meltano_Id__c": f"b{n}", "Name": f"n{n}"} for n in range(12)]
+    rows[3]["Nope__c"] = 1
+    rows[4]["Host_Users__c"] = "x"
+    done = client.bulk.Host__c.upsert(rows, "Meltano_Id__c", batch_size=10)
+    assert [result["success"] for result in done] == [True] * 3 + [False] * 2 + [True] * 7
+    assert done[3]["errors"][0]["statusCode"] == "INVALID_FIELD"
+    found = client.bulk.Host__c.query("SELECT Id, Name FROM Host__c ORDER BY Name", wait=0)
+    assert [record["Name"] for record in found][:2] == ["n0", "n1"]
+    gone = client.bulk.Host__c.delete([{"Id": record["Id"]} for record in found])
+    assert all(result["success"] for result in gone)
+    assert client.query("SELECT COUNT() FROM Host__c")["totalSize"] == 0
+
+
+def test_the_first_bulk_api_in_csv_and_xml(api: Api) -> None:
+    api.org.bulk_polls = 1
+    base = f"{api.base}/services/async/61.0/job"
+    session = requests.Session()
+    refused = session.post(base, json={"operation": "query"}, timeout=10)
+    assert (refused.status_code, refused.json()["exceptionCode"]) == (401, "InvalidSessionId")
+    session.headers["X-SFDC-Session"] = api.login()
+    body = {"operation": "queryAll", "object": "Account", "contentType": "CSV"}
+    job = session.post(base, json=body, timeout=10).json()["id"]
+    csv_headers = {"Content-Type": "text/csv"}
+    soql = "SELECT Id, Name FROM Account WHERE Name = 'Account 03'"
+    text = session.post(f"{base}/{job}/batch", soql, headers=csv_headers, timeout=10).text
+    batch = text.split("<id>")[1].split("</id>")[0]
+    path = f"{base}/{job}/batch/{batch}"
+    states = [session.get(path, timeout=10).text.split("<state>")[1].split("<")[0] for _ in "ab"]
+    assert states == ["InProgress", "Completed"]
+    listed = session.get(f"{path}/result", timeout=10).text
+    result = listed.split("<result>")[1].split("</result>")[0]
+    rows = session.get(f"{path}/result/{result}", timeout=10).text
+    assert rows == f'"Id","Name"\n"{known_id("001", 3)}","Account 03"\n'
+    bad = session.post(
+        f"{base}/{job}/batch", "SELECT Nope FROM Account", headers=csv_headers, timeout=10
+    )
+    bad_batch = bad.text.split("<id>")[1].split("</id>")[0]
+    told = [session.get(f"{base}/{job}/batch/{bad_batch}", timeout=10).text for _ in "ab"][1]
+    assert "<state>Failed</state>" in told
+    assert "<stateMessage>InvalidBatch" in told
+    closed = session.post(f"{base}/{job}", json={"state": "Closed"}, timeout=10).json()
+    assert (closed["state"], closed["numberBatchesTotal"]) == ("Closed", 2)
+    body = {"operation": "insert", "object": "Host__c", "contentType": "CSV"}
+    job = session.post(base, json=body, timeout=10).json()["id"]
+    text = session.post(
+        f"{base}/{job}/batch",
+        "Name\r\none\r\n" + "x" * 90 + "\r\n",
+        headers=csv_headers,
+        timeout=10,
+    ).text
+    path = f"{base}/{job}/batch/" + text.split("<id>")[1].split("</id>")[0]
+    session.get(path, timeout=10)
+    lines = session.get(f"{path}/result", timeout=10).text.splitlines()
+    assert lines[0] == '"Id","Success","Created","Error"'
+    assert lines[1].endswith('"true","true",""')
+    assert lines[2].startswith(
+        '"","false","false","STRING_TOO_LONG:Host Name: data value too large'
+    )
+    lost = session.get(f"{base}/750000000000000AAA", timeout=10)
+    assert lost.status_code == 400
+    assert "<exceptionCode>InvalidJob</exceptionCode>" in lost.text

@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from html import unescape
 from xml.sax.saxutils import escape
 
+from meltano_assets.sandbox.salesforce_drafts import Draft, draft_from_json
 from meltano_assets.sandbox.salesforce_http import CSV_TYPE, Call, Reply
 from meltano_assets.sandbox.salesforce_ingest import JobFailed, Upload
 from meltano_assets.sandbox.salesforce_job import INGEST_OPERATIONS
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
 from meltano_assets.sandbox.salesforce_query import compile_soql
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
-from meltano_assets.sandbox.salesforce_writes import Draft, Outcome, Writer, draft_from_json
+from meltano_assets.sandbox.salesforce_writes import Outcome, Writer
 
 MAX_BATCH_RECORDS = 10_000
 _NAMESPACE = "http://www.force.com/2009/06/asyncapi/dataload"

@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
-from meltano_assets.sandbox.salesforce_http import Call, Reply, not_allowed, not_found
+from meltano_assets.sandbox.salesforce_drafts import Draft, draft_from_json
+from meltano_assets.sandbox.salesforce_http import (
+    Call,
+    Reply,
+    allows_duplicates,
+    not_allowed,
+    not_found,
+)
+from meltano_assets.sandbox.salesforce_query import compile_soql
 from meltano_assets.sandbox.salesforce_schema import Field, SObject, parse_id
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
-from meltano_assets.sandbox.salesforce_writes import (
-    Draft,
-    Operation,
-    Outcome,
-    Writer,
-    draft_from_json,
-)
+from meltano_assets.sandbox.salesforce_writes import Operation, Outcome, Writer
 
 if TYPE_CHECKING:
     from meltano_assets.sandbox.salesforce_rest import RestApi
@@ -113,8 +115,6 @@ class Composite:
         only: SObject | None = None,
         external: Field | None = None,
     ) -> Reply:
-        from meltano_assets.sandbox.salesforce_rest import allows_duplicates
-
         body = call.json()
         records = body.get("records")
         if not isinstance(records, list):
@@ -226,8 +226,6 @@ class Composite:
         for text, found in zip(ids, parsed, strict=True):
             if found is None:
                 raise _bad_request("MALFORMED_ID", f"malformed id {text}")
-        from meltano_assets.sandbox.salesforce_query import compile_soql
-
         unique = list(dict.fromkeys(["Id", *(n for n in names if n.lower() != "id")]))
         listed = ", ".join(f"'{found}'" for found in parsed)
         compiled = compile_soql(

@@ -133,3 +133,9 @@ def not_allowed(method: str, *allowed: str) -> RequestProblem:
 def not_found() -> RequestProblem:
     """404 for a path that leads nowhere."""
     return RequestProblem(404, NOT_FOUND)
+
+
+def allows_duplicates(headers: Mapping[str, str]) -> bool:
+    """Did the client choose to save in spite of duplicate rules?"""
+    value = headers.get("sforce-duplicate-rule-header", "")
+    return "allowsave=true" in value.lower().replace(" ", "")

@@ -13,6 +13,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from meltano_assets.sandbox.salesforce_drafts import Draft, add_parent
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
 from meltano_assets.sandbox.salesforce_schema import Field, SObject
 from meltano_assets.sandbox.salesforce_values import (
@@ -21,7 +22,7 @@ from meltano_assets.sandbox.salesforce_values import (
     SqlValue,
     csv_reader,
 )
-from meltano_assets.sandbox.salesforce_writes import Draft, Outcome, Writer, add_parent
+from meltano_assets.sandbox.salesforce_writes import Outcome, Writer
 
 #: Records in one transaction of ours; the vendor cuts a job into batches of 10,000.
 STEP = 2000

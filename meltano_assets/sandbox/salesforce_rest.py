@@ -6,14 +6,17 @@ and composite calls are in ``salesforce_composite.py``, jobs in ``salesforce_bul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
+from meltano_assets.sandbox.salesforce_composite import Composite
+from meltano_assets.sandbox.salesforce_drafts import Draft, draft_from_json
 from meltano_assets.sandbox.salesforce_http import (
     NOT_FOUND,
     Call,
     Reply,
+    allows_duplicates,
     failure,
     not_allowed,
     not_found,
@@ -27,7 +30,7 @@ from meltano_assets.sandbox.salesforce_values import (
     format_datetime,
     parse_datetime,
 )
-from meltano_assets.sandbox.salesforce_writes import Draft, Outcome, Writer, draft_from_json
+from meltano_assets.sandbox.salesforce_writes import Outcome, Writer
 
 _RESOURCES = (
     "composite",
@@ -55,8 +58,6 @@ class RestApi:
     """From a call to its answer."""
 
     def __init__(self, org: SalesforceOrg, jobs: Resource) -> None:
-        from meltano_assets.sandbox.salesforce_composite import Composite
-
         self.org = org
         self.queries = Queries()
         self.composite = Composite(self)
@@ -337,12 +338,6 @@ class RestApi:
                 self.org, connection, sobject, allow_duplicates=allows_duplicates(call.headers)
             )
             return writer.save(operation, [draft], external)[0]  # type: ignore[arg-type]
-
-
-def allows_duplicates(headers: Mapping[str, str]) -> bool:
-    """Did the client choose to save in spite of duplicate rules?"""
-    value = headers.get("sforce-duplicate-rule-header", "")
-    return "allowsave=true" in value.lower().replace(" ", "")
 
 
 def _allow(call: Call, *methods: str) -> None:

@@ -6,19 +6,23 @@ how records become Arrow (``records.py``) or REST pages are turned (``rest.py``)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from meltano_assets.clients.policy import Transport
 from meltano_assets.environment import Variable
-from meltano_assets.errors import FatalError
+from meltano_assets.errors import FatalError, PlatformError
 from meltano_assets.streams import Batch, Bookmark, ReadOptions, Stream, Window
+
+R = TypeVar("R")
+P = ParamSpec("P")
 
 
 class Reader(Protocol):
@@ -27,6 +31,11 @@ class Reader(Protocol):
     @property
     def requests(self) -> int:
         """Requests or queries sent so far."""
+        ...
+
+    @property
+    def undeclared(self) -> Mapping[str, frozenset[str]]:
+        """By stream, fields that the vendor offered in this connection and no column declares."""
         ...
 
     def read(
@@ -75,6 +84,27 @@ class Source:
                 return stream
         names = ", ".join(stream.name for stream in self.streams)
         raise KeyError(f"{self.name} has no stream {name!r}, only {names}")
+
+
+def naming_stream(
+    read: Callable[Concatenate[R, Stream, P], Iterator[Batch]],
+) -> Callable[Concatenate[R, Stream, P], Iterator[Batch]]:
+    """For ``read`` methods: an error that leaves them says which stream it is about."""
+
+    @wraps(read)
+    def named(reader: R, stream: Stream, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Batch]:
+        try:
+            yield from read(reader, stream, *args, **kwargs)
+        except PlatformError as error:
+            error.source, error.stream = stream.source, stream.name
+            raise
+
+    return named
+
+
+def undeclared_fields(stream: Stream, offered: Iterable[str]) -> frozenset[str]:
+    """Fields that no column of the stream declares."""
+    return frozenset(offered) - {column.vendor_field for column in stream.columns}
 
 
 def required(settings: Mapping[str, str], source: str, variables: Iterable[Variable]) -> None:

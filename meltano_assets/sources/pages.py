@@ -74,6 +74,14 @@ class Page:
         """The records as parsed JSON."""
         return self._parsed if self._batch is not None else self._records
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The field names of the first record: a cheap look for new ones."""
+        if isinstance(self.content, bytes):
+            line = self.content.partition(b"\n")[0]
+            return frozenset(orjson.loads(line)) if line else frozenset()
+        return frozenset(self.records[0]) if len(self) else frozenset()
+
     @cached_property
     def _parsed(self) -> Sequence[Record]:
         return _list_at(parse_json(self._body)[0], self._path)
@@ -135,6 +143,7 @@ def split_page(body: bytes, path: str) -> tuple[object, bytes] | None:
     for between in (b"},", b"}, "):
         if between + head in content:
             content = content.replace(between + head, b"}\n" + head)
+            break
     return envelope, content
 
 

@@ -26,8 +26,10 @@ from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import (
     Connect,
+    naming_stream,
     plan_window,
     required,
+    undeclared_fields,
     where_to_set,
     with_bookmarks,
 )
@@ -49,6 +51,7 @@ class PostgresReader:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._snapshots: list[Snapshot] = []
+        self.undeclared: dict[str, frozenset[str]] = {}
 
     @property
     def requests(self) -> int:
@@ -60,6 +63,7 @@ class PostgresReader:
         with self._open() as snapshot:
             return snapshot.count(*_table(stream))
 
+    @naming_stream
     def read(
         self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, *, now: datetime
     ) -> Iterator[Batch]:
@@ -68,7 +72,9 @@ class PostgresReader:
         if window.is_empty:
             return
         with self._open() as snapshot:
-            columns = _columns(stream, snapshot)
+            there = snapshot.columns(*_table(stream))
+            columns = _columns(stream, there)
+            self.undeclared[stream.name] = undeclared_fields(stream, there)
             names = [column.vendor_field for column in columns]
             chunks = snapshot.copy_csv(_query(stream, columns, window, options.limit))
             texts = (_finite(stream, columns, read_csv(chunk, names=names)) for chunk in chunks)
@@ -88,9 +94,8 @@ def _table(stream: Stream) -> tuple[str, str]:
     )
 
 
-def _columns(stream: Stream, snapshot: Snapshot) -> list[Column]:
+def _columns(stream: Stream, there: Mapping[str, str]) -> list[Column]:
     """The declared columns that the table has."""
-    there = snapshot.columns(*_table(stream))
     table = ".".join(_table(stream))
     if not there:
         raise FatalError(

@@ -14,7 +14,13 @@ from typing import Protocol
 
 from meltano_assets.clients.http import HttpClient
 from meltano_assets.clients.policy import LoopGuard
-from meltano_assets.sources.base import between, plan_window, with_bookmarks
+from meltano_assets.sources.base import (
+    between,
+    naming_stream,
+    plan_window,
+    undeclared_fields,
+    with_bookmarks,
+)
 from meltano_assets.sources.pages import Page
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
@@ -226,6 +232,7 @@ class RestReader:
         self.client = client
         self._safety = safety
         self._youngest_start = youngest_start
+        self.undeclared: dict[str, frozenset[str]] = {}
 
     @property
     def requests(self) -> int:
@@ -236,6 +243,7 @@ class RestReader:
         """Most vendors cannot tell."""
         return None
 
+    @naming_stream
     def read(
         self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, *, now: datetime
     ) -> Iterator[Batch]:
@@ -254,7 +262,7 @@ class RestReader:
         pages = read_pages(
             self.client, endpoint.within(window), stream=stream.name, columns=columns
         )
-        batches = (page.batch for page in pages if len(page))
+        batches = (self.noted(stream, page).batch for page in pages if len(page))
         if stream.replication_key is not None:
             # What the vendor cannot be asked for is cut here.
             start = options.start if endpoint.start is None else None
@@ -262,3 +270,10 @@ class RestReader:
             key = stream.replication_key
             batches = (between(batch, key, start, end) for batch in batches)
         yield from with_bookmarks(stream, batches, window, bookmark, options)
+
+    def noted(self, stream: Stream, page: Page) -> Page:
+        """The page, after a look for fields that nobody declared."""
+        endpoint = stream.options.get("endpoint")
+        known = {endpoint.deleted_at or ""} if isinstance(endpoint, Endpoint) else set()
+        self.undeclared.setdefault(stream.name, undeclared_fields(stream, page.fields - known))
+        return page

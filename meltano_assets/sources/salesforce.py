@@ -24,8 +24,10 @@ from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import (
     Source,
     deleted_where,
+    naming_stream,
     plan_window,
     required,
+    undeclared_fields,
     with_bookmarks,
 )
 from meltano_assets.sources.pages import Page
@@ -215,6 +217,7 @@ class SalesforceReader:
     def __init__(self, client: SalesforceClient, *, bulk_threshold: int = BULK_THRESHOLD) -> None:
         self._client = client
         self._bulk_threshold = bulk_threshold
+        self.undeclared: dict[str, frozenset[str]] = {}
 
     @property
     def requests(self) -> int:
@@ -225,6 +228,7 @@ class SalesforceReader:
         """How many records there are outside the recycle bin."""
         return self._client.count(_object(stream))
 
+    @naming_stream
     def read(
         self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, *, now: datetime
     ) -> Iterator[Batch]:
@@ -257,10 +261,19 @@ class SalesforceReader:
 
     def _columns(self, stream: Stream) -> tuple[Column, ...]:
         """The declared columns whose fields the organisation has and lets us see."""
-        described = self._client.describe(_object(stream)).get("fields")
+        try:
+            described = self._client.describe(_object(stream)).get("fields")
+        except FatalError as error:
+            if "NOT_FOUND" not in error.message:
+                raise
+            raise FatalError(
+                f"the organisation has no object {_object(stream)}, or the user may not see it",
+                hint="create it or grant the integration user read access to it",
+            ) from None
         fields = described if isinstance(described, list) else []
-        names = {str(field.get("name")).lower() for field in fields}
-        present = tuple(c for c in stream.columns if c.vendor_field.lower() in names)
+        names = {str(field.get("name")): str(field.get("name")).lower() for field in fields}
+        self.undeclared[stream.name] = undeclared_fields(stream, names)
+        present = tuple(c for c in stream.columns if c.vendor_field.lower() in names.values())
         keys = {*stream.primary_key, stream.replication_key}
         if lost := keys - {column.name for column in present}:
             raise FatalError(

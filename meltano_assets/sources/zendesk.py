@@ -32,6 +32,7 @@ from meltano_assets.sources.base import (
     as_bookmark,
     deleted_where,
     moves_bookmark,
+    naming_stream,
     plan_window,
     required,
     where_to_set,
@@ -253,6 +254,11 @@ class ZendeskReader:
         """Requests sent so far."""
         return self._client.requests
 
+    @property
+    def undeclared(self) -> Mapping[str, frozenset[str]]:
+        """By stream, fields of the answers that no column declares."""
+        return self._lists.undeclared
+
     def count(self, stream: Stream) -> int | None:
         """How many tickets, users and so on are not deleted; None where Zendesk only estimates."""
         try:
@@ -262,14 +268,16 @@ class ZendeskReader:
         value = value_at(answer, "count.value")
         return value if isinstance(value, int) and value < _EXACT_COUNT else None
 
+    @naming_stream
     def read(
         self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, *, now: datetime
     ) -> Iterator[Batch]:
         """Records that changed since the cursor, or since the window's start; lists as a whole."""
         export = stream.options.get("export")
         if isinstance(export, Endpoint):
-            return self._read_export(stream, export, bookmark, options, now)
-        return self._lists.read(stream, bookmark, options, now=now)
+            yield from self._read_export(stream, export, bookmark, options, now)
+        else:
+            yield from self._lists.read(stream, bookmark, options, now=now)
 
     def _read_export(
         self,
@@ -296,7 +304,7 @@ class ZendeskReader:
         for page in pages:
             if not len(page):
                 continue
-            batch = page.batch
+            batch = self._lists.noted(stream, page).batch
             moments = _moments(batch.column(str(stream.replication_key)))
             deleted_at = deleted_where(_is_deleted(batch), batch.column("updated_at"))
             batch = batch.append_column("_deleted_at", deleted_at)

@@ -82,6 +82,7 @@ c\\', true, '2024-02-29', '2024-01-02 03:04:05.678', '2024-01-02 03:04:05.678+02
         (2, null, null, null, '', null, null, null, null, '2026-01-02', null, null, null, null)"""
     )
     first, second = rows(reader)
+    assert reader.undeclared == {"things": {"secret"}}
     assert first == {
         "id": 1,
         "big": 9007199254740993,

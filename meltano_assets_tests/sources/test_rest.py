@@ -218,6 +218,7 @@ def test_the_sample_is_a_whole_source(sample: str, helpdesk: types.ModuleType) -
         with helpdesk.connect(settings, transport=transport) as reader:
             first = list(reader.read(stream, None, ReadOptions(), now=NOW))
             bookmark = first[-1].bookmark
+            assert reader.undeclared == {"articles": {"news"}}
             again = list(reader.read(stream, bookmark, ReadOptions(), now=NOW))
     rows = [row for batch in first for row in batch.records.to_pylist()]
     assert [row["id"] for row in rows] == IDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -80,6 +81,19 @@ def test_a_key_that_may_not_be_seen_is_fatal(vendors: Vendors) -> None:
     vendors.arm("salesforce", "missing_field", field="Account.SystemModstamp")
     with pytest.raises(FatalError, match=r"salesforce\.accounts: Account has no system_modstamp"):
         read(vendors.settings("salesforce"), ACCOUNTS)
+
+
+def test_an_object_that_is_not_there_is_fatal_and_says_so(vendors: Vendors) -> None:
+    nowhere = replace(ACCOUNTS, options={"object": "Nonsense__c"})
+    with pytest.raises(FatalError, match=r"salesforce\.accounts: .*no object Nonsense__c"):
+        read(vendors.settings("salesforce"), nowhere)
+
+
+def test_fields_that_nobody_declared_are_told_and_not_loaded(vendors: Vendors) -> None:
+    batches, reader = read(vendors.settings("salesforce"), ACCOUNTS)
+    assert "LastModifiedById" in reader.undeclared["accounts"]
+    assert "Industry" not in reader.undeclared["accounts"]
+    assert "last_modified_by_id" not in batches[0].records.schema.names
 
 
 def test_a_user_with_a_password_reads_the_same(vendors: Vendors) -> None:

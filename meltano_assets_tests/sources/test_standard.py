@@ -309,7 +309,7 @@ def test_wrong_credentials_are_fatal_and_say_where_to_set_them(
             tried += 1
             with pytest.raises(FatalError) as info:
                 read(source, stream, broken)
-            assert info.value.source == source.name
+            assert (info.value.source, info.value.stream) == (source.name, stream.name)
             assert any(variable.name in str(info.value) for variable in source.variables)
             assert CANARY not in str(info.value)
             assert info.value.exit_code == 2

@@ -121,6 +121,7 @@ def test_odd_tickets_stop_nothing() -> None:
     with serving(lambda request: page(tickets, "c")) as server:
         with reading(server.base_url) as reader:
             first, second, third = rows(list(reader.read(TICKETS, None, ReadOptions(), now=NOW)))
+            assert reader.undeclared == {"tickets": frozenset()}
     assert first["subject"] == 'quote " \\ \u0000 🎉'
     assert json.loads(str(first["tags"])) == ["a\nb", 'q"']
     assert (second["due_at"], second["requester_id"]) == ("whenever", str(2**70))

@@ -110,14 +110,15 @@ def _dbt_program() -> str:
 def _with_metadata(build: DbtCliInvocation) -> Iterator[Any]:
     """The build's events, tables with row counts, columns and column lineage.
 
-    Asked for one event at a time: asked for the whole stream, dagster-dbt waits for dbt in a loop
-    that keeps a core busy.
+    Asked for one event and one fact at a time: asked for the whole stream, dagster-dbt waits for
+    dbt in a loop that keeps a core busy.
     """
     events = build.stream()
+    one = type(events)
     for event in events:
         if isinstance(event, dg.Output | dg.AssetMaterialization):
-            one = type(events)(iter((event,)), build)
-            yield from one.fetch_row_counts().fetch_column_metadata()
+            counted = list(one(iter((event,)), build).fetch_row_counts())
+            yield from one(iter(counted), build).fetch_column_metadata()
         else:
             yield event
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PING_DAYS = 60
 FRESH_DAYS = 30
+#: Characters of a raw host that are kept. A key of Postgres holds 2,600 bytes; the host of a URL
+#: stands in front of its longest part, the query.
+LONGEST_RAW_HOST = 600
 
 NameKind = Literal["domain", "address"]
 
@@ -156,10 +159,11 @@ where cleaned.raw_host is null
 _ALL = "select raw_host, last_pinged_at from latest"
 _PINGS = {
     "version.version_checks": """
-        select referer_url as raw_host, updated_at as pinged_at from version.version_checks
+        select left(referer_url, {longest}) as raw_host, updated_at as pinged_at
+        from version.version_checks
     """,
     "version.usage_data": """
-        select coalesce(hostname, source_ip) as raw_host, updated_at as pinged_at
+        select left(coalesce(hostname, source_ip), {longest}) as raw_host, updated_at as pinged_at
         from version.usage_data
     """,
 }
@@ -225,7 +229,8 @@ def recent_raw_hosts(warehouse: Warehouse) -> str:
             stream=CLEANED_HOSTS.name,
             hint="load them first: meltano-assets extract version",
         )
-    return _RAW_HOSTS.format(pings=" union all ".join(sources), days=PING_DAYS)
+    pings = " union all ".join(sources).format(longest=LONGEST_RAW_HOST)
+    return _RAW_HOSTS.format(pings=pings, days=PING_DAYS)
 
 
 def existing_tables(warehouse: Warehouse, names: Iterable[str]) -> set[str]:

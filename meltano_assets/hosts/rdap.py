@@ -17,6 +17,7 @@ from meltano_assets.environment import Variable
 from meltano_assets.hosts.exchange import Exchange, Limits, Pace, ProviderError, endpoint_of
 from meltano_assets.hosts.providers import (
     Answer,
+    Outcome,
     Settings,
     as_text,
     dig,
@@ -57,6 +58,24 @@ _HIDDEN = (
     "n/a",
     "private registration",
     "domain admin",
+)
+
+
+_KEPT = (
+    "objectClassName",
+    "handle",
+    "ldhName",
+    "unicodeName",
+    "name",
+    "type",
+    "status",
+    "country",
+    "ipVersion",
+    "startAddress",
+    "endAddress",
+    "parentHandle",
+    "port43",
+    "remarks",
 )
 
 
@@ -106,7 +125,8 @@ class Rdap:
         if found is None:
             return Answer("miss", {"method": "rdap"})
         columns = domain_columns(found)
-        return Answer("hit" if columns["name"] else "miss", columns | {"method": "rdap"}, found)
+        outcome: Outcome = "hit" if columns["name"] else "miss"
+        return Answer(outcome, columns | {"method": "rdap"}, without_people(found))
 
     def ask_address(self, address: str) -> Answer:
         """The network that a public address belongs to."""
@@ -127,7 +147,7 @@ class Rdap:
         if found is None:
             return Answer("miss", {"method": "rdap_network"})
         columns = network_columns(found) | {"method": "rdap_network"}
-        return Answer("hit" if columns["name"] else "miss", columns, found)
+        return Answer("hit" if columns["name"] else "miss", columns, without_people(found))
 
     def _object(self, url: str, kind: str) -> dict[str, object] | None:
         reply = self._exchange.fetch("GET", url, headers=_HEADERS)
@@ -209,6 +229,24 @@ def network_columns(found: dict[str, object]) -> dict[str, str | None]:
         ),
         "country_code": as_text(found.get("country")),
     }
+
+
+def without_people(found: dict[str, object]) -> dict[str, object]:
+    """The answer as it is kept: of its contacts only roles and organisations, nobody's address."""
+    kept = {name: found[name] for name in _KEPT if name in found}
+    events = found.get("events")
+    if isinstance(events, list):
+        kept["events"] = [
+            {name: dig(event, name) for name in ("eventAction", "eventDate")} for event in events
+        ]
+    entities = found.get("entities")
+    contacts = []
+    for entity in entities if isinstance(entities, list) else []:
+        if isinstance(entity, dict):
+            card = _vcard(entity)
+            name = card.get("org") or (card.get("fn") if _is_org(card) else None)
+            contacts.append({"roles": entity.get("roles"), "organisation": name})
+    return kept | {"contacts": contacts}
 
 
 def organisation_name(text: str | None) -> str | None:

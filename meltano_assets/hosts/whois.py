@@ -73,6 +73,12 @@ _RECORD = re.compile(
     r"^[ \t]*(?:[a-z]\. )?\[?domain(?:[ _-]?name)?\]?[ \t.]*:?\s*([a-z0-9_.-]+)[ \t]*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_PERSONAL = re.compile(
+    r"^[^:\n]*(?:registrant|admin|tech|billing|holder|owner|contact|person)[^:\n]*"
+    r"(?:name|street|address|city|postal|phone|fax|e-?mail)[^:\n]*:.*\n?",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MAIL_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+")
 _MAX_KEPT = 20_000
 
 
@@ -170,7 +176,7 @@ class Port43:
         if not texts:
             raise problem or ProviderError("no WHOIS server told anything about the domain")
         columns = whois_columns(texts)
-        raw = {"text": "\n\n".join(texts)[:_MAX_KEPT]}
+        raw = {"text": without_people("\n\n".join(texts))[:_MAX_KEPT]}
         return Answer("hit" if columns["name"] else "miss", columns, raw, tuple(steps))
 
     def _registry(self, top: str) -> Endpoint | None:
@@ -219,6 +225,11 @@ def whois_columns(texts: list[str]) -> dict[str, str | None]:
         "country_code": country,
         "method": "whois",
     }
+
+
+def without_people(text: str) -> str:
+    """The text as it is kept: without persons' names, addresses and telephone numbers."""
+    return _MAIL_ADDRESS.sub("…", _PERSONAL.sub("", text))
 
 
 def _referral(text: str) -> Endpoint | None:

@@ -145,6 +145,20 @@ def test_registries_forms_of_a_record() -> None:
     assert whois_columns([hidden])["name"] is None
 
 
+def test_nobodys_address_is_kept(world: World, hasty: Clock, shared_fixtures: Path) -> None:
+    text = THICK + "Registrant Email: joe@one.io\nAdmin Street: 5 Main Road\nTech Phone: +1 5\n"
+    world.records["one.io"] = text + "write to joe@one.io\n"
+    raw = str(Whois(world.settings, hasty, LIMITS).ask("one.io").raw)
+    assert "One Holding SE" in raw
+    assert not any(word in raw for word in ("joe", "Main Road", "+1 5", "REDACTED"))
+    example = shared_fixtures / "rdap" / "rfc9083" / "xn--fo-5ja_example.json"
+    world.registrations["two.com"] = json.loads(example.read_text("utf-8"))
+    found = Whois(world.settings, hasty, LIMITS).ask("two.com")
+    assert found.columns["name"] == "Example"
+    assert not any(word in str(found.raw) for word in ("Joe", "joe", "555", "Rue"))
+    assert "fóo.example" in str(found.raw)
+
+
 def test_special_queries_and_latin_answers(hasty: Clock) -> None:
     text = "Domain: one.de\nHolder: Müller GmbH\n".encode("latin-1")
     with line_server(lambda line: text if "one.de" in line else "ok") as server:

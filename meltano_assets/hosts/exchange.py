@@ -36,6 +36,7 @@ Resolve = Callable[[str, int], list[str]]
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _CHUNK = 1 << 16
+_MAX_ADDRESSES = 4
 _NOT_HTTP = "redirect to something that is not http(s)"
 _LATE = "no whole answer in time"
 
@@ -256,17 +257,10 @@ class Exchange:
     @contextmanager
     def _connection(self, host: str, port: int, *, is_secure: bool) -> Iterator[socket.socket]:
         """An open connection that is cut when the exchange takes too long; errors in our words."""
-        address = self._checked_address(host, port)
+        addresses = self._checked_addresses(host, port)
         self.pace.wait()
         self._calls = next(self._counter) + 1
-        try:
-            plain = socket.create_connection((address, port), self.limits.connect_seconds)
-        except TimeoutError:
-            raise ProviderError("no connection in time") from None
-        except OSError as error:
-            raise ProviderError(
-                f"not reachable: {error.strerror or type(error).__name__}"
-            ) from None
+        plain = self._open(addresses, port)
         is_late = threading.Event()
 
         def cut() -> None:
@@ -301,18 +295,33 @@ class Exchange:
             watch.cancel()
             open_socket.close()
 
-    def _checked_address(self, host: str, port: int) -> str:
-        """An address to connect to; RefusedError when the host has none that is allowed."""
+    def _open(self, addresses: list[str], port: int) -> socket.socket:
+        """A connection to the first of the addresses that answers."""
+        problem = "not reachable"
+        for address in addresses[:_MAX_ADDRESSES]:
+            try:
+                return socket.create_connection((address, port), self.limits.connect_seconds)
+            except TimeoutError:
+                problem = "no connection in time"
+            except OSError as error:
+                problem = f"not reachable: {error.strerror or type(error).__name__}"
+        raise ProviderError(problem)
+
+    def _checked_addresses(self, host: str, port: int) -> list[str]:
+        """Where to connect to; RefusedError when the host has no address that is allowed.
+
+        The connection goes to the very address that was checked: a name that resolves to
+        something else a moment later gains nothing.
+        """
         try:
             addresses = self.resolve(host, port)
         except (OSError, UnicodeError):
             raise ProviderError("the server's name is unknown") from None
-        if (host, port) in self.trusted:
-            return addresses[0]
-        for address in addresses:
-            if is_public(address):
-                return address
-        raise RefusedError("refers to an address that is not public; not contacted")
+        if (host, port) not in self.trusted:
+            addresses = [address for address in addresses if is_public(address)]
+        if not addresses:
+            raise RefusedError("refers to an address that is not public; not contacted")
+        return addresses
 
 
 class _Headers(dict[str, str]):

@@ -86,6 +86,20 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(hasty: Clock) -> N
     assert guarded.calls == 0
 
 
+def test_of_several_addresses_the_first_that_answers_is_taken(hasty: Clock) -> None:
+    with web_server(lambda asked: OK) as server:
+        guarded = Exchange(
+            Pace(10, 1.0, hasty),
+            frozenset({("vendor.example.com", server.port)}),
+            LIMITS,
+            hasty,
+            resolve=lambda host, port: ["127.0.0.99", "127.0.0.1"],
+        )
+        url = f"http://vendor.example.com:{server.port}/"
+        assert guarded.fetch("GET", url).status == 200
+        assert server.asked[0].headers["Host"] == f"vendor.example.com:{server.port}"
+
+
 def test_redirects_between_trusted_endpoints_drop_credentials(hasty: Clock) -> None:
     with (
         web_server(lambda asked: OK) as second,

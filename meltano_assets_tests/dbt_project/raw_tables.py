@@ -15,13 +15,11 @@ from psycopg import sql
 from meltano_assets.hosts import cache
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hosts import DomainFacts
-from meltano_assets.sources import salesforce, version, zendesk
+from meltano_assets.sources import SOURCES, salesforce, version, zendesk
 from meltano_assets.streams import Stream
 
 STREAMS: tuple[Stream, ...] = (
-    *salesforce.STREAMS,
-    *version.STREAMS,
-    *zendesk.STREAMS,
+    *(stream for source in SOURCES for stream in source.streams),
     cache.CLEANED_HOSTS,
     *cache.CACHES,
 )
@@ -94,6 +92,10 @@ def fill_from_company(connection: psycopg.Connection, company: Company, day: int
     tickets = {t["id"]: t for past in range(day + 1) for t in company.zendesk_tickets(past)}
     stream = zendesk.TICKETS
     insert(connection, (stream.source, stream.name), (_row(stream, t) for t in tickets.values()))
+    records = company.zendesk_records()
+    for stream in (zendesk.USERS, zendesk.ORGANIZATIONS, zendesk.GROUPS):
+        rows = (_row(stream, record) for record in records[stream.name])
+        insert(connection, (stream.source, stream.name), rows)
     _fill_hosts(connection, company, day)
     _fill_caches(connection, company, day)
 

@@ -147,6 +147,13 @@ def test_host_records_that_were_there_before_are_claimed(
     assert {host for (host,) in claimed} == set(truths["hosts"]["existing_host_names"])
 
 
+def test_passwords_in_addresses_go_no_further_than_staging(built: Project) -> None:
+    query = "select count(*) from {} as host where host::text like '%s3cret%'"
+    assert built.rows(query.format("staging.stg_version__version_checks")) != [(0,)]
+    assert built.rows(query.format("analytics.dim_hosts")) == [(0,)]
+    assert built.rows(query.format("sync.sync_salesforce_hosts")) == [(0,)]
+
+
 def test_spend_of_campaigns_is_the_known_one(built: Project, truths: dict[str, Any]) -> None:
     spent = dict(
         built.rows(
@@ -165,6 +172,16 @@ def test_every_ticket_is_there(built: Project, truths: dict[str, Any]) -> None:
     assert statuses == known["by_status"]
     deleted = built.rows("select count(*) from analytics.fct_tickets where is_deleted")
     assert deleted == [(known["deleted"],)]
+    organizations = built.rows(
+        "select coalesce(organization_id::text, 'None'), count(*) from analytics.fct_tickets"
+        " group by 1"
+    )
+    assert dict(organizations) == known["by_organization"]
+    lost = built.rows(
+        "select count(*) from analytics.fct_tickets"
+        " where organization_id is not null and account_id is null"
+    )
+    assert lost == [(0,)]
 
 
 def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None:

@@ -138,6 +138,21 @@ def test_a_vanished_column_is_named(project: Project) -> None:
     assert 'column "department" does not exist' in failed["stg_salesforce__users"]
 
 
+def test_a_vendor_that_was_never_loaded_has_empty_models(empty: Project) -> None:
+    with empty.connect() as connection:
+        connection.execute("drop schema zendesk cascade")
+    assert empty.dbt("run", "--select", "staging.zendesk", "fct_tickets") == {}
+    assert empty.rows("select count(*) from analytics.fct_tickets") == [(0,)]
+    kinds = dict(
+        empty.rows(
+            "select column_name, data_type from information_schema.columns"
+            " where table_name = 'stg_zendesk__tickets'"
+        )
+    )
+    assert kinds["created_at"] == "timestamp with time zone"
+    assert kinds["tags"] == "jsonb"
+
+
 def test_snapshots_keep_each_state_of_an_opportunity(empty: Project) -> None:
     with empty.connect() as connection:
         connection.execute(

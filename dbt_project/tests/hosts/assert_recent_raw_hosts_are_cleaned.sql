@@ -1,7 +1,7 @@
 {{
     config(
         severity='warn',
-        meta={'dagster': {'ref': {'name': 'dim_hosts'}}},
+        meta={'dagster': {'ref': {'name': 'int_pings__recent'}}},
     )
 }}
 -- Pings whose host was not cleaned yet have no record.

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('enrichment', 'clearbit_cache') }}
+    select * from {{ raw_table('enrichment', 'clearbit_cache') }}
 ),
 
 final as (

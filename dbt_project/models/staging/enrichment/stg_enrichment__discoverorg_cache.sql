@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('enrichment', 'discoverorg_cache') }}
+    select * from {{ raw_table('enrichment', 'discoverorg_cache') }}
 ),
 
 final as (

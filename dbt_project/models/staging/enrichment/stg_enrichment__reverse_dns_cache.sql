@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('enrichment', 'reverse_dns_cache') }}
+    select * from {{ raw_table('enrichment', 'reverse_dns_cache') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('enrichment', 'whois_cache') }}
+    select * from {{ raw_table('enrichment', 'whois_cache') }}
 ),
 
 final as (

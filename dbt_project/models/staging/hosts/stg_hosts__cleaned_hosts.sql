@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('hosts', 'cleaned_hosts') }}
+    select * from {{ raw_table('hosts', 'cleaned_hosts') }}
 ),
 
 final as (

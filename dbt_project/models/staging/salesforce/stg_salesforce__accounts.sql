@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'accounts') }}
+    select * from {{ raw_table('salesforce', 'accounts') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'campaign_members') }}
+    select * from {{ raw_table('salesforce', 'campaign_members') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'campaigns') }}
+    select * from {{ raw_table('salesforce', 'campaigns') }}
 ),
 
 final as (

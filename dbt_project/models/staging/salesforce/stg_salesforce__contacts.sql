@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'contacts') }}
+    select * from {{ raw_table('salesforce', 'contacts') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'hosts') }}
+    select * from {{ raw_table('salesforce', 'hosts') }}
 ),
 
 final as (

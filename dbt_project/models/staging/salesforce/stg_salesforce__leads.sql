@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'leads') }}
+    select * from {{ raw_table('salesforce', 'leads') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'opportunities') }}
+    select * from {{ raw_table('salesforce', 'opportunities') }}
 ),
 
 final as (

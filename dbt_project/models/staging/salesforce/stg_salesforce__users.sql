@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('salesforce', 'users') }}
+    select * from {{ raw_table('salesforce', 'users') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('version', 'usage_data') }}
+    select * from {{ raw_table('version', 'usage_data') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('version', 'version_checks') }}
+    select * from {{ raw_table('version', 'version_checks') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 with
 
 source as (
-    select * from {{ source('zendesk', 'tickets') }}
+    select * from {{ raw_table('zendesk', 'tickets') }}
 ),
 
 final as (

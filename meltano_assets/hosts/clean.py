@@ -12,9 +12,9 @@ Kinds:
   public suffix, and every address that is not globally reachable.
 - ``invalid``: no host can be called this, or it is a bare public suffix and so nobody's.
 
-Names come out as DNS carries them: lower case, A-labels (``xn--``), no dot at either end. Nothing
-is never written as an empty text, it is null: ``clean_domain`` is null unless the kind is
-``domain``, ``ipv4`` or ``ipv6``.
+Names come out as DNS carries them: lower case, A-labels (``xn--``), no dot at either end. What a
+host lacks is null, never an empty text; ``clean_domain`` is null unless the kind is ``domain``,
+``ipv4`` or ``ipv6``.
 """
 
 from __future__ import annotations

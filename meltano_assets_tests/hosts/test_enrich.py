@@ -511,3 +511,29 @@ def test_every_vendor_has_variables() -> None:
     assert set(VARIABLES) == {"discoverorg", "clearbit", "rdap", "whois", "dns"}
     secrets = {v.name for group in VARIABLES.values() for v in group if v.is_secret}
     assert secrets == {"DISCOVERORG_PASSWORD", "DISCOVERORG_PARTNER_KEY", "CLEARBIT_API_KEY"}
+
+
+def test_no_secret_and_no_credential_shows_anywhere(
+    warehouse: Warehouse, world: World, hasty: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets = ("S3cret-Pass", "S3cret-Partner", "S3cret-Key", "token")
+    settings = world.settings | {
+        "discoverorg": world.settings["discoverorg"]
+        | {"password": secrets[0], "partner_key": secrets[1]},
+        "clearbit": world.settings["clearbit"] | {"api_key": secrets[2]},
+    }
+    world.clearbit.answer = lambda asked: (500, {}, {"echo": asked.headers})
+    world.rdap.answer = lambda asked: (302, {"Location": "http://10.0.0.1/?S3cret-Key"}, b"")
+    told: list[str] = []
+    outcome = ask(
+        warehouse,
+        world,
+        ["http://joe:S3cret-Pass@one.com/x", "8.8.8.8"],
+        hasty,
+        settings=settings,
+        on_answer=lambda name, provider, answer: told.append(f"{name} {provider} {answer}"),
+    )
+    assert sum(counts.failed for counts in outcome.providers.values()) == 3
+    tables = [rows(warehouse, stream.name) for stream in cache.CACHES]
+    everything = f"{outcome} {told} {tables} {caplog.text}"
+    assert not [secret for secret in secrets if secret in everything]

@@ -9,7 +9,7 @@ COPY pyproject.toml README.md LICENSE workspace.yaml dagster.yaml ./
 COPY meltano_assets meltano_assets
 COPY dbt_project dbt_project
 RUN pip install --no-cache-dir --no-deps --no-build-isolation --no-index --editable . \
-    && dbt parse --quiet --project-dir dbt_project --profiles-dir dbt_project
+    && python -c "from meltano_assets.assets.dbt import dbt_project; dbt_project()"
 
 FROM python:3.12-slim
 RUN useradd --uid 1000 --create-home meltano

@@ -28,6 +28,8 @@ from meltano_assets.errors import FatalError
 from meltano_assets.resources import WarehouseResource, dagster_edge
 
 PARSED = "partial_parse.msgpack"
+#: Folders of earlier runs (compiled SQL, logs) that are kept.
+KEPT_RUNS = 10
 PROJECT_FILES = ("*.sql", "*.yml", "*.csv", "*.py")
 
 
@@ -61,19 +63,16 @@ def _group(node: Mapping[str, Any]) -> str:
 
 
 def dbt_project() -> DbtProject:
-    """The project, with its manifest made where it is missing or out of date."""
+    """The project, with its manifest made where it is missing or out of date.
+
+    dbt's own files go to the local state, so that the project itself may be read-only.
+    """
     folder = environment.dbt_project_directory()
-    project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target_path(folder))
+    target = environment.state_directory() / "dbt"
+    project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target)
     if _is_stale(folder, project.manifest_path):
         _parse(project)
     return project
-
-
-def target_path(folder: Path) -> Path:
-    """Where dbt writes: inside the project, or with the local state where that is read-only."""
-    if os.access(folder, os.W_OK):
-        return folder / "target"
-    return environment.state_directory() / "dbt_target"
 
 
 def _is_stale(folder: Path, manifest: Path) -> bool:
@@ -94,6 +93,7 @@ def _parse(project: DbtProject) -> None:
     folder = str(project.project_dir)
     command = [_dbt_program(), "--quiet", "parse", "--project-dir", folder]
     command += ["--profiles-dir", folder, "--target-path", str(project.target_path)]
+    command += ["--log-path", str(project.target_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if result.returncode != 0:
         raise FatalError(
@@ -123,14 +123,24 @@ def _with_metadata(build: DbtCliInvocation) -> Iterator[Any]:
             yield event
 
 
-def _keep_parsed(target: Path, project: DbtProject) -> None:
-    """Let the next run begin from what this one parsed: same files, same warehouse."""
-    parsed = target / PARSED
-    kept = project.project_dir / project.target_path / PARSED
+def _tidy(build: DbtCliInvocation, project: DbtProject) -> None:
+    """Keep what was parsed for the next run, drop old runs' files and dagster-dbt's own copy.
+
+    For large selections dagster-dbt runs dbt in a copy of the project, which it leaves behind.
+    """
+    parsed = build.target_path / PARSED
+    kept = Path(project.target_path) / PARSED
     if parsed.is_file():
         staged = kept.with_name(f"{PARSED}.{os.getpid()}")
         shutil.copyfile(parsed, staged)
         staged.replace(kept)
+    runs = sorted(
+        Path(project.target_path).glob("dbt_models-*"), key=lambda run: run.stat().st_mtime
+    )
+    for old in runs[:-KEPT_RUNS]:
+        shutil.rmtree(old, ignore_errors=True)
+    if build.project_dir.resolve() != Path(project.project_dir).resolve():
+        shutil.rmtree(build.project_dir, ignore_errors=True)
 
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
@@ -171,8 +181,11 @@ def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
             variables = connection_variables(database.open().url)
         # dbt runs as a child process and reads its address from the environment.
         os.environ.update(variables)
+        os.environ["DBT_TARGET_PATH"] = str(project.target_path)
         build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context)
-        yield from _with_metadata(build)
-        _keep_parsed(build.target_path, project)
+        try:
+            yield from _with_metadata(build)
+        finally:
+            _tidy(build, project)
 
     return dbt_models

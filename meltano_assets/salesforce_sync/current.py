@@ -49,7 +49,7 @@ class FetchOptions:
 
     few_queries: int = 2
     rest_records: int = 6_000
-    job_records_per_second: int = 30_000
+    job_bytes_per_second: int = 30_000_000
     job_wait_seconds: float = 30.0
     page_bytes: int = 100 << 20
     row_bytes: int = 1_000
@@ -203,7 +203,8 @@ def _bulk_table(
     tables = []
     least, most = _PAGE_ROWS
     page_rows = min(max(options.page_bytes // max(options.row_bytes, 1), least), most)
-    wait = min(expected / options.job_records_per_second, options.job_wait_seconds)
+    seconds = expected * options.row_bytes / options.job_bytes_per_second
+    wait = min(seconds, options.job_wait_seconds)
     for page in client.bulk_query(
         soql, page_rows=page_rows, on_job=lambda job: options.sleep(wait)
     ):

@@ -217,15 +217,24 @@ def canonical_column(
 
 
 def _canonical_text_column(array: pa.Array, is_stored: bool) -> pa.Array:
+    """Free text in canonical spelling; what is so already is not copied (it may be gigabytes)."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    text = pc.utf8_trim_whitespace(array.cast(pa.large_string()))
-    text = pc.replace_substring(pc.replace_substring(text, "\r\n", "\n"), "\x00", "")
+    text = array.cast(pa.large_string())
+    for unwanted, instead in (("\r\n", "\n"), ("\x00", "")):
+        if pc.any(pc.match_substring(text, unwanted)).as_py():
+            text = pc.replace_substring(text, unwanted, instead)
+    trimmed = pc.utf8_trim_whitespace(text)
+    if not pc.all(pc.equal(pc.binary_length(trimmed), pc.binary_length(text))).as_py():
+        text = trimmed
     says_nothing = pc.equal(text, "")
     if not is_stored:
         says_nothing = pc.or_(says_nothing, pc.equal(text, ERASE))
-    return pc.if_else(pc.fill_null(says_nothing, True), pa.scalar(None, pa.large_string()), text)
+    if pc.any(says_nothing).as_py():
+        nothing = pa.scalar(None, pa.large_string())
+        text = pc.if_else(pc.fill_null(says_nothing, True), nothing, text)
+    return text
 
 
 def refuse(text: str, field: Field) -> Reject | None:

@@ -19,11 +19,15 @@ from pgpq import encoders as pgpq_encoders
 from pgpq import schema as pgpq_schema
 from psycopg import sql
 
+from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 
 #: A piece is cut at whichever comes first.
 PIECE_ROWS = 65_536
 PIECE_BYTES = 8 * 1024 * 1024
+
+#: What ends a binary COPY.
+_TRAILER = b"\xff\xff"
 
 #: Batches that may wait while one is being sent.
 _WAITING = 1
@@ -67,8 +71,9 @@ class BinaryCopy:
         self._cursor = connection.cursor()
         self._manager = self._cursor.copy(self._statement)
         self._copy: psycopg.Copy | None = None
-        self._encoders: dict[pa.Schema, pgpq.ArrowToPostgresBinaryEncoder] = {}
-        self._last: pgpq.ArrowToPostgresBinaryEncoder | None = None
+        self._rows = 0
+        self._schema: pa.Schema | None = None
+        self._encoder: pgpq.ArrowToPostgresBinaryEncoder | None = None
         self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="copy")
         self._sending: deque[Future[None]] = deque()
 
@@ -84,8 +89,8 @@ class BinaryCopy:
     ) -> None:
         try:
             self._wait_for_sender(0)
-            if kind is None and self._last is not None and self._copy is not None:
-                self._copy.write(self._last.finish())
+            if kind is None and self._encoder is not None and self._copy is not None:
+                self._copy.write(self._encoder.finish())
         except BaseException as failure:
             if error is None:
                 self._manager.__exit__(type(failure), failure, failure.__traceback__)
@@ -93,7 +98,13 @@ class BinaryCopy:
         finally:
             self._sender.shutdown()
         self._manager.__exit__(kind, error, trace)
+        stored = self._cursor.rowcount
         self._cursor.close()
+        if kind is None and stored != self._rows:
+            raise FatalError(
+                f"{self._rows} records were sent and {stored} arrived",
+                hint="a trigger or rule on the table may drop rows",
+            )
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take the rows to be sent; the batch's columns are those of the COPY, in its order.
@@ -109,17 +120,20 @@ class BinaryCopy:
 
     def _send(self, batch: pa.RecordBatch) -> None:
         assert self._copy is not None
+        if self._encoder is None or batch.schema != self._schema:
+            # An encoder holds small pieces back; what is left goes before another one begins.
+            if self._encoder is not None:
+                self._copy.write(self._encoder.finish().removesuffix(_TRAILER))
+            fresh = self._new_encoder(batch.schema)
+            header = fresh.write_header()
+            if self._encoder is None:
+                self._copy.write(header)
+            self._encoder, self._schema = fresh, batch.schema
         for piece in pieces(batch):
-            encoder = self._encoders.get(piece.schema)
-            if encoder is None:
-                encoder = self._encoders[piece.schema] = self._encoder(piece.schema)
-                header = encoder.write_header()
-                if self._last is None:
-                    self._copy.write(header)
-            self._last = encoder
-            self._copy.write(encoder.write_batch(piece))
+            self._copy.write(self._encoder.write_batch(piece))
+            self._rows += piece.num_rows
 
-    def _encoder(self, schema: pa.Schema) -> pgpq.ArrowToPostgresBinaryEncoder:
+    def _new_encoder(self, schema: pa.Schema) -> pgpq.ArrowToPostgresBinaryEncoder:
         builders = {}
         for field in schema:
             if self._types[field.name] == "jsonb":

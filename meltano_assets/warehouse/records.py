@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meltano_assets.errors import FatalError
-from meltano_assets.streams import LOADER_COLUMNS, ColumnType, Stream
+from meltano_assets.streams import ColumnType, Stream
 from meltano_assets.warehouse import json_values
+from meltano_assets.warehouse.inference import infer, widened
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.types import from_arrow, join
 from meltano_assets.warehouse.values import Converted, convert, is_bytes, is_text, mask
@@ -28,6 +29,12 @@ SchemaPolicy = Literal["evolve", "freeze", "quarantine"]
 MAX_KEY_BYTES = 2_600
 
 DELETED_AT = "_deleted_at"
+
+#: A reader's column for the text of rows that are no records; such rows hold nothing else.
+MALFORMED = "_malformed"
+
+#: Option of streams whose types were inferred: text that contradicts them widens the column.
+INFERRED = "inferred_types"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Fitter:
         declared = {column.vendor_field: column.name for column in stream.columns}
         declared |= {column.name: column.name for column in stream.columns}
         self._declared = declared
+        self._is_inferred = bool(stream.options.get(INFERRED))
         self._places: dict[tuple[str, ...], list[str | None]] = {}
 
     def fit(self, records: pa.RecordBatch) -> Fitted:
@@ -78,6 +86,9 @@ class Fitter:
         reasons: dict[int, tuple[str, str | None]] = {}
         columns: list[str] = []
         arrays: list[pa.Array] = []
+        if MALFORMED in records.schema.names:
+            texts = records.column(records.schema.get_field_index(MALFORMED))
+            _note(reasons, mask(pc.is_valid(texts)), bad, "malformed row", None)
         for index, column in enumerate(self._columns_of(records.schema)):
             if column is None:
                 continue
@@ -88,7 +99,7 @@ class Fitter:
                 if self.policy == "quarantine":
                     _note(reasons, mask(pc.is_valid(array)), bad, "undeclared field", column)
                     continue
-                self._learn(records.schema.field(index).name, column, array.type)
+                self._learn(records.schema.field(index).name, column, array)
             converted = self._convert(column, array, reasons, bad)
             if converted.bad is not None:
                 reason = f"not a {self.types[column]}"
@@ -97,21 +108,22 @@ class Fitter:
             columns.append(column)
             arrays.append(converted.array)
         self._check_keys(columns, arrays, reasons, bad)
+        if not columns:
+            _note(reasons, ~bad, bad, "the record is empty", None)
+        rejected = _reject(records, reasons) if bad.any() else []
         rows = pa.RecordBatch.from_arrays(arrays, names=columns)
-        rejected: list[Rejected] = []
-        if bad.any():
-            rejected = _reject(records, reasons)
+        if rejected and columns:
             rows = rows.filter(pa.array(~bad))
         return Fitted(rows, rejected, cleaned)
 
     def _columns_of(self, schema: pa.Schema) -> list[str | None]:
-        """The column of each field; None for what the loader writes itself."""
+        """The column of each field; None for a reader's own remarks."""
         fields = tuple(schema.names)
         if len(set(fields)) < len(fields):
             raise self._fatal("two fields of a batch have the same name")
         if fields not in self._places:
             known = {**self.names, **self._declared}
-            ours = {name for name in fields if name in LOADER_COLUMNS}
+            ours = {name for name in fields if name in (DELETED_AT, MALFORMED)}
             folded = fold_all((name for name in fields if name not in ours), known)
             self._places[fields] = [
                 (DELETED_AT if name == DELETED_AT else None) if name in ours else folded[name]
@@ -119,13 +131,15 @@ class Fitter:
             ]
         return self._places[fields]
 
-    def _learn(self, name: str, column: str, arrow_type: pa.DataType) -> None:
+    def _learn(self, name: str, column: str, array: pa.Array) -> None:
         if self.policy == "freeze" and self.stream.columns:
             raise self._fatal(
                 f"a new field would need column {column}, and the stream's schema is frozen",
                 hint="declare the column or set the policy to evolve",
             )
-        self.types[column] = from_arrow(arrow_type)
+        self.types[column] = from_arrow(array.type)
+        if self._is_inferred and is_text(array.type):
+            self.types[column] = infer(array) or "text"
         self.names[name] = column
         self.new_names[name] = column
 
@@ -137,7 +151,12 @@ class Fitter:
         bad: np.ndarray,
     ) -> Converted:
         """Convert, widening the column as often as the values demand."""
+        if self._is_inferred and is_text(array.type) and column != DELETED_AT:
+            self.types[column] = widened(self.types[column], array)
         converted = convert(array, self.types[column])
+        if converted.bad is not None and self._is_inferred and self.policy == "evolve":
+            self.types[column] = "text"
+            return convert(array, "text")
         while converted.wider is not None:
             wider = join(self.types[column], converted.wider)
             if column == DELETED_AT or (self.policy == "quarantine" and self.stream.columns):
@@ -219,7 +238,10 @@ def _reject(
             name: _printable(records.column(index)[row])
             for index, name in enumerate(records.schema.names)
         }
-        rejected.append(Rejected(json_values.dumps(record, ignored), reason, column))
+        text = record.pop(MALFORMED, None)
+        if text is None:
+            text = json_values.dumps(record, ignored)
+        rejected.append(Rejected(str(text).replace("\x00", "\ufffd"), reason, column))
     return rejected
 
 

@@ -309,3 +309,24 @@ def test_a_large_change_gives_the_same_table_as_a_small_one(warehouse: Warehouse
         warehouse, "select indexname from pg_indexes where tablename = 'things' order by 1"
     )
     assert indexes == [("things_name",), ("things_pkey",)]
+
+
+def test_small_batches_of_changing_shape_arrive_whole_and_in_order(warehouse: Warehouse) -> None:
+    wide = stream({"id": "bigint", "a": "text", "b": "numeric", "c": "jsonb"})
+    pieces = [
+        batch([{"id": 1, "a": "first"}, {"id": 2, "b": 1.5}]),
+        batch([{"id": 3, "c": "[1]"}]),
+        batch([{"id": 1, "a": "second"}]),
+        batch([{"b": "2.25", "id": 4}]),
+        batch([{"id": 5, "a": "x", "b": 7, "c": {"k": 1}}]),
+        batch([{"id": 1, "a": "third"}]),
+    ]
+    outcome = load(warehouse, wide, pieces)
+    assert (outcome.read, outcome.inserted, outcome.superseded) == (7, 5, 2)
+    assert query(warehouse, "select id, a, b::text, c::text from shop.things order by id") == [
+        (1, "third", None, None),
+        (2, None, "1.5", None),
+        (3, None, None, "[1]"),
+        (4, None, "2.25", None),
+        (5, "x", "7", '{"k": 1}'),
+    ]

@@ -1,0 +1,439 @@
+"""Files as batches: CSV, NDJSON and Parquet, plain or gzip, from a path or standard input.
+
+Nothing is held but the block at hand. Types are inferred from the first block (``inference.py``) and
+widened by the loader as later values demand. A row that cannot be read as a record (too few or too many
+fields) travels in the column ``_malformed`` and is set aside by the loader; a file that is broken as a
+whole (cut off, not the format that it claims) is a FatalError.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import IO, Literal, cast, get_args
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pa_parquet
+
+from meltano_assets.errors import FatalError
+from meltano_assets.streams import Column, ColumnType
+from meltano_assets.warehouse.inference import infer
+from meltano_assets.warehouse.names import fold_all
+from meltano_assets.warehouse.records import MALFORMED
+from meltano_assets.warehouse.types import from_arrow, join
+
+FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
+
+BLOCK_BYTES = 8 * 1024 * 1024
+_PARQUET_ROWS = 65_536
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_PARQUET_MAGIC = b"PAR1"
+_BOM = b"\xef\xbb\xbf"
+
+#: Numbers that a double cannot hold: more than 17 digits, or more than 18 without a point.
+_LONG_NUMBER = re.compile(rb"[:,\[]\s*-?(?:[0-9]{19}|[0-9.]{19})|[0-9][eE][+-]?[0-9]{3}")
+
+
+def read_file(
+    path: Path | str, file_format: FileFormat = "auto", *, delimiter: str | None = None
+) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
+    """A file's columns, as far as its first block tells, and its records; ``-`` is standard input."""
+    name = str(path)
+    opened = _open(name)
+    head = opened.peek(BLOCK_BYTES)[:BLOCK_BYTES]
+    if head.startswith(_GZIP_MAGIC):
+        opened = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=opened)), BLOCK_BYTES)
+        head = _guarded_peek(opened, name)
+    kind = _detect(name, head) if file_format == "auto" else file_format
+    if kind not in get_args(FileFormat):
+        raise FatalError(f"{name}: unknown format {kind!r}", hint="use csv, ndjson or parquet")
+    if kind == "parquet":
+        return _read_parquet(opened, name)
+    blocks = _guarded(opened, _blocks(opened, is_csv=kind == "csv"), name)
+    if kind == "csv":
+        return _read_csv(blocks, name, delimiter)
+    return _read_ndjson(blocks, name)
+
+
+def _open(name: str) -> io.BufferedReader:
+    if name == "-":
+        return io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer), BLOCK_BYTES)
+    try:
+        return io.BufferedReader(io.FileIO(name), BLOCK_BYTES)
+    except OSError as error:
+        raise FatalError(f"{name} cannot be read: {error.strerror}") from None
+
+
+def _detect(name: str, head: bytes) -> FileFormat:
+    if head.startswith(_PARQUET_MAGIC):
+        return "parquet"
+    plain = name.lower().removesuffix(".gz")
+    if plain.endswith((".ndjson", ".jsonl", ".json")):
+        return "ndjson"
+    if plain.endswith((".csv", ".tsv", ".txt")):
+        return "csv"
+    return "ndjson" if head.removeprefix(_BOM).lstrip().startswith(b"{") else "csv"
+
+
+def _guarded_peek(opened: io.BufferedReader, name: str) -> bytes:
+    try:
+        return opened.peek(BLOCK_BYTES)
+    except (EOFError, OSError, zlib.error):
+        raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
+
+
+def _guarded(opened: IO[bytes], blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    try:
+        yield from blocks
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
+    finally:
+        if name != "-":
+            opened.close()
+
+
+def _blocks(opened: IO[bytes], *, is_csv: bool) -> Iterator[bytes]:
+    """Pieces of about BLOCK_BYTES that end where a record ends."""
+    rest = opened.read(BLOCK_BYTES).removeprefix(_BOM)
+    wanted = BLOCK_BYTES
+    while rest:
+        end = _last_record_end(rest, is_csv=is_csv)
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+            wanted = BLOCK_BYTES
+        else:
+            wanted *= 2
+        more = opened.read(max(wanted - len(rest), BLOCK_BYTES))
+        if not more:
+            if rest:
+                yield rest
+            return
+        rest += more
+
+
+def _last_record_end(data: bytes, *, is_csv: bool) -> int:
+    """The place behind the last line end that is no part of a quoted value; 0 for none."""
+    if not is_csv:
+        return data.rfind(b"\n") + 1
+    quotes = data.count(b'"')
+    end = len(data)
+    while True:
+        place = data.rfind(b"\n", 0, end)
+        if place < 0:
+            return 0
+        quotes -= data.count(b'"', place, end)
+        if quotes % 2 == 0:
+            return place + 1
+        end = place
+
+
+# CSV
+
+
+def _read_csv(
+    blocks: Iterator[bytes], name: str, delimiter: str | None
+) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
+    first = next(blocks, b"")
+    header, start = _header(first, name, delimiter)
+    separator = delimiter or _delimiter(first)
+    pieces = chain([first[start:]], blocks)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for piece in pieces:
+            if piece:
+                yield _csv_batch(piece, header, separator, name)
+
+    made = batches()
+    leading = next(made, None)
+    names = list(fold_all(header).values())
+    kinds: list[ColumnType] = ["text"] * len(header)
+    if leading is not None:
+        kinds = [infer(leading.column(place)) or "text" for place in range(len(header))]
+    columns = tuple(
+        Column(column, kind, field=field)
+        for column, kind, field in zip(names, kinds, header, strict=True)
+    )
+    return columns, chain([] if leading is None else [leading], made)
+
+
+def _header(first: bytes, name: str, delimiter: str | None) -> tuple[list[str], int]:
+    """The field names, and where the records begin."""
+    text = first.decode("utf-8", "replace")
+    if not text.strip():
+        raise FatalError(f"{name} is empty", hint="a CSV needs a header line")
+    end, quotes = 0, 0
+    for line in text.splitlines(keepends=True):
+        end += len(line)
+        quotes += line.count('"')
+        if quotes % 2 == 0:
+            break
+    row = next(csv.reader(io.StringIO(text[:end]), delimiter=delimiter or _delimiter(first)))
+    names: list[str] = []
+    for number, field in enumerate(row, 1):
+        wanted = field or f"column_{number}"
+        while wanted in names:
+            wanted += f"_{number}"
+        names.append(wanted)
+    return names, len(text[:end].encode("utf-8", "replace"))
+
+
+def _delimiter(first: bytes) -> str:
+    line = first.split(b"\n", 1)[0]
+    return max(",\t;|", key=lambda sign: line.count(sign.encode()))
+
+
+def _csv_batch(piece: bytes, header: list[str], delimiter: str, name: str) -> pa.RecordBatch:
+    ragged: list[str] = []
+
+    def keep(row: pa_csv.InvalidRow) -> str:
+        ragged.append(row.text)
+        return "skip"
+
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(piece),
+            read_options=pa_csv.ReadOptions(
+                column_names=header, block_size=len(piece) + 1, use_threads=False
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter,
+                newlines_in_values=True,
+                invalid_row_handler=keep,
+                ignore_empty_lines=len(header) > 1,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                check_utf8=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" not in str(error):
+            raise FatalError(f"{name} is not a CSV that can be read") from None
+        table = pa.table({field: pa.array([], pa.string()) for field in header})
+    batch = table.combine_chunks().to_batches()
+    records = batch[0] if batch else _nothing(header)
+    return _with_malformed(records, ragged) if ragged else records
+
+
+def _nothing(names: Iterable[str]) -> pa.RecordBatch:
+    fields = list(names)
+    return pa.RecordBatch.from_arrays([pa.array([], pa.string()) for _ in fields], names=fields)
+
+
+def _with_malformed(records: pa.RecordBatch, texts: list[str]) -> pa.RecordBatch:
+    """The records, and behind them rows that hold nothing but the text of a malformed one."""
+    arrays = [
+        pa.concat_arrays([column, pa.nulls(len(texts), column.type)]) for column in records.columns
+    ]
+    malformed = pa.array([None] * records.num_rows + list(texts), pa.string())
+    return pa.RecordBatch.from_arrays(
+        [*arrays, malformed], names=[*records.schema.names, MALFORMED]
+    )
+
+
+# NDJSON
+
+
+class _Number(str):
+    """A number as it was written, where no Python number is exact."""
+
+    __slots__ = ()
+
+
+def _read_ndjson(
+    blocks: Iterator[bytes], name: str
+) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
+    kinds: dict[str, ColumnType] = {}
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        lines_before = 0
+        for block in blocks:
+            records, malformed = _records(block, name, lines_before)
+            lines_before += block.count(b"\n")
+            batch = _json_batch(records, kinds)
+            yield _with_malformed(batch, malformed) if malformed else batch
+
+    made = batches()
+    leading = next(made, None)
+    if leading is None:
+        raise FatalError(f"{name} is empty")
+    names = fold_all(kinds)
+    columns = tuple(Column(names[field], kind, field=field) for field, kind in kinds.items())
+    return columns, chain([leading], made)
+
+
+def _records(
+    block: bytes, name: str, lines_before: int
+) -> tuple[list[dict[str, object]], list[str]]:
+    """The block's objects; lines that are none are set aside as they are."""
+    records: list[dict[str, object]] = []
+    malformed: list[str] = []
+    is_exact = _LONG_NUMBER.search(block) is None
+    for line in block.split(b"\n"):
+        if not line or line.isspace():
+            continue
+        try:
+            record = orjson.loads(line) if is_exact else _loads_exactly(line)
+        except ValueError:
+            record = _loads_leniently(line)
+        except RecursionError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            malformed.append(line.decode("utf-8", "replace"))
+    if malformed and not records and lines_before == 0:
+        raise FatalError(f"{name} is no NDJSON: not one of its first lines is a JSON object")
+    return records, malformed
+
+
+def _loads_exactly(line: bytes) -> object:
+    return json.loads(line, parse_int=_exact_integer, parse_float=_Number)
+
+
+def _exact_integer(literal: str) -> object:
+    number = int(literal) if len(literal) < 4000 else None
+    return number if number is not None and abs(number) < 2**63 else _Number(literal)
+
+
+def _loads_leniently(line: bytes) -> object:
+    """What orjson refuses and is still an object: NaN, lone surrogates, deep nesting."""
+    try:
+        return json.loads(line, parse_int=_exact_integer, parse_float=_Number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _json_batch(records: list[dict[str, object]], kinds: dict[str, ColumnType]) -> pa.RecordBatch:
+    """Columns from objects; ``kinds`` learns what each field's values have been so far."""
+    fields = list(dict.fromkeys(chain.from_iterable(records)))
+    arrays = []
+    for field in fields:
+        values = [record.get(field) for record in records]
+        array, kind = _json_column(values, kinds.get(field))
+        if kind is not None:
+            kinds[field] = join(kinds[field], kind) if field in kinds else kind
+        arrays.append(array)
+    if not fields:
+        return _nothing([])
+    return pa.RecordBatch.from_arrays(arrays, names=[_clean_name(field) for field in fields])
+
+
+def _clean_name(field: str) -> str:
+    return field.encode("utf-8", "replace").decode()
+
+
+def _json_column(
+    values: list[object], before: ColumnType | None
+) -> tuple[pa.Array, ColumnType | None]:
+    """One field's values as Arrow, and the type that they ask for."""
+    found = set(map(type, values)) - {type(None)}
+    if not found:
+        return pa.nulls(len(values), pa.string()), None
+    if found == {bool} and before in (None, "boolean"):
+        return pa.array(values, pa.bool_()), "boolean"
+    if found == {int} and before in (None, "bigint", "numeric"):
+        try:
+            return pa.array(values, pa.int64()), "bigint"
+        except OverflowError:
+            pass
+    if found <= {int, float, _Number} and before in (None, "bigint", "numeric"):
+        texts = [None if value is None else str(value) for value in values]
+        return pa.array(texts, pa.string()), "numeric"
+    if found == {str} and before != "jsonb":
+        array = _strings(values)
+        kind = infer(array)
+        return array, kind if kind in ("timestamptz", "date") else "text"
+    if found & {dict, list} or before == "jsonb":
+        texts = [None if value is None else _dumps(value) for value in values]
+        is_json = before in (None, "jsonb") and found <= {dict, list, str, int, float, bool}
+        return pa.array(texts, pa.large_string()), "jsonb" if is_json else "text"
+    texts = [None if value is None else _as_text(value) for value in values]
+    return _strings(texts), "text"
+
+
+def _strings(values: list[object] | list[str | None]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8; the loader's rule for broken UTF-8 takes it from here.
+        raw = [
+            None if value is None else str(value).encode("utf-8", "surrogatepass")
+            for value in values
+        ]
+        array = pa.array(raw, pa.large_binary())
+        return pa.Array.from_buffers(
+            pa.large_string(), len(array), array.buffers(), array.null_count
+        )
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else _dumps(value)
+
+
+def _dumps(value: object) -> str:
+    try:
+        return orjson.dumps(
+            value, default=_fragment, option=orjson.OPT_PASSTHROUGH_SUBCLASS
+        ).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(value)
+
+
+def _fragment(value: object) -> object:
+    if isinstance(value, _Number):
+        return orjson.Fragment(str(value))
+    raise TypeError
+
+
+# Parquet
+
+
+def _read_parquet(
+    opened: io.BufferedReader, name: str
+) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
+    source: IO[bytes] | str = name
+    if name == "-" or not isinstance(getattr(opened, "raw", None), io.FileIO):
+        # Parquet is read from its end: what cannot be sought is kept in a file meanwhile.
+        source = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the batches
+        try:
+            shutil.copyfileobj(opened, source, BLOCK_BYTES)
+        except (EOFError, zlib.error):
+            raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
+        source.seek(0)
+    try:
+        parquet = pa_parquet.ParquetFile(source)
+    except (pa.ArrowInvalid, OSError):
+        raise FatalError(f"{name} is damaged, cut off or no Parquet file") from None
+    fields = parquet.schema_arrow
+    names = fold_all(fields.names)
+    columns = tuple(
+        Column(names[field.name], from_arrow(field.type), field=field.name) for field in fields
+    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from parquet.iter_batches(_PARQUET_ROWS)
+        except (pa.ArrowInvalid, OSError):
+            raise FatalError(f"{name} is damaged or cut off") from None
+
+    return columns, batches()

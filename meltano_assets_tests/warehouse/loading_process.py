@@ -1,0 +1,112 @@
+"""A load in a process of its own, for tests that kill it.
+
+    python -m meltano_assets_tests.warehouse.loading_process URL DISPOSITION ROUND SEED MOMENT
+
+MOMENT says where the process ends itself with SIGKILL: ``before-copy``, ``during-copy``,
+``before-commit``, ``after-commit``, or ``never``; a number is a delay in seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from meltano_assets.streams import Batch, Bookmark, Column, Disposition, LoadOutcome, Stream
+from meltano_assets.warehouse import state
+from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.load import load
+
+BASE = datetime(2026, 1, 1, tzinfo=UTC)
+STREAM = Stream(
+    "shop",
+    "killed",
+    (
+        Column("id", "bigint"),
+        Column("name", "text"),
+        Column("amount", "numeric"),
+        Column("doc", "jsonb"),
+        Column("at", "timestamptz"),
+    ),
+    primary_key=("id",),
+    replication_key="at",
+)
+PARTS = 4
+
+
+def kill_self() -> None:
+    """End like a machine that loses power."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def records(disposition: Disposition, round_number: int, seed: int) -> list[dict[str, object]]:
+    """What the source holds in this round, in replication-key order."""
+    rng = random.Random(f"{disposition} {round_number} {seed}")
+    size = rng.choice([3, 40, 800])
+    start = round_number * 1000 if disposition == "append" else 0
+    return [
+        {
+            "id": start + (n if disposition == "append" else rng.randrange(size)),
+            "name": None if rng.random() < 0.1 else "é" * rng.randrange(50),
+            "amount": f"{rng.randrange(10**6)}.{rng.randrange(100):02}",
+            "doc": f'{{"n": {n}}}',
+            "at": BASE + timedelta(days=round_number, seconds=n),
+        }
+        for n in range(size)
+    ]
+
+
+def batches(
+    rows: list[dict[str, object]], begin: datetime | None, moment: str, *, has_bookmarks: bool
+) -> Iterator[Batch]:
+    """The rows from the bookmark on, in parts; dies at its moment."""
+    wanted = [row for row in rows if begin is None or row["at"] > begin]  # type: ignore[operator]
+    if moment == "before-copy":
+        kill_self()
+    step = max(1, len(wanted) // PARTS)
+    for start in range(0, len(wanted), step):
+        part = wanted[start : start + step]
+        last = part[-1]["at"]
+        assert isinstance(last, datetime)
+        mark = Bookmark(last.isoformat()) if has_bookmarks else None
+        yield Batch(pa.RecordBatch.from_pylist(part), mark)
+        if moment == "during-copy" and start + step >= len(wanted) // 2:
+            kill_self()
+    if moment == "before-commit":
+        kill_self()
+
+
+def main() -> None:
+    """One load, killed or not."""
+    url, word, round_text, seed_text, moment = sys.argv[1:]
+    disposition: Disposition = word  # type: ignore[assignment]
+    warehouse = Warehouse(url)
+    if moment[0].isdigit():
+        threading.Timer(float(moment), kill_self).start()
+    rows = records(disposition, int(round_text), int(seed_text))
+    bookmark = state.read_bookmark(warehouse, "shop", "killed")
+    is_incremental = disposition != "replace"
+    begin = bookmark.as_time() if bookmark is not None and is_incremental else None
+
+    def progress(outcome: LoadOutcome) -> None:
+        if moment == "after-commit" and outcome.checkpoints:
+            kill_self()
+
+    load(
+        warehouse,
+        replace(STREAM, disposition=disposition, max_shrink=1.0),
+        batches(rows, begin, moment, has_bookmarks=is_incremental),
+        on_progress=progress,
+    )
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

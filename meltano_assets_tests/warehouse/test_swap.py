@@ -1,0 +1,161 @@
+"""Replacing and widening tables that others use: views, grants, indexes, readers in the middle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from psycopg import sql
+
+from meltano_assets.streams import Batch
+from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.load import load
+from meltano_assets_tests.warehouse.tables import batch, query, stream
+
+THINGS = stream({"id": "bigint", "v": "integer"}, disposition="replace")
+UPSERTED = THINGS.with_disposition("upsert")
+
+
+@pytest.fixture
+def reader(warehouse: Warehouse) -> Iterator[str]:
+    """A role of its own, as an analyst would have."""
+    role = f"reader_{warehouse.database}"
+    query(warehouse, f"create role {role}")
+    yield role
+    query(warehouse, f"drop owned by {role}")
+    query(warehouse, f"drop role {role}")
+
+
+def numbers(count: int, value: object) -> Batch:
+    return batch([{"id": n, "v": value} for n in range(count)])
+
+
+def dress(warehouse: Warehouse, reader: str) -> None:
+    """Give the table what people give to tables."""
+    for statement in (
+        "create view shop.direct with (security_barrier = true) as select id, v from shop.things",
+        "create view shop.above as select sum(v) as total from shop.direct",
+        "comment on view shop.above is 'the total'",
+        "comment on table shop.things is 'all things'",
+        "create index things_v on shop.things (v) where v > 0",
+        "grant select (id) on shop.things to {role}",
+        "grant select on shop.above to {role} with grant option",
+        "grant update on shop.things to public",
+    ):
+        query(warehouse, statement.replace("{role}", reader))
+
+
+def dressing(warehouse: Warehouse, reader: str) -> list[object]:
+    """Everything about the dress that must survive."""
+    return [
+        query(warehouse, "select * from shop.above"),
+        query(warehouse, "select obj_description('shop.things'::regclass)"),
+        query(warehouse, "select obj_description('shop.above'::regclass)"),
+        query(warehouse, "select reloptions from pg_class where oid = 'shop.direct'::regclass"),
+        query(
+            warehouse,
+            "select indexname, indexdef from pg_indexes where schemaname = 'shop' order by 1",
+        ),
+        query(warehouse, f"select has_column_privilege('{reader}', 'shop.things', 'id', 'select'),"
+              f" has_column_privilege('{reader}', 'shop.things', 'v', 'select'),"
+              f" has_table_privilege('{reader}', 'shop.things', 'update'),"
+              f" has_table_privilege('{reader}', 'shop.above', 'select with grant option')"),
+    ]  # fmt: skip
+
+
+def test_views_grants_comments_and_indexes_survive_a_swap(
+    warehouse: Warehouse, reader: str
+) -> None:
+    load(warehouse, THINGS, [numbers(3, 1)])
+    dress(warehouse, reader)
+    before = dressing(warehouse, reader)
+    oid = query(warehouse, "select 'shop.things'::regclass::oid, 'shop.direct'::regclass::oid")
+    load(warehouse, THINGS, [numbers(3, 1)])
+    assert dressing(warehouse, reader) == before
+    after = query(warehouse, "select 'shop.things'::regclass::oid, 'shop.direct'::regclass::oid")
+    assert after[0][0] != oid[0][0] and after[0][1] == oid[0][1]
+
+
+@pytest.mark.parametrize("kind", [THINGS, UPSERTED], ids=["replace", "upsert"])
+def test_views_survive_the_widening_of_their_column(
+    warehouse: Warehouse, reader: str, kind: object
+) -> None:
+    load(warehouse, THINGS, [numbers(3, 1)])
+    dress(warehouse, reader)
+    before = dressing(warehouse, reader)
+    outcome = load(warehouse, kind, [numbers(2, "0.5")])  # type: ignore[arg-type]
+    assert "widened column v (integer → numeric)" in outcome.schema_changes
+    total = query(warehouse, "select total::text from shop.above")
+    assert total == [("1.0",)] if kind is THINGS else [("2.0",)]
+    after = dressing(warehouse, reader)
+    assert after[1:4] + after[5:] == before[1:4] + before[5:]
+
+
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        "create materialized view shop.held as select * from shop.things",
+        "create table shop.other (thing bigint references shop.things)",
+        "create function shop.noop() returns trigger language plpgsql as 'begin return new; end';"
+        " create trigger t before insert on shop.things for each row execute function shop.noop()",
+        "create policy p on shop.things using (true)",
+        "alter table shop.things add constraint u unique (id, v)",
+    ],
+)
+def test_a_table_whose_identity_matters_is_filled_in_place(
+    warehouse: Warehouse, obstacle: str
+) -> None:
+    load(warehouse, THINGS, [numbers(3, 1)])
+    query(warehouse, obstacle)
+    oid = query(warehouse, "select 'shop.things'::regclass::oid")
+    load(warehouse, THINGS, [numbers(4, 2)])
+    assert query(warehouse, "select 'shop.things'::regclass::oid") == oid
+    assert query(warehouse, "select id, v from shop.things order by id") == [
+        (n, 2) for n in range(4)
+    ]
+    assert query(warehouse, "select relname from pg_class where relname like 'meltano_new%'") == []
+
+
+@pytest.mark.parametrize("relation", ["shop.things", "shop.direct"])
+def test_readers_never_see_a_replaced_table_empty_or_missing(
+    warehouse: Warehouse, relation: str
+) -> None:
+    load(warehouse, THINGS, [numbers(50, 1)])
+    query(warehouse, "create view shop.direct as select * from shop.things")
+    stop = threading.Event()
+    seen: list[tuple[int, int]] = []
+    failures: list[str] = []
+
+    def look() -> None:
+        statement = sql.SQL("select count(*), count(distinct v) from " + relation)
+        with warehouse.connect(autocommit=True) as connection:
+            while not stop.is_set():
+                try:
+                    row = connection.execute(statement).fetchone()
+                    seen.append((int(row[0]), int(row[1])))  # type: ignore[index]
+                except Exception as error:  # noqa: BLE001 - whatever it is, the test reports it
+                    failures.append(str(error))
+
+    readers = [threading.Thread(target=look) for _ in range(3)]
+    for thread in readers:
+        thread.start()
+    for value in range(2, 12):
+        load(warehouse, THINGS, [numbers(50, value)])
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert failures == []
+    assert set(seen) == {(50, 1)}
+
+
+def test_a_transaction_with_an_older_snapshot_does_not_see_it_empty_either(
+    warehouse: Warehouse,
+) -> None:
+    load(warehouse, THINGS, [numbers(5, 1)])
+    with warehouse.connect() as connection:
+        connection.execute("set transaction isolation level repeatable read")
+        connection.execute("select count(*) from pg_class")
+        load(warehouse, THINGS, [numbers(6, 2)])
+        row = connection.execute("select count(*) from shop.things").fetchone()
+    assert row == (6,)

@@ -111,6 +111,7 @@ class HttpClient:
         self._secrets = tuple(secrets)
         self._hint = hint
         self._session = _Session()
+        self._session.headers["User-Agent"] = "meltano-assets"
 
     def close(self) -> None:
         """Close kept connections."""

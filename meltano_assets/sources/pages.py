@@ -1,44 +1,40 @@
 """A page of JSON records → Arrow, without making Python objects where that can be helped.
 
-The quick way splits the page's bytes into one line a record and lets polars read the declared
-fields as text; the certain way parses everything. The quick way is taken only where it provably
-gives the same: a wrong split leaves a bracket open and is refused by the parser, and the values
-that polars renders otherwise than they were written are looked for. ``quick_rows`` documents which.
+The quick way splits the page's bytes into one line a record and has Arrow read the declared
+fields; the certain way parses everything. The quick way is taken only where it provably gives the
+same: a wrong split leaves a bracket open, which the parser refuses, and so it does values that are
+not exactly of the declared type.
 """
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 
 import orjson
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import json
 
 from meltano_assets.clients.policy import value_at
 from meltano_assets.sources.records import (
+    ARROW_TYPES,
     MAY_BE_ROUNDED,
     Record,
     RoundedError,
     batch_from_records,
-    batch_from_text,
     parse_json,
     parse_json_exactly,
-    strings,
+    typed,
 )
 from meltano_assets.streams import Column
 
 #: How many closing brackets behind the records are tried for the end of their list.
 _MAX_TAIL_LISTS = 8
 _FIRST_KEY = re.compile(rb'\{\s*("[^"\\]*")\s*:')
-#: Escapes that polars turns into something else: lone surrogates, written alone or in pairs.
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-#: The shortest text that ``MAY_BE_ROUNDED`` finds and polars writes.
-_SHORTEST_ROUNDED = 16
-_NUMBERS = frozenset({"integer", "bigint", "numeric", "double precision"})
+#: Types that Arrow's JSON reader does not take from strings, or not in every spelling.
+_AS_TEXT = frozenset({"date", "timestamp", "bytea"})
 
 
 class Page:
@@ -141,73 +137,86 @@ def split_page(body: bytes, path: str) -> tuple[object, bytes] | None:
         return (envelope, b"") if not content else None
     head = b"{" + first.group(1)
     for between in (b"},", b"}, "):
-        if between + head in content:
-            content = content.replace(between + head, b"}\n" + head)
-            break
+        lines = content.replace(between + head, b"}\n" + head)
+        if lines is not content:
+            return envelope, lines
     return envelope, content
 
 
 def quick_batch(columns: Sequence[Column], lines: bytes) -> pa.RecordBatch | None:
     """Lines of records by the declared columns, or None where only the certain way will do.
 
-    That is: surrogate escapes (polars writes NUL for lone ones), JSON strings in ``jsonb``
-    columns (they would lose their quotes), nested values in other columns, and numbers of more
-    digits than a double holds. Inside nested values polars writes strings without their escapes,
-    so rows with a backslash anywhere are parsed singly for them.
+    Arrow's reader is strict: it refuses whatever is not exactly of the column's type (a number in
+    a text column, a fraction in a whole one, more places than asked for, a lone surrogate), and
+    reads decimals digit by digit. It cannot hand on nested values as they stand; see
+    ``_nested_texts``.
     """
     if not lines:
         return batch_from_records(columns, [])
-    if b"\\u" in lines and _SURROGATE.search(lines):
-        return None
+    plain = [column for column in columns if column.type != "jsonb"]
     nested = [column for column in columns if column.type == "jsonb"]
-    for column in nested:
-        name = orjson.dumps(column.vendor_field)
-        if re.search(rb'%s\s*:\s*"' % re.escape(name), lines):
+    arrays: dict[str, pa.Array] = {}
+    if plain:
+        types = {
+            column.vendor_field: pa.string()
+            if column.type in _AS_TEXT
+            else ARROW_TYPES[column.type]
+            for column in plain
+        }
+        options = json.ParseOptions(
+            explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
+        )
+        try:
+            table = json.read_json(pa.BufferReader(lines), parse_options=options)
+        except pa.ArrowInvalid:
             return None
-    schema = dict.fromkeys((column.vendor_field for column in columns), pl.String)
-    try:
-        frame = pl.read_ndjson(io.BytesIO(lines), schema=schema)
-    except pl.exceptions.PolarsError:
-        return None
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    texts: dict[str, pa.Array] = {
-        name: _in_one_piece(array)
-        for name, array in zip(table.column_names, table.columns, strict=True)
-    }
-    for column in columns:
-        array = texts[column.vendor_field]
-        if column.type == "jsonb" or column.type in _NUMBERS:
-            if _has_long_number(array):
-                return None
-        elif pc.any(pc.or_(pc.starts_with(array, "{"), pc.starts_with(array, "["))).as_py():
+        table = table.combine_chunks()
+        for column in plain:
+            array = _in_one_piece(table.column(column.vendor_field))
+            if column.type in _AS_TEXT:
+                array = typed(column.type, array)
+            elif column.type == "numeric":
+                array = _narrowed(array)
+            arrays[column.name] = array
+    if nested:
+        texts = _nested_texts(nested, lines)
+        if texts is None:
             return None
-    if nested and b"\\" in lines:
-        texts |= _nested_again(nested, texts, lines)
-    return batch_from_text(columns, texts)
-
-
-def _has_long_number(array: pa.Array) -> bool:
-    longest = pc.max(pc.binary_length(array)).as_py()
-    if longest is None or longest < _SHORTEST_ROUNDED:
-        return False
-    return bool(pc.any(pc.match_substring_regex(array, MAY_BE_ROUNDED)).as_py())
+        arrays |= texts
+    names = [column.name for column in columns]
+    return pa.RecordBatch.from_arrays([arrays[name] for name in names], names=names)
 
 
 def _in_one_piece(array: pa.ChunkedArray) -> pa.Array:
-    return array.cast(pa.string()).combine_chunks()
+    combined = array.combine_chunks()
+    return combined if isinstance(combined, pa.Array) else combined.chunk(0)
 
 
-def _nested_again(
-    nested: Sequence[Column], texts: Mapping[str, pa.Array], lines: bytes
-) -> dict[str, pa.Array]:
-    """The nested columns with the rows that hold a backslash parsed singly."""
-    rows = [line for line in lines.split(b"\n") if line.strip()]
-    is_escaped = [b"\\" in line for line in rows]
-    parsed = [orjson.loads(line) for line in rows if b"\\" in line]
-    mended: dict[str, pa.Array] = {}
-    for column in nested:
-        name = column.vendor_field
-        values = [record.get(name) for record in parsed]
-        right = strings([None if v is None else orjson.dumps(v).decode() for v in values])
-        mended[name] = pc.replace_with_mask(texts[name], pa.array(is_escaped), right)
-    return mended
+def _narrowed(array: pa.Array) -> pa.Array:
+    """The decimals with few places, where few are enough: money mostly."""
+    if array.null_count == len(array):
+        return array
+    for places in (0, 2, 4):
+        if pc.all(pc.equal(pc.round(array, places), array)).as_py():
+            return array.cast(pa.decimal128(38, places))
+    return array
+
+
+def _nested_texts(columns: Sequence[Column], lines: bytes) -> dict[str, pa.Array] | None:
+    """Nested values as JSON text; None where a number may have lost digits on the way."""
+    try:
+        records = orjson.loads(b"[" + lines.replace(b"\n", b",") + b"]")
+    except orjson.JSONDecodeError:
+        return None
+    texts: dict[str, pa.Array] = {}
+    for column in columns:
+        values = [record.get(column.vendor_field) for record in records]
+        text = [None if value is None else orjson.dumps(value).decode() for value in values]
+        texts[column.name] = pa.array(text, pa.string())
+        if _has_long_number(texts[column.name]):
+            return None
+    return texts
+
+
+def _has_long_number(array: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(array, MAY_BE_ROUNDED)).as_py())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -128,6 +129,57 @@ def test_lone_surrogates_and_nan_stop_nothing() -> None:
     assert raw_column("jsonb", "[NaN]").to_pylist() == ["[NaN]"]
 
 
+QUICK_AND_CERTAIN = [
+    {"id": 1, "t": 'a},{"id":2,"b', "j": [{"id": 1}, {"id": 2}], "n": 1.25},
+    {"id": 2, "t": '\\ " \n \u2028 é 🎉', "j": {"k\\": 'q"\n', "e": []}, "n": 7},
+    {"id": 3, "t": None, "j": None, "n": None},
+    {"id": 4, "t": "x\u0000y", "j": {"id": {"id": [[]]}}, "n": 0.1},
+    {"id": 5, "t": "{}", "j": [], "n": -12345.6789},
+    {"id": 6, "t": "plain", "j": {"deep": [1, "two", None, True, 3.5]}, "n": 100},
+]
+LAYOUTS = [
+    lambda value: json.dumps(value).encode(),
+    lambda value: json.dumps(value, ensure_ascii=False).encode(),
+    lambda value: json.dumps(value, separators=(",", ":")).encode(),
+    lambda value: json.dumps(value, indent=1).encode(),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=["plain", "utf-8", "tight", "indented"])
+@pytest.mark.parametrize("chosen", [(0,), (1, 2), (3, 5), (5, 5), (2, 4), (0, 1, 2, 3, 4, 5), ()])
+def test_a_page_reads_the_same_however_it_is_written(
+    layout: Callable[[object], bytes], chosen: tuple[int, ...]
+) -> None:
+    records = [QUICK_AND_CERTAIN[index] for index in chosen]
+    columns = [
+        Column("id", "bigint"),
+        Column("t"),
+        Column("j", "jsonb"),
+        Column("n", "numeric"),
+        Column("absent", "timestamptz"),
+    ]
+    page = Page(layout({"more": [1], "data": records, "tail": [[2]], "next": "c"}), "data", columns)
+    assert page.get("next") == "c"
+    assert page.get("tail") == [[2]]
+    assert len(page) == len(records)
+    assert page.records == records
+    read = page.batch.to_pylist()
+    assert [row["id"] for row in read] == [record["id"] for record in records]
+    assert [row["t"] for row in read] == [record["t"] for record in records]
+    assert [row["j"] and json.loads(row["j"]) for row in read] == [
+        record["j"] if record["j"] is not None else None for record in records
+    ]
+    numbers = [record["n"] for record in records]
+    assert [row["n"] for row in read] == [n if n is None else Decimal(str(n)) for n in numbers]
+    assert all(row["absent"] is None for row in read)
+
+
+@given(st.lists(st.fixed_dictionaries({"a": st.text(), "b": st.text() | st.none()}), max_size=4))
+def test_text_round_trips_through_a_page(records: list[dict[str, str | None]]) -> None:
+    body = json.dumps({"rows": records}).encode()
+    assert Page(body, "rows", [Column("a"), Column("b")]).batch.to_pylist() == records
+
+
 @pytest.mark.parametrize("body", [b"", b'{"rows": [', b'{"rows": [{"a": 1}', b"<html>", b"null"])
 def test_half_a_page_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
@@ -140,9 +192,12 @@ def test_a_page_without_its_records_is_a_value_error(body: bytes) -> None:
         Page(body, "rows", COLUMNS)
 
 
+NESTED = Column("a", "jsonb")
+
+
 def test_nesting_without_end_is_a_value_error() -> None:
     with pytest.raises(ValueError):
-        Page(b'{"rows":[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "rows", COLUMNS)
+        Page(b'{"rows":[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "rows", [NESTED])
 
 
 COLUMNS = [Column("i", "bigint"), Column("t", "text"), Column("b", "boolean")]

@@ -21,9 +21,11 @@ DATABASE = "dbt_project"
 
 
 @contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """The process with these variables; dbt reads its connection from nowhere else."""
+def environment(variables: Mapping[str, str], *, only: bool = False) -> Iterator[None]:
+    """The process with these variables (and no other); dbt reads its connection from there."""
     before = dict(os.environ)
+    if only:
+        os.environ.clear()
     os.environ.update(variables)
     try:
         yield

@@ -78,11 +78,11 @@ def fill_from_company(connection: psycopg.Connection, company: Company, day: int
     """What a faultless extraction, cleaning and enrichment would have left on that day."""
     state = company.salesforce_state(day)
     for stream in salesforce.STREAMS:
-        records = state[str(stream.options["object"])].values()
+        objects = state[str(stream.options["object"])].values()
         insert(
             connection,
             (stream.source, stream.name),
-            (_salesforce_row(stream, record) for record in records),
+            (_salesforce_row(stream, record) for record in objects),
         )
     for stream in (version.VERSION_CHECKS, version.USAGE_DATA):
         rows: dict[object, Mapping[str, object]] = {}
@@ -94,8 +94,8 @@ def fill_from_company(connection: psycopg.Connection, company: Company, day: int
     insert(connection, (stream.source, stream.name), (_row(stream, t) for t in tickets.values()))
     records = company.zendesk_records()
     for stream in (zendesk.USERS, zendesk.ORGANIZATIONS, zendesk.GROUPS):
-        rows = (_row(stream, record) for record in records[stream.name])
-        insert(connection, (stream.source, stream.name), rows)
+        listed = (_row(stream, record) for record in records[stream.name])
+        insert(connection, (stream.source, stream.name), listed)
     _fill_hosts(connection, company, day)
     _fill_caches(connection, company, day)
 

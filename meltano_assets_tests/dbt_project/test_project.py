@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from dbt.cli.main import dbtRunner
 
 from meltano_assets.environment import dbt_project_directory
-from meltano_assets_tests.dbt_project.conftest import Project
+from meltano_assets_tests.dbt_project.conftest import Project, environment
 from meltano_assets_tests.dbt_project.raw_tables import STREAMS, create_raw_tables
 
 GRAIN = "One row per "
@@ -44,12 +42,11 @@ def models(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_project_parses_without_warnings_in_an_empty_environment(tmp_path: Path) -> None:
     folder = str(dbt_project_directory())
-    command = [str(Path(sys.executable).with_name("dbt")), "parse", "--warn-error"]
-    command += ["--project-dir", folder, "--profiles-dir", folder]
-    command += ["--target-path", str(tmp_path), "--log-path", str(tmp_path)]
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
+    command = ["parse", "--warn-error", "--quiet", "--project-dir", folder]
+    command += ["--profiles-dir", folder, "--target-path", str(tmp_path)]
+    with environment({"HOME": str(tmp_path)}, only=True):
+        answer = dbtRunner().invoke([*command, "--log-path", str(tmp_path)])
+    assert answer.success, answer.exception
 
 
 def test_every_stream_has_a_source_table_with_its_columns(manifest: dict[str, Any]) -> None:

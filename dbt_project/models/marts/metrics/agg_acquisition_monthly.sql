@@ -12,6 +12,18 @@ opportunities as (
     select * from {{ ref('fct_opportunities') }}
 ),
 
+churned as (
+    select * from {{ ref('int_renewals__churned') }}
+),
+
+margins as (
+    select
+        valid_from,
+        lead(valid_from, 1, 'infinity'::date) over (order by valid_from) as valid_before,
+        gross_margin
+    from {{ ref('gross_margins') }}
+),
+
 spent as (
     select
         month_start_date,
@@ -33,18 +45,20 @@ accepted as (
 
 -- A customer is won once: with the first opportunity that its account closes.
 first_wins as (
-    select
+    select distinct on (account_id)
         account_id,
-        date_trunc('month', min(close_date))::date as month_start_date
+        date_trunc('month', close_date)::date as month_start_date,
+        incremental_acv_reporting
     from opportunities
     where is_won and account_id is not null and close_date is not null
-    group by account_id
+    order by account_id, close_date, opportunity_id
 ),
 
 won as (
     select
         month_start_date,
-        count(*) as customers_won_count
+        count(*) as customers_won_count,
+        sum(incremental_acv_reporting) as customers_won_iacv
     from first_wins
     group by month_start_date
 ),
@@ -75,8 +89,11 @@ joined as (
             accepted.sales_accepted_opportunity_count, 0
         ) as sales_accepted_opportunity_count,
         coalesce(won.customers_won_count, 0) as customers_won_count,
+        won.customers_won_iacv,
         accepted.won_iacv_within_median,
-        accepted.estimated_iacv
+        accepted.estimated_iacv,
+        margins.gross_margin,
+        churned.yearly_churn
     from keys
     left join spent
         on keys.month_start_date = spent.month_start_date
@@ -84,6 +101,39 @@ joined as (
         on keys.month_start_date = accepted.month_start_date
     left join won
         on keys.month_start_date = won.month_start_date
+    left join churned
+        on keys.month_start_date = churned.month_start_date
+    left join margins
+        on
+            keys.month_start_date >= margins.valid_from
+            and keys.month_start_date < margins.valid_before
+),
+
+measured as (
+    select
+        month_start_date,
+        spend,
+        lead_count,
+        sales_accepted_opportunity_count,
+        customers_won_count,
+        customers_won_iacv,
+        won_iacv_within_median,
+        estimated_iacv,
+        gross_margin,
+        yearly_churn,
+        {{ ratio('known_spend', 'lead_count') }} as cost_per_lead,
+        {{ ratio('known_spend', 'sales_accepted_opportunity_count') }}
+            as cost_per_sales_accepted_opportunity,
+        {{ ratio('lead_count', 'customers_won_count') }} as leads_per_customer,
+        -- Cost per lead times leads per customer: the leads fall out, unless there were none.
+        case
+            when lead_count > 0 then {{ ratio('known_spend', 'customers_won_count') }}
+        end as customer_acquisition_cost,
+        {{ ratio('estimated_iacv', 'known_spend') }} as estimated_iacv_to_marketing,
+        -- The average customer stays one year by the share that leaves in a year.
+        {{ ratio('customers_won_iacv * gross_margin', 'customers_won_count * yearly_churn') }}
+            as lifetime_value
+    from joined
 ),
 
 final as (
@@ -93,18 +143,19 @@ final as (
         lead_count,
         sales_accepted_opportunity_count,
         customers_won_count,
+        customers_won_iacv,
         won_iacv_within_median,
         estimated_iacv,
-        {{ ratio('known_spend', 'lead_count') }} as cost_per_lead,
-        {{ ratio('known_spend', 'sales_accepted_opportunity_count') }}
-            as cost_per_sales_accepted_opportunity,
-        {{ ratio('lead_count', 'customers_won_count') }} as leads_per_customer,
-        -- Cost per lead times leads per customer: the leads fall out, unless there were none.
-        case
-            when lead_count > 0 then {{ ratio('known_spend', 'customers_won_count') }}
-        end as customer_acquisition_cost,
-        {{ ratio('estimated_iacv', 'known_spend') }} as estimated_iacv_to_marketing
-    from joined
+        gross_margin,
+        yearly_churn,
+        cost_per_lead,
+        cost_per_sales_accepted_opportunity,
+        leads_per_customer,
+        customer_acquisition_cost,
+        estimated_iacv_to_marketing,
+        lifetime_value,
+        {{ ratio('lifetime_value', 'customer_acquisition_cost') }} as return_on_investment
+    from measured
 )
 
 select * from final

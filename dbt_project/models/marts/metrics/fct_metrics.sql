@@ -96,6 +96,14 @@ totals as (
                 estimated_iacv,
                 spend,
                 false
+            ),
+            ('lifetime_value', lifetime_value, customers_won_iacv, customers_won_count, true),
+            (
+                'return_on_investment',
+                return_on_investment,
+                lifetime_value,
+                customer_acquisition_cost,
+                false
             )
         ) as metrics (metric, value, numerator, denominator, is_money)
 ),

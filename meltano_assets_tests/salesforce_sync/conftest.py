@@ -23,6 +23,7 @@ from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
 from meltano_assets.sandbox.salesforce_faults import SalesforceFaults
 from meltano_assets.sandbox.salesforce_schema import make_id
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.server import EmbeddedServer
 
 HOSTS = {
     "model": "hosts",
@@ -178,6 +179,21 @@ def host(key: str, **values: object) -> dict[str, object]:
 def account(number: int, name: str, **values: object) -> dict[str, object]:
     """An account that the org starts with."""
     return {"Id": make_id("001", number, "Co0"), "Name": name, **values}
+
+
+@pytest.fixture(scope="session")
+def sync_database(server: EmbeddedServer) -> Warehouse:
+    """One database for all tests of the sync: emptying it is quicker than making another."""
+    server.ensure_database("salesforce_sync_tests")
+    return Warehouse(server.url("salesforce_sync_tests"))
+
+
+@pytest.fixture
+def warehouse(sync_database: Warehouse) -> Warehouse:
+    """That database, emptied."""
+    with sync_database.connect() as connection:
+        connection.execute("drop schema if exists salesforce_sync, sync cascade")
+    return sync_database
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from pyarrow import json
 from meltano_assets.clients.policy import value_at
 from meltano_assets.sources.records import (
     ARROW_TYPES,
-    MAY_BE_ROUNDED,
     Record,
     RoundedError,
     batch_from_records,
+    nested_texts,
     parse_json,
     parse_json_exactly,
     typed,
@@ -163,6 +163,8 @@ def quick_batch(columns: Sequence[Column], lines: bytes) -> pa.RecordBatch | Non
             else ARROW_TYPES[column.type]
             for column in plain
         }
+        if len(types) < len(plain):  # two columns of one field may differ in type
+            return None
         options = json.ParseOptions(
             explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
         )
@@ -203,20 +205,15 @@ def _narrowed(array: pa.Array) -> pa.Array:
 
 
 def _nested_texts(columns: Sequence[Column], lines: bytes) -> dict[str, pa.Array] | None:
-    """Nested values as JSON text; None where a number may have lost digits on the way."""
+    """Nested values as JSON text, by one parse of all lines; None where that is not exact."""
     try:
         records = orjson.loads(b"[" + lines.replace(b"\n", b",") + b"]")
     except orjson.JSONDecodeError:
         return None
     texts: dict[str, pa.Array] = {}
     for column in columns:
-        values = [record.get(column.vendor_field) for record in records]
-        text = [None if value is None else orjson.dumps(value).decode() for value in values]
-        texts[column.name] = pa.array(text, pa.string())
-        if _has_long_number(texts[column.name]):
+        array = nested_texts([record.get(column.vendor_field) for record in records])
+        if array is None:
             return None
+        texts[column.name] = array
     return texts
-
-
-def _has_long_number(array: pa.Array) -> bool:
-    return bool(pc.any(pc.match_substring_regex(array, MAY_BE_ROUNDED)).as_py())

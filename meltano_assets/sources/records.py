@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from meltano_assets.errors import RetriableError
 from meltano_assets.streams import Column, ColumnType
 
 Record = Mapping[str, object]
@@ -56,7 +57,7 @@ _EXACT_DIGITS = 15
 _EXACT_INTEGER = 1 << 53
 _MAX_DIGITS = 38
 #: Numbers inside JSON text that a double may have rounded.
-MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
+_MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
 
 #: The end of a time that names its zone.
 _ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$", re.I)
@@ -111,20 +112,25 @@ def read_csv(
     """A CSV file as columns of text, each in one piece; ``names`` when it has no header.
 
     An empty cell without quotes is null, a quoted one is the empty text; ``null_text`` names the
-    text that also means null, where the vendor quotes everything.
+    text that also means null, where the vendor quotes everything. RetriableError when it is none.
     """
-    table = csv.read_csv(
-        pa.BufferReader(body),
-        read_options=csv.ReadOptions(block_size=len(body) + 1, column_names=names),
-        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
-        convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(names or _header(body), pa.string()),
-            null_values=["" if null_text is None else null_text],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=null_text is not None,
-            check_utf8=False,
-        ),
+    convert = csv.ConvertOptions(
+        column_types=dict.fromkeys(names or _header(body), pa.string()),
+        null_values=["" if null_text is None else null_text],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=null_text is not None,
+        check_utf8=False,
     )
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(body),
+            read_options=csv.ReadOptions(block_size=len(body) + 1, column_names=names),
+            parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            convert_options=convert,
+        )
+    except pa.ArrowInvalid:
+        # Arrow's own message quotes the row.
+        raise RetriableError("a file of records is cut off or no CSV") from None
     return {
         name: column.combine_chunks()
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -233,14 +239,22 @@ def _from_numbers(kind: ColumnType, values: list[object], are_exact: bool) -> pa
 
 def _from_nested(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:
     if are_exact:
-        return strings([None if value is None else json_text(value) for value in values])
-    texts = pa.array(
-        [None if value is None else orjson.dumps(value).decode() for value in values],
-        pa.string(),
-    )
-    if pc.any(pc.match_substring_regex(texts, MAY_BE_ROUNDED)).as_py():
+        return _strings([None if value is None else json_text(value) for value in values])
+    texts = nested_texts(values)
+    if texts is None:
         raise RoundedError
     return texts
+
+
+def nested_texts(values: Iterable[object]) -> pa.Array | None:
+    """Values as JSON text; None where a number may have lost digits, or nesting is too deep."""
+    try:
+        texts = [None if value is None else orjson.dumps(value).decode() for value in values]
+    except orjson.JSONEncodeError:
+        return None
+    array = pa.array(texts, pa.string())
+    may_be_rounded = pc.any(pc.match_substring_regex(array, _MAY_BE_ROUNDED)).as_py()
+    return None if may_be_rounded else array
 
 
 _CONVERTERS: Mapping[ColumnType, Callable[[ColumnType, list[object], bool], pa.Array]] = {
@@ -271,10 +285,10 @@ def _whole(value: object) -> object:
 
 
 def _texts(values: Iterable[object]) -> pa.Array:
-    return strings([None if value is None else _as_text(value) for value in values])
+    return _strings([None if value is None else _as_text(value) for value in values])
 
 
-def strings(values: list[str | None]) -> pa.Array:
+def _strings(values: list[str | None]) -> pa.Array:
     """Strings; lone surrogates go in as the bytes they are, for the loader to clean and count."""
     try:
         return pa.array(values, pa.string())
@@ -292,12 +306,30 @@ def _as_text(value: object) -> str:
 
 
 def json_text(value: object) -> str:
-    """A parsed value as JSON text, every number as it was written."""
-    if isinstance(value, dict):
-        pairs = (f"{json.dumps(key)}:{json_text(item)}" for key, item in value.items())
-        return "{" + ",".join(pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(json_text(item) for item in value) + "]"
-    if isinstance(value, Decimal):
-        return str(value)
-    return json.dumps(value)
+    """A parsed value as JSON text, every number as it was written, at any depth."""
+    text: list[str] = []
+    left: list[object] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, _Mark):
+            text.append(item)
+        elif isinstance(item, dict):
+            left.append(_Mark("}"))
+            for place, (key, inner) in enumerate(reversed(item.items())):
+                comma = "," if place < len(item) - 1 else ""
+                left += [inner, _Mark(f"{comma}{json.dumps(key)}:")]
+            text.append("{")
+        elif isinstance(item, list):
+            left.append(_Mark("]"))
+            for place, inner in enumerate(reversed(item)):
+                left += [inner, _Mark("," if place < len(item) - 1 else "")]
+            text.append("[")
+        else:
+            text.append(str(item) if isinstance(item, Decimal) else json.dumps(item))
+    return "".join(text)
+
+
+class _Mark(str):
+    """Text that stands between values."""
+
+    __slots__ = ()

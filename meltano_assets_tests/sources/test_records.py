@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meltano_assets.errors import RetriableError
 from meltano_assets.sources.pages import Page
 from meltano_assets.sources.records import ARROW_TYPES, batch_from_text, read_csv, typed
 from meltano_assets.streams import COLUMN_TYPES, Column, ColumnType
@@ -198,6 +199,28 @@ NESTED = Column("a", "jsonb")
 def test_nesting_without_end_is_a_value_error() -> None:
     with pytest.raises(ValueError):
         Page(b'{"rows":[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "rows", [NESTED])
+
+
+@pytest.mark.parametrize("depth", [200, 300, 800])
+@pytest.mark.parametrize("inner", ["1", "0.12345678901234567890", '"a"'])
+def test_deep_nesting_is_kept(depth: int, inner: str) -> None:
+    text = "[" * depth + inner + "]" * depth
+    assert raw_column("jsonb", text, '{"a":1}').to_pylist() == [text, '{"a":1}']
+
+
+def test_two_columns_of_one_field() -> None:
+    columns = [Column("day", "text", field="at"), Column("at", "timestamptz")]
+    batch = Page(b'[{"at":"2024-01-02T00:00:00Z"}]', "", columns).batch
+    assert batch.to_pylist() == [
+        {"day": "2024-01-02T00:00:00Z", "at": datetime(2024, 1, 2, tzinfo=UTC)}
+    ]
+
+
+def test_a_file_that_is_no_csv_shows_none_of_its_values() -> None:
+    with pytest.raises(RetriableError, match="cut off or no CSV") as info:
+        read_csv(b"a,b\n1,2\ncanary,2,3\n")
+    assert "canary" not in str(info.value)
+    assert info.value.__suppress_context__
 
 
 COLUMNS = [Column("i", "bigint"), Column("t", "text"), Column("b", "boolean")]

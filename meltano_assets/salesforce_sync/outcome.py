@@ -433,7 +433,7 @@ class OutcomeStore:
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
             connection.execute(
                 "update salesforce_sync.ledger l set state = 'reverted', row_hash = r.row_hash,"
-                " reason = 'reverted', detail = null, refused_by = null, sent = '{}',"
+                " reason = 'reverted', detail = 'undone by a revert', refused_by = null, sent = '{}',"
                 " updated_at = %s"
                 " from unnest(%s::text[], %s::text[]) as r(key, row_hash)"
                 " where l.sync = %s and l.key = r.key",

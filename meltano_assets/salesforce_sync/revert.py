@@ -79,6 +79,7 @@ def revert_run(
     for run in runs:
         (spec,) = select_syncs(specs, [run.sync])
         with store.lock(spec):
+            started = time.monotonic()
             before = client.requests
             undoing = _Revert(store, client, spec, run, now)
             plan, skipped = undoing.plan(new_run_id)
@@ -98,7 +99,8 @@ def revert_run(
                 )
             else:
                 tally.add(skipped)
-            outcomes.append(_outcome(plan, tally, is_pushed=push, requests=requests))
+            outcome = _outcome(plan, tally, is_pushed=push, requests=requests)
+            outcomes.append(replace(outcome, seconds=round(time.monotonic() - started, 3)))
     return outcomes
 
 

@@ -69,6 +69,7 @@ def test_reverted_records_rest_until_their_rows_change(world: World):
     assert world.records("Host__c") == []
     held = world.sync()
     assert (held.sent, held.parked, held.reasons) == (0, 1, {"reverted": 1})
+    assert held.plan.parked[0].reject.detail == "undone by a revert"  # type: ignore[union-attr]
     world.fill("hosts", [host("a.example.com", host_users__c=2)])
     assert world.sync().created == 1
 

@@ -10,8 +10,27 @@ known_domains as (
     select * from {{ ref('int_domains__known') }}
 ),
 
+spelled_domains as (
+    select * from {{ ref('int_domains__spelled') }}
+),
+
 cleaned_hosts as (
     select * from {{ ref('stg_hosts__cleaned_hosts') }}
+),
+
+-- People type müller.de, hosts say xn--mller-kva.de.
+spellings as (
+    select
+        domain,
+        domain as spelling
+    from known_domains
+
+    union all
+
+    select
+        domain,
+        unicode_domain as spelling
+    from spelled_domains
 ),
 
 live_accounts as (
@@ -43,11 +62,11 @@ parents as (
 known as (
     select distinct on (parents.account_id)
         parents.account_id,
-        known_domains.domain
+        spellings.domain
     from parents
-    inner join known_domains
-        on parents.parent_domain = known_domains.domain
-    order by parents.account_id, length(known_domains.domain) desc
+    inner join spellings
+        on parents.parent_domain = spellings.spelling
+    order by parents.account_id, length(spellings.spelling) desc
 ),
 
 final as (

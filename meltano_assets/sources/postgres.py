@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from psycopg import sql
 
 _TIMES = frozenset({"date", "timestamp", "timestamptz"})
-_INFINITE = pa.array(["infinity", "-infinity"])
+_INFINITE = ("infinity", "-infinity")
 
 _log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _finite(
         if column.type not in _TIMES:
             continue
         array = texts[column.vendor_field]
-        infinite = pc.is_in(array, value_set=_INFINITE)
+        infinite = pc.is_in(array, value_set=pa.array(_INFINITE))
         if count := pc.sum(infinite).as_py():
             texts[column.vendor_field] = pc.if_else(infinite, None, array)
             _log.warning("%s: %d infinite %s became null", stream.key, count, column.name)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import re
 import shutil
 import sys
@@ -29,10 +28,11 @@ import pyarrow.parquet as pa_parquet
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Column, ColumnType
+from meltano_assets.warehouse import json_records
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.records import MALFORMED
-from meltano_assets.warehouse.types import from_arrow, join
+from meltano_assets.warehouse.types import from_arrow
 
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
 
@@ -251,12 +251,6 @@ def _with_malformed(records: pa.RecordBatch, texts: list[str]) -> pa.RecordBatch
 # NDJSON
 
 
-class _Number(str):
-    """A number as it was written, where no Python number is exact."""
-
-    __slots__ = ()
-
-
 def _read_ndjson(
     blocks: Iterator[bytes], name: str
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
@@ -267,7 +261,7 @@ def _read_ndjson(
         for block in blocks:
             records, malformed = _records(block, name, lines_before)
             lines_before += block.count(b"\n")
-            batch = _json_batch(records, kinds)
+            batch = json_records.batch(records, kinds)
             yield _with_malformed(batch, malformed) if malformed else batch
 
     made = batches()
@@ -290,9 +284,9 @@ def _records(
         if not line or line.isspace():
             continue
         try:
-            record = orjson.loads(line) if is_exact else _loads_exactly(line)
+            record = orjson.loads(line) if is_exact else json_records.loads_exactly(line)
         except ValueError:
-            record = _loads_leniently(line)
+            record = json_records.loads_leniently(line)
         except RecursionError:
             record = None
         if isinstance(record, dict):
@@ -302,107 +296,6 @@ def _records(
     if malformed and not records and lines_before == 0:
         raise FatalError(f"{name} is no NDJSON: not one of its first lines is a JSON object")
     return records, malformed
-
-
-def _loads_exactly(line: bytes) -> object:
-    return json.loads(line, parse_int=_exact_integer, parse_float=_Number)
-
-
-def _exact_integer(literal: str) -> object:
-    number = int(literal) if len(literal) < 4000 else None
-    return number if number is not None and abs(number) < 2**63 else _Number(literal)
-
-
-def _loads_leniently(line: bytes) -> object:
-    """What orjson refuses and is still an object: NaN, lone surrogates, deep nesting."""
-    try:
-        return json.loads(line, parse_int=_exact_integer, parse_float=_Number)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _json_batch(records: list[dict[str, object]], kinds: dict[str, ColumnType]) -> pa.RecordBatch:
-    """Columns from objects; ``kinds`` learns what each field's values have been so far."""
-    fields = list(dict.fromkeys(chain.from_iterable(records)))
-    arrays = []
-    for field in fields:
-        values = [record.get(field) for record in records]
-        array, kind = _json_column(values, kinds.get(field))
-        if kind is not None:
-            kinds[field] = join(kinds[field], kind) if field in kinds else kind
-        arrays.append(array)
-    if not fields:
-        return _nothing([])
-    return pa.RecordBatch.from_arrays(arrays, names=[_clean_name(field) for field in fields])
-
-
-def _clean_name(field: str) -> str:
-    return field.encode("utf-8", "replace").decode()
-
-
-def _json_column(
-    values: list[object], before: ColumnType | None
-) -> tuple[pa.Array, ColumnType | None]:
-    """One field's values as Arrow, and the type that they ask for."""
-    found = set(map(type, values)) - {type(None)}
-    if not found:
-        return pa.nulls(len(values), pa.string()), None
-    if found == {bool} and before in (None, "boolean"):
-        return pa.array(values, pa.bool_()), "boolean"
-    if found == {int} and before in (None, "bigint", "numeric"):
-        try:
-            return pa.array(values, pa.int64()), "bigint"
-        except OverflowError:
-            pass
-    if found <= {int, float, _Number} and before in (None, "bigint", "numeric"):
-        texts = [None if value is None else str(value) for value in values]
-        return pa.array(texts, pa.string()), "numeric"
-    if found == {str} and before != "jsonb":
-        array = _strings(values)
-        kind = infer(array)
-        return array, kind if kind in ("timestamptz", "date") else "text"
-    if found & {dict, list} or before == "jsonb":
-        texts = [None if value is None else _dumps(value) for value in values]
-        is_json = before in (None, "jsonb") and found <= {dict, list, str, int, float, bool}
-        return pa.array(texts, pa.large_string()), "jsonb" if is_json else "text"
-    texts = [None if value is None else _as_text(value) for value in values]
-    return _strings(texts), "text"
-
-
-def _strings(values: list[object] | list[str | None]) -> pa.Array:
-    try:
-        return pa.array(values, pa.string())
-    except UnicodeEncodeError:
-        # A lone surrogate has no UTF-8; the loader's rule for broken UTF-8 takes it from here.
-        raw = [
-            None if value is None else str(value).encode("utf-8", "surrogatepass")
-            for value in values
-        ]
-        array = pa.array(raw, pa.large_binary())
-        return pa.Array.from_buffers(
-            pa.large_string(), len(array), array.buffers(), array.null_count
-        )
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else _dumps(value)
-
-
-def _dumps(value: object) -> str:
-    try:
-        return orjson.dumps(
-            value, default=_fragment, option=orjson.OPT_PASSTHROUGH_SUBCLASS
-        ).decode()
-    except orjson.JSONEncodeError:
-        return json.dumps(value)
-
-
-def _fragment(value: object) -> object:
-    if isinstance(value, _Number):
-        return orjson.Fragment(str(value))
-    raise TypeError
 
 
 # Parquet

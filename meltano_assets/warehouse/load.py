@@ -58,12 +58,14 @@ def load(
     on_progress: Callable[[LoadOutcome], None] | None = None,
     lock_wait_seconds: float = 600,
     allow_shrink: bool = False,
+    before_commit: Callable[[psycopg.Connection], None] | None = None,
 ) -> LoadOutcome:
     """Bring a stream's batches into ``<source>.<name>`` and account for every record.
 
     ``full_refresh`` replaces the table whatever the disposition. ``lock_wait_seconds`` is how long
     to wait for another load of the same stream; 0 refuses at once. ``allow_shrink`` lets a replace
-    lose more rows than the stream's ``max_shrink`` allows.
+    lose more rows than the stream's ``max_shrink`` allows. ``before_commit`` may add statements to
+    the transaction of every checkpoint.
     """
     job = _Load(
         warehouse,
@@ -73,6 +75,7 @@ def load(
         is_replace=full_refresh or stream.disposition == "replace",
         on_progress=on_progress,
         allow_shrink=allow_shrink,
+        before_commit=before_commit,
     )
     try:
         with warehouse.connect(application_name=f"meltano-assets load {stream.key}") as connection:
@@ -101,6 +104,7 @@ class _Load:
         is_replace: bool,
         on_progress: Callable[[LoadOutcome], None] | None,
         allow_shrink: bool,
+        before_commit: Callable[[psycopg.Connection], None] | None,
     ) -> None:
         self._warehouse = warehouse
         self._stream = stream
@@ -109,6 +113,7 @@ class _Load:
         self._is_replace = is_replace
         self._on_progress = on_progress
         self._allow_shrink = allow_shrink
+        self._before_commit = before_commit
         self._table = TableName(stream.source, stream.name)
         self._keys = Keys(stream.primary_key, stream.replication_key)
         self._began = time.monotonic()
@@ -317,6 +322,8 @@ class _Load:
                 self.outcome.load_id,
             )
         state.write_log(self._connection, self._entry(part))
+        if self._before_commit is not None:
+            self._before_commit(self._connection)
         self._connection.commit()
         self._committed(part)
 

@@ -17,11 +17,12 @@ import pyarrow.csv as pa_csv
 
 from meltano_assets.streams import Column, ColumnType, Stream
 
-_WORDS = (
+_TEXT = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma "
     "tau upsilon phi chi psi omega order invoice ticket priority normal urgent customer agent "
     "reply café naïve Zürich 東京 Москва São résumé 🚀 “quoted” it's"
-).split()
+)
+_WORDS = _TEXT.split()
 
 W1_COLUMNS: dict[str, ColumnType] = {
     "id": "bigint",

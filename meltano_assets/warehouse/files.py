@@ -330,3 +330,52 @@ def _read_parquet(
             raise FatalError(f"{name} is damaged or cut off") from None
 
     return columns, batches()
+
+
+def write_parquet(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write records to a Parquet file, whole or not at all; returns how many there were.
+
+    The first batch tells the columns. A later one may lack some of them; a field that it has beyond
+    them is an error, since a Parquet file cannot take it any more.
+    """
+    unfinished = path.with_name(path.name + ".part")
+    rows = 0
+    writer: pa_parquet.ParquetWriter | None = None
+    try:
+        for batch in batches:
+            if writer is None:
+                writer = pa_parquet.ParquetWriter(unfinished, batch.schema, compression="zstd")
+            writer.write_batch(_aligned(batch, writer.schema, path.name))
+            rows += batch.num_rows
+        if writer is None:
+            writer = pa_parquet.ParquetWriter(unfinished, pa.schema([]))
+        writer.close()
+        unfinished.replace(path)
+    finally:
+        if writer is not None:
+            writer.close()
+        unfinished.unlink(missing_ok=True)
+    return rows
+
+
+def _aligned(batch: pa.RecordBatch, schema: pa.Schema, name: str) -> pa.RecordBatch:
+    if batch.schema.equals(schema):
+        return batch
+    extra = set(batch.schema.names) - set(schema.names)
+    if extra:
+        raise FatalError(
+            f"{name}: fields that the first records did not have: {', '.join(sorted(extra))}",
+            hint="declare the stream's columns, or load into the warehouse",
+        )
+    arrays = []
+    for field in schema:
+        place = batch.schema.get_field_index(field.name)
+        try:
+            arrays.append(
+                pa.nulls(batch.num_rows, field.type)
+                if place < 0
+                else batch.column(place).cast(field.type)
+            )
+        except pa.ArrowInvalid:
+            raise FatalError(f"{name}: field {field.name} changes its type") from None
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

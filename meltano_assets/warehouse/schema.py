@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import psycopg
+import pyarrow as pa
 from psycopg import errors, sql
 
 from meltano_assets.errors import FatalError
-from meltano_assets.streams import ColumnType
+from meltano_assets.streams import Column, ColumnType
 from meltano_assets.warehouse import types, views
-from meltano_assets.warehouse.names import suffixed
+from meltano_assets.warehouse.names import fold_all, suffixed
 from meltano_assets.warehouse.state import SchemaChange
 
 #: What the loader adds, in this order, behind the stream's own columns.
@@ -120,6 +121,16 @@ def require_key(connection: psycopg.Connection, table: Table, key: tuple[str, ..
             f"{table.name} has no primary key, and its rows do not allow one",
             hint="remove rows whose key is null or occurs twice, or do a full refresh",
         ) from None
+
+
+def columns_from_arrow(arrow_schema: pa.Schema) -> tuple[Column, ...]:
+    """A stream's columns for records of this Arrow schema, each under a name of its own."""
+    fields = [field for field in arrow_schema if field.name != "_deleted_at"]
+    names = fold_all(field.name for field in fields)
+    return tuple(
+        Column(names[field.name], types.from_arrow(field.type), field=field.name)
+        for field in fields
+    )
 
 
 def is_empty(connection: psycopg.Connection, name: TableName) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.files import read_file
+from meltano_assets.warehouse.files import read_file, write_parquet
 from meltano_assets.warehouse.load import load
 from meltano_assets_tests.warehouse.tables import query
 
@@ -152,3 +152,15 @@ def test_a_broken_file_is_an_error_and_nothing_is_stored(
     with pytest.raises(FatalError, match=name):
         store(warehouse, path, "id")
     assert query(warehouse, "select to_regclass('shop.things')") == [(None,)]
+
+
+def test_parquet_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    first = pa.RecordBatch.from_pydict({"id": [1, 2], "v": ["a", None]})
+    assert write_parquet(path, [first, pa.RecordBatch.from_pydict({"id": [3]})]) == 3
+    assert pa_parquet.read_table(path).to_pydict() == {"id": [1, 2, 3], "v": ["a", None, None]}
+    with pytest.raises(FatalError, match="did not have: late"):
+        write_parquet(path, [first, pa.RecordBatch.from_pydict({"id": [4], "late": [1]})])
+    assert pa_parquet.read_table(path).num_rows == 3
+    assert [file.name for file in tmp_path.iterdir()] == ["out.parquet"]
+    assert write_parquet(tmp_path / "none.parquet", []) == 0

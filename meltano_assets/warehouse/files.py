@@ -44,7 +44,7 @@ _PARQUET_MAGIC = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
 #: Numbers that a double cannot hold: more than 17 digits, or more than 18 without a point.
-_LONG_NUMBER = re.compile(rb"[:,\[]\s*-?(?:[0-9]{19}|[0-9.]{19})|[0-9][eE][+-]?[0-9]{3}")
+LONG_NUMBER = re.compile(rb"[:,\[]\s*-?(?:[0-9]{19}|[0-9.]{19})|[0-9][eE][+-]?[0-9]{3}")
 
 
 def read_file(
@@ -229,7 +229,7 @@ def _csv_batch(piece: bytes, header: list[str], delimiter: str, name: str) -> pa
         table = pa.table({field: pa.array([], pa.string()) for field in header})
     batch = table.combine_chunks().to_batches()
     records = batch[0] if batch else _nothing(header)
-    return _with_malformed(records, ragged) if ragged else records
+    return with_malformed(records, ragged) if ragged else records
 
 
 def _nothing(names: Iterable[str]) -> pa.RecordBatch:
@@ -237,7 +237,7 @@ def _nothing(names: Iterable[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], pa.string()) for _ in fields], names=fields)
 
 
-def _with_malformed(records: pa.RecordBatch, texts: list[str]) -> pa.RecordBatch:
+def with_malformed(records: pa.RecordBatch, texts: list[str]) -> pa.RecordBatch:
     """The records, and behind them rows that hold nothing but the text of a malformed one."""
     arrays = [
         pa.concat_arrays([column, pa.nulls(len(texts), column.type)]) for column in records.columns
@@ -262,7 +262,7 @@ def _read_ndjson(
             records, malformed = _records(block, name, lines_before)
             lines_before += block.count(b"\n")
             batch = json_records.batch(records, kinds)
-            yield _with_malformed(batch, malformed) if malformed else batch
+            yield with_malformed(batch, malformed) if malformed else batch
 
     made = batches()
     leading = next(made, None)
@@ -279,7 +279,7 @@ def _records(
     """The block's objects; lines that are none are set aside as they are."""
     records: list[dict[str, object]] = []
     malformed: list[str] = []
-    is_exact = _LONG_NUMBER.search(block) is None
+    is_exact = LONG_NUMBER.search(block) is None
     for line in block.split(b"\n"):
         if not line or line.isspace():
             continue

@@ -15,11 +15,15 @@ from meltano_assets.sources import SOURCES
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    """The graph on the systems of this environment."""
+    return build_definitions(WarehouseResource(), Vendors())
+
+
+def build_definitions(database: WarehouseResource, vendors: Vendors) -> dg.Definitions:
     """Sources → raw tables → hosts → dbt → Salesforce, with what runs it."""
     here = environment.current_environment()
     project = dbt_project()
     dbt_models = build_dbt_assets(project)
-    database = WarehouseResource()
     return dg.Definitions(
         assets=[
             *build_raw_assets(SOURCES),
@@ -32,7 +36,7 @@ def defs() -> dg.Definitions:
         sensors=automation.build_sensors(here),
         resources={
             "database": database,
-            "vendors": Vendors(),
+            "vendors": vendors,
             "io_manager": CopyIOManager(database=database),
             "dbt": dbt_resource(project),
         },

@@ -120,6 +120,7 @@ class CopyIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Load and report; one transaction for each checkpoint."""
+        from meltano_assets.warehouse import claims
         from meltano_assets.warehouse.load import load
 
         if obj is None:
@@ -134,7 +135,8 @@ class CopyIOManager(dg.ConfigurableIOManager):
                 environment=environment.current_environment(),
                 full_refresh=job.full_refresh,
             )
-        context.add_output_metadata(outcome_metadata(job.outcome))
+            rows = claims.all_rows(self.database.open(), job.stream)
+        context.add_output_metadata({**outcome_metadata(job.outcome), "dagster/row_count": rows})
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The whole table of the upstream asset."""

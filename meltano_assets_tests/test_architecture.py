@@ -32,6 +32,7 @@ FLOORS = {
     "definitions": 6,
     "doctor": 6,
     "demo": 6,
+    "commands": 6,
     "cli": 7,
 }
 DAGSTER = {"resources", "instance", "automation", "assets", "definitions", "demo"}
@@ -71,7 +72,7 @@ def runtime_imports(tree: ast.Module) -> set[str]:
 
 
 def part(name: str) -> str:
-    return name.split(".")[0]
+    return name.split(".", maxsplit=1)[0]
 
 
 def inside(name: str) -> str | None:

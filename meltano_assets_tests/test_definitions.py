@@ -109,7 +109,7 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
     unowned = [
         key.to_user_string()
         for key in graph.materializable_asset_keys
-        if not graph.get(key).owners and not key.path[0] == "seeds"
+        if not graph.get(key).owners and key.path[0] != "seeds"
     ]
     assert not unowned
 

@@ -24,6 +24,7 @@ from dagster_dbt import (
 
 from meltano_assets import environment
 from meltano_assets.automation import ON_NEWS
+from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.errors import FatalError
 from meltano_assets.resources import WarehouseResource, dagster_edge
 
@@ -65,13 +66,16 @@ def _group(node: Mapping[str, Any]) -> str:
 def dbt_project() -> DbtProject:
     """The project, with its manifest made where it is missing or out of date.
 
-    dbt's own files go to the local state, so that the project itself may be read-only.
+    dbt's own files go to the local state, so that the project itself may be read-only; a manifest
+    names the database that it was made for, so each has its own.
     """
     folder = environment.dbt_project_directory()
-    target = environment.state_directory() / "dbt"
+    url = environment.warehouse_url()
+    variables = connection_variables(url) if url else {"DBT_DBNAME": WAREHOUSE_DATABASE}
+    target = environment.state_directory() / "dbt" / variables["DBT_DBNAME"]
     project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target)
     if _is_stale(folder, project.manifest_path):
-        _parse(project)
+        _parse(project, variables)
     return project
 
 
@@ -88,13 +92,20 @@ def _is_stale(folder: Path, manifest: Path) -> bool:
     )
 
 
-def _parse(project: DbtProject) -> None:
+def _parse(project: DbtProject, variables: Mapping[str, str]) -> None:
     """Write the manifest; needs no database."""
     folder = str(project.project_dir)
     command = [_dbt_program(), "--quiet", "parse", "--project-dir", folder]
     command += ["--profiles-dir", folder, "--target-path", str(project.target_path)]
     command += ["--log-path", str(project.target_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **variables},
+    )
     if result.returncode != 0:
         raise FatalError(
             f"dbt parse failed:\n{result.stdout.strip()}", source="dbt", hint=f"look into {folder}"

@@ -85,7 +85,7 @@ def _cleaned_hosts() -> dg.AssetsDefinition:
             outcome = cache.refresh_cleaned_hosts(
                 warehouse,
                 now=now,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 environment=environment.current_environment(),
                 full_refresh=config.full_refresh,
             )
@@ -156,7 +156,7 @@ def _enrichment() -> dg.AssetsDefinition:
                 warehouse,
                 vendors.optional_settings(enrich.VARIABLES),
                 now=datetime.now(UTC),
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 environment=environment.current_environment(),
                 spend_cap=config.spend_cap,
             )

@@ -88,7 +88,7 @@ def _sync_asset(spec: SyncSpec, dbt_models: dg.AssetsDefinition) -> dg.AssetsDef
                     spec,
                     push=push,
                     now=datetime.now(UTC),
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                     force=config.force,
                 )
         context.log.info(_summary(spec, outcome))

@@ -12,9 +12,10 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Stream
+from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.names import suffixed
 from meltano_assets.warehouse.records import Rejected
-from meltano_assets.warehouse.schema import TableName
+from meltano_assets.warehouse.schema import TableName, find
 from meltano_assets.warehouse.state import ensure_schema
 
 #: A load fails when more than this share of its records (and more than a handful) is set aside.
@@ -63,3 +64,18 @@ def write(
     with connection.cursor().copy(statement.format(name.sql)) as copy:
         for one in rejected:
             copy.write_row((one.record, one.reason, one.column, load_id))
+
+
+def reasons(warehouse: Warehouse, stream: Stream) -> list[tuple[str, str | None, int]]:
+    """Why records of the stream wait: reason, column and how many, most frequent first."""
+    name = table_name(TableName(stream.source, stream.name))
+    with warehouse.connect() as connection:
+        if find(connection, name) is None:
+            return []
+        rows = connection.execute(
+            sql.SQL(
+                "select reason, column_name, count(*) from {} where replayed_at is null"
+                " group by 1, 2 order by 3 desc, 1"
+            ).format(name.sql)
+        ).fetchall()
+    return [(str(reason), column, int(count)) for reason, column, count in rows]

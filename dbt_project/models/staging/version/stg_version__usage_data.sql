@@ -12,7 +12,7 @@ final as (
         license_id,
         hostname as host_name,
         {{ clean_text('source_ip') }} as source_ip,
-        coalesce(hostname, source_ip) as raw_host,
+        left(coalesce(hostname, source_ip), {{ var('raw_host_length') }}) as raw_host,
         {{ clean_text('version') }} as version,
         {{ clean_text('edition') }} as edition,
         {{ clean_text('installation_type') }} as installation_type,

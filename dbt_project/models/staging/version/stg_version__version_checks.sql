@@ -8,7 +8,7 @@ final as (
     select
         id as version_check_id,
         host_id,
-        referer_url as raw_host,
+        left(referer_url, {{ var('raw_host_length') }}) as raw_host,
         {{ clean_text('gitlab_version') }} as version,
         {{ clean_text('request_data') }} as request_data,
         created_at,

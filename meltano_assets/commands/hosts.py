@@ -1,0 +1,74 @@
+"""Host names: clean a list, show the waterfall of one domain."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+
+from meltano_assets.commands.terminal import SuggestingGroup, out
+from meltano_assets.errors import FatalError
+
+hosts_app = typer.Typer(cls=SuggestingGroup, help="Host names.", no_args_is_help=True)
+
+
+@hosts_app.command("clean")
+def hosts_clean(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="One raw host a line.")],
+) -> None:
+    """Print CSV: kind and parts of each raw host, in input order."""
+    from meltano_assets.hosts.clean import clean_lines
+
+    if file == "-":
+        clean_lines(sys.stdin.buffer, sys.stdout)
+        return
+    with open_file(file) as lines:
+        clean_lines(lines, sys.stdout)
+
+
+def open_file(name: str) -> BinaryIO:
+    """The file for reading; FatalError when it is not there."""
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise FatalError(f"cannot read {name}: {error.strerror}") from None
+
+
+def enrich_command(
+    domains: Annotated[list[str], typer.Argument(metavar="DOMAIN...", help="Hosts or addresses.")],
+) -> None:
+    """Show, step by step, what the providers know of a domain; fills the caches."""
+    from datetime import UTC, datetime
+
+    from meltano_assets import connections, environment
+    from meltano_assets.hosts.enrich import VARIABLES, enrich
+
+    settings = {}
+    for vendor, variables in VARIABLES.items():
+        is_chosen = environment.is_configured(variables) or connections.is_sandbox_allowed()
+        if is_chosen or not any(variable.is_required for variable in variables):
+            settings[vendor] = connections.vendor_settings(vendor, variables)
+    outcome = enrich(
+        connections.warehouse(),
+        settings,
+        domains,
+        now=datetime.now(UTC),
+        environment=environment.current_environment(),
+        on_answer=lambda name, provider, answer: out.print(
+            f"{name}: {provider} {answer.outcome} {_named(answer.columns)}", highlight=False
+        ),
+    )
+    for vendor, reason in outcome.skipped.items():
+        out.print(f"{vendor}: skipped, {reason}", highlight=False)
+    out.print(
+        f"{outcome.candidates} names: {outcome.done_before} answered by the caches, "
+        f"{outcome.asked} asked ({outcome.calls} requests), {outcome.withheld} withheld",
+        highlight=False,
+    )
+
+
+def _named(columns: Mapping[str, str | None]) -> str:
+    return columns.get("company_name") or columns.get("name") or columns.get("host_name") or ""

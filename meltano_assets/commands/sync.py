@@ -1,0 +1,166 @@
+"""The Salesforce sync: plan, apply, revert, check, show."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from meltano_assets import connections, environment
+from meltano_assets.commands.terminal import SuggestingGroup, err, out
+from meltano_assets.errors import FatalError
+
+sync_app = typer.Typer(
+    cls=SuggestingGroup, help="What is written back to Salesforce.", no_args_is_help=True
+)
+
+
+@contextmanager
+def salesforce() -> Iterator[tuple[Any, bool]]:
+    """A Salesforce client, and whether this environment may write with it."""
+    from meltano_assets.clients.salesforce import SalesforceClient
+    from meltano_assets.sources.salesforce import SALESFORCE
+
+    is_ours = connections.is_sandbox_allowed() and not environment.is_configured(
+        SALESFORCE.variables
+    )
+    with SalesforceClient(connections.source_settings(SALESFORCE)) as client:
+        yield client, is_ours or environment.current_environment() == "production"
+
+
+class Format(StrEnum):
+    """How a plan is printed."""
+
+    text = "text"
+    json = "json"
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="All by default.")]
+
+
+@sync_app.command("plan")
+def sync_plan(
+    names: Names = None,
+    format: Annotated[Format, typer.Option(help="text or json")] = Format.text,
+    limit: Annotated[int, typer.Option(help="Changes shown of each sync; 0 for all.")] = 20,
+) -> None:
+    """Show what would be written, field by field; writes nothing."""
+    from meltano_assets.salesforce_sync.render import render_plan
+    from meltano_assets.salesforce_sync.spec import load_spec, select_syncs
+    from meltano_assets.salesforce_sync.sync import plan_sync
+
+    with salesforce() as (client, _):
+        for spec in select_syncs(load_spec(), names or []):
+            made = plan_sync(
+                connections.warehouse(), client, spec, now=datetime.now(UTC), run_id=new_run_id()
+            )
+            sys.stdout.write(render_plan(made, format.value, limit or None) + "\n")
+
+
+@sync_app.command("apply")
+def sync_apply(
+    names: Names = None,
+    force: Annotated[bool, typer.Option("--force", help="Push what the breaker stops.")] = False,
+) -> None:
+    """Plan and write, and say what became of every row."""
+    from meltano_assets.salesforce_sync.spec import load_spec, select_syncs
+    from meltano_assets.salesforce_sync.sync import run_sync
+
+    with salesforce() as (client, may_write):
+        if not may_write:
+            raise FatalError(
+                f"the environment {environment.current_environment()} does not write to vendors",
+                source="salesforce",
+                hint="`sync plan` shows the changes; MELTANO_ENVIRONMENT=production writes them",
+            )
+        run_id = new_run_id()
+        for spec in select_syncs(load_spec(), names or []):
+            with err.status(f"{spec.name} ...") as status:
+                outcome = run_sync(
+                    connections.warehouse(),
+                    client,
+                    spec,
+                    push=True,
+                    now=datetime.now(UTC),
+                    run_id=run_id,
+                    force=force,
+                    on_progress=lambda so_far: status.update(
+                        f"{so_far.sync}: {so_far.done:,} of {so_far.total:,}"
+                    ),
+                )
+            print_sync(spec.name, outcome)
+        out.print(f"undo with: meltano-assets sync revert {run_id}", highlight=False)
+
+
+@sync_app.command("revert")
+def sync_revert(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run to undo.")],
+) -> None:
+    """Give every field that a run changed its earlier value, unless somebody changed it since."""
+    from meltano_assets.salesforce_sync.revert import revert_run
+    from meltano_assets.salesforce_sync.spec import load_spec
+
+    with salesforce() as (client, may_write):
+        outcomes = revert_run(
+            connections.warehouse(),
+            client,
+            load_spec(),
+            run_id,
+            now=datetime.now(UTC),
+            new_run_id=new_run_id(),
+            push=may_write,
+        )
+    for outcome in outcomes:
+        print_sync(outcome.sync, outcome)
+
+
+@sync_app.command("check")
+def sync_check() -> None:
+    """Compare the org with what the syncs need; say exactly what to create."""
+    from meltano_assets.salesforce_sync.check import check_org
+    from meltano_assets.salesforce_sync.spec import load_spec
+
+    with salesforce() as (client, _):
+        findings = check_org(client, load_spec().values())
+    for finding in findings:
+        where = ".".join(filter(None, (finding.object, finding.field)))
+        out.print(
+            f"{finding.level}: {where}: {finding.problem}\n  → {finding.fix}", highlight=False
+        )
+    if not findings:
+        out.print("The org has all that the syncs need.")
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(2)
+
+
+@sync_app.command("show")
+def sync_show(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="External id or Salesforce id.")],
+) -> None:
+    """The history of one record: what was sent, when, and what came of it."""
+    from meltano_assets.salesforce_sync.sync import show_record
+
+    out.print_json(data=show_record(connections.warehouse(), record), default=str)
+
+
+def new_run_id() -> str:
+    """An id for a run that no Dagster run stands behind."""
+    return f"cli-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def print_sync(name: str, outcome: Any) -> None:
+    """One sync's counts in one line, and the reasons of what was not accepted."""
+    out.print(
+        f"{name}: {outcome.created:,} created, {outcome.updated:,} updated, "
+        f"{outcome.deleted:,} deleted, {outcome.unchanged:,} unchanged, {outcome.parked:,} parked, "
+        f"{outcome.failed:,} failed, {outcome.skipped:,} left alone  ({outcome.seconds:.1f} s)",
+        highlight=False,
+    )
+    for reason, count in outcome.reasons.items():
+        out.print(f"  {count:,} × {reason}", highlight=False)

@@ -1,0 +1,82 @@
+"""What all verbs share: the two consoles, names with suggestions, times, the account of rows."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from typer.core import TyperGroup
+
+from meltano_assets.errors import FatalError
+
+if TYPE_CHECKING:
+    from meltano_assets.sources.base import Source
+    from meltano_assets.streams import LoadOutcome, Stream
+
+out = Console()
+err = Console(stderr=True)
+
+
+class SuggestingGroup(TyperGroup):
+    """A command group that answers a wrong name with the nearest right one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        name = args[0] if args else ""
+        if name and self.get_command(ctx, name) is None:
+            ctx.fail(f"No command {name!r}." + nearest(name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+
+def nearest(name: str, choices: list[str]) -> str:
+    """`` Did you mean …?`` for a misspelt name, else the choices."""
+    matches = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
+    if matches:
+        return " Did you mean " + " or ".join(matches) + "?"
+    return " There are: " + ", ".join(choices) + "."
+
+
+def find_streams(name: str) -> tuple[Source, list[Stream]]:
+    """``SOURCE`` or ``SOURCE.STREAM`` by name; FatalError suggests the nearest."""
+    from meltano_assets.sources import SOURCES
+
+    source_name, _, stream_name = name.partition(".")
+    by_name = {source.name: source for source in SOURCES}
+    source = by_name.get(source_name)
+    if source is None:
+        raise FatalError(f"no source {source_name!r}." + nearest(source_name, list(by_name)))
+    if not stream_name:
+        return source, list(source.streams)
+    streams = {stream.name: stream for stream in source.streams}
+    if stream_name not in streams:
+        raise FatalError(
+            f"{source_name} has no stream {stream_name!r}." + nearest(stream_name, list(streams))
+        )
+    return source, [streams[stream_name]]
+
+
+def parse_time(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise FatalError(
+            f"{option} {text!r} is not an ISO time", hint="write 2026-01-31 or 2026-01-31T12:00Z"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def print_outcome(name: str, outcome: LoadOutcome) -> None:
+    """The account of rows in one line, and what was changed on the way."""
+    out.print(
+        f"{name}: read {outcome.read:,} = loaded {outcome.loaded:,} + unchanged "
+        f"{outcome.unchanged:,} + superseded {outcome.superseded:,} + quarantined "
+        f"{outcome.quarantined:,}  ({outcome.seconds:.1f} s)",
+        highlight=False,
+    )
+    for change in outcome.schema_changes:
+        out.print(f"  schema: {change}", highlight=False)
+    for rule, count in outcome.cleaned.items():
+        out.print(f"  cleaned: {count:,} × {rule}", highlight=False)

@@ -1,0 +1,68 @@
+"""What must be true of a raw table, as counts; the claims behind the asset checks."""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from meltano_assets.streams import Stream
+from meltano_assets.warehouse.connection import Warehouse
+
+
+def live_rows(warehouse: Warehouse, stream: Stream) -> int:
+    """Rows of the raw table that the vendor has not deleted; 0 before the first load."""
+    return _count(warehouse, stream.source, stream.name, sql.SQL("_deleted_at is null"))
+
+
+def all_rows(warehouse: Warehouse, stream: Stream) -> int:
+    """Rows of the raw table, deleted ones included; 0 before the first load."""
+    return _count(warehouse, stream.source, stream.name, sql.SQL("true"))
+
+
+def quarantined_rows(warehouse: Warehouse, stream: Stream) -> int:
+    """Records of the stream that wait in its quarantine."""
+    table = f"{stream.name}__quarantine"
+    return _count(warehouse, stream.source, table, sql.SQL("replayed_at is null"))
+
+
+def duplicate_keys(warehouse: Warehouse, stream: Stream) -> int:
+    """Keys that more than one row has; not counted where a unique index forbids them."""
+    if not stream.primary_key or _is_key_enforced(warehouse, stream):
+        return 0
+    keys = sql.SQL(", ").join(map(sql.Identifier, stream.primary_key))
+    query = sql.SQL(
+        "select count(*) from (select {keys} from {table} group by {keys} having count(*) > 1) as d"
+    ).format(keys=keys, table=sql.Identifier(stream.source, stream.name))
+    with warehouse.connect() as connection:
+        row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _is_key_enforced(warehouse: Warehouse, stream: Stream) -> bool:
+    query = """
+        select exists (
+            select from pg_index as i
+            where i.indrelid = to_regclass(%s) and i.indisunique and i.indisvalid
+                and i.indpred is null and i.indexprs is null
+                and (
+                    select array_agg(a.attname::text order by a.attname::text)
+                    from unnest(i.indkey::smallint[]) as k
+                    inner join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = k
+                ) = %s
+        )
+    """
+    with warehouse.connect() as connection:
+        name = sql.Identifier(stream.source, stream.name).as_string(connection)
+        row = connection.execute(query, [name, sorted(stream.primary_key)]).fetchone()
+    return bool(row and row[0])
+
+
+def _count(warehouse: Warehouse, schema: str, table: str, condition: sql.Composable) -> int:
+    name = sql.Identifier(schema, table)
+    with warehouse.connect() as connection:
+        known = connection.execute("select to_regclass(%s)", [name.as_string(connection)])
+        found = known.fetchone()
+        if found is None or found[0] is None:
+            return 0
+        query = sql.SQL("select count(*) from {} where {}").format(name, condition)
+        row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0

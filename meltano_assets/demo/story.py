@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Story:
         self.groups = groups
         self.accounts: dict[str, AssetAccount] = {}
         self.failures: list[str] = []
+        self._began = time.monotonic()
         self._is_live = out.is_terminal
         # Bound to the terminal now: the run itself prints into a log.
         self._console = Console(file=out.file, force_terminal=self._is_live)
@@ -115,7 +117,8 @@ class Story:
             self._progress.update(task, advance=1, now=key)
 
         else:
-            self._console.print(f"  {account.hop:8} {key}", highlight=False)
+            seconds = time.monotonic() - self._began
+            self._console.print(f"{seconds:6.1f} s  {account.hop:8} {key}", highlight=False)
 
     def _checked(self, evaluation: Any) -> None:
         account = self._account(evaluation.asset_key.to_user_string())

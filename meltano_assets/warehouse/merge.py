@@ -188,7 +188,9 @@ def rewrite(
     written = connection.execute(
         sql.SQL(
             "insert into {beside} ({names}) select {chosen} from {live} as t"
-            " full join {landing} as l on {same} cross join lateral (select {verdict} as verdict) v"
+            " full join {landing} as l on {same}"
+            # offset 0: or else the comparison of all columns is done again for every column.
+            " cross join lateral (select {verdict} as verdict offset 0) v"
         ).format(
             beside=beside.sql,
             names=column_list(everything),

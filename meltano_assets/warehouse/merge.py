@@ -160,45 +160,45 @@ def rewrite(
     change = _Change(keys, columns, has_deletes, incoming="l")
     deleted = count_deletes(connection, landing, live, keys, columns) if has_deletes else 0
     new_values = {
-        **{column: sql.SQL("l.{}").format(sql.Identifier(column)) for column in columns},
+        **{column: sql.Identifier("l", column) for column in columns},
         **dict(change.assigned),
         "_loaded_at": sql.SQL("now()"),
         "_load_id": sql.Literal(load_id),
     }
-    inserted_values = {**new_values, "_deleted_at": sql.SQL("l._deleted_at")}
-    # A key of the landing table alone is new; of the live one alone, or unchanged, stays.
-    verdict = sql.SQL(
-        "case when t.{key} is null then 1"
-        " when l.{key} is not null and {is_fresh} and ({old}) is distinct from ({new}) then 2"
-        " else 0 end"
+    # A key of the live table alone stays as it is; one of the landing table alone is new.
+    is_written = sql.SQL(
+        "t.{key} is null or l.{key} is not null and {is_fresh} and ({old}) is distinct from ({new})"
     ).format(
         key=sql.Identifier(keys.primary[0]),
         is_fresh=change.is_fresh,
         old=change.old,
         new=change.new,
     )
-    chosen = sql.SQL(", ").join(
-        sql.SQL("case v.verdict when 0 then t.{name} when 2 then {new} else {inserted} end").format(
-            name=sql.Identifier(column), new=new_values[column], inserted=inserted_values[column]
-        )
-        if column in new_values
-        else sql.SQL("t.{}").format(sql.Identifier(column))
-        for column in everything
-    )
+    parts: list[sql.Composable] = []
+    chosen: list[sql.Composable] = []
+    for number, column in enumerate(everything):
+        old, new = sql.Identifier(f"old_{number}"), sql.Identifier(f"new_{number}")
+        parts.append(sql.SQL("t.{} as {}").format(sql.Identifier(column), old))
+        if column in new_values:
+            parts.append(sql.SQL("{} as {}").format(new_values[column], new))
+            chosen.append(sql.SQL("case when is_written then {} else {} end").format(new, old))
+        else:
+            chosen.append(old)
     written = connection.execute(
         sql.SQL(
-            "insert into {beside} ({names}) select {chosen} from {live} as t"
-            " full join {landing} as l on {same}"
+            "insert into {beside} ({names}) select {chosen} from ("
+            "select {is_written} as is_written, {parts} from {live} as t"
             # offset 0: or else the comparison of all columns is done again for every column.
-            " cross join lateral (select {verdict} as verdict offset 0) v"
+            " full join {landing} as l on {same} offset 0) as joined"
         ).format(
             beside=beside.sql,
             names=column_list(everything),
-            chosen=chosen,
+            chosen=sql.SQL(", ").join(chosen),
+            is_written=is_written,
+            parts=sql.SQL(", ").join(parts),
             live=live.sql,
             landing=landing,
             same=_same_key(keys.primary, "t", "l"),
-            verdict=verdict,
         )
     ).rowcount
     row = connection.execute(

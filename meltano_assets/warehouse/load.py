@@ -192,6 +192,9 @@ class _Load:
         connection.commit()
         self._lock(lock_wait_seconds)
         state.ensure(connection)
+        # Committed at once: its lock would make other first loads of the source wait.
+        state.ensure_schema(connection, self._table.schema)
+        connection.commit()
         self._live = schema.find(connection, self._table)
         types: dict[str, ColumnType] = {column.name: column.type for column in self._stream.columns}
         if self._live is not None:
@@ -256,7 +259,6 @@ class _Load:
         if self._landing is None:
             columns = self._data_types()
             if self._is_replace or self._live is None or self._is_live_empty():
-                state.ensure_schema(self._connection, self._table.schema)
                 beside, changes = swap.open_beside(
                     self._connection,
                     self._table,
@@ -423,7 +425,7 @@ class _Load:
             merged = merge.Merged(inserted=inserted)
         elif merge.pays_to_rewrite(
             connection, landing.sql, self._table, self._keys, columns, landing.rows
-        ):
+        ) and swap.can_exchange(connection, self._live):
             merged = self._rewrite(landing)
         else:
             merged = merge.upsert(

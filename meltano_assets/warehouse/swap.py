@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema, views
@@ -52,6 +52,10 @@ join pg_namespace n on n.oid = t.relnamespace
 where x.indrelid = %s and not x.indisprimary
 order by i.relname
 """
+
+
+#: How long the exchange waits for readers to finish before it fills the table in place instead.
+_LOCK_PATIENCE = "10s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +112,7 @@ def exchange(
     live = beside.live
     above = views.above(connection, live.oid)
     direct = [view for view in above if view.level == 1]
-    if _is_immovable(connection, live.oid) or any(view.kind == "m" for view in direct):
-        _fill_in_place(connection, beside, live)
-        return
-    plain = {name for name, is_plain in _index_plan(connection, live) if is_plain}
-    if len(plain) < len(_index_plan(connection, live)):
+    if not can_exchange(connection, live):
         _fill_in_place(connection, beside, live)
         return
     indexes = _copy_indexes(connection, live, beside.name)
@@ -121,8 +121,9 @@ def exchange(
         with views.taken_down(connection, live.oid):
             _put_in_place(connection, beside, name, primary_key, key_name)
     else:
-        views.lock(connection, direct)
-        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(live.name.sql))
+        if not _locked(connection, live, direct):
+            _fill_in_place(connection, beside, live)
+            return
         _put_in_place(connection, beside, name, primary_key, key_name, direct=direct)
     for temporary, final in indexes:
         connection.execute(
@@ -132,9 +133,30 @@ def exchange(
         )
 
 
-def _is_immovable(connection: psycopg.Connection, oid: int) -> bool:
-    row = connection.execute(_IMMOVABLE, {"oid": oid}).fetchone()
-    return row is not None and bool(row[0])
+def can_exchange(connection: psycopg.Connection, live: Table) -> bool:
+    """True when everything that hangs on the table can be carried over to another one."""
+    row = connection.execute(_IMMOVABLE, {"oid": live.oid}).fetchone()
+    if row is None or row[0]:
+        return False
+    if any(view.kind == "m" and view.level == 1 for view in views.above(connection, live.oid)):
+        return False
+    indexes = connection.execute(_INDEXES, [live.oid]).fetchall()
+    return all(str(text).startswith(str(prefix)) for _, prefix, _, text in indexes)
+
+
+def _locked(connection: psycopg.Connection, live: Table, direct: list[views.View]) -> bool:
+    """Lock out readers, unless a long query keeps us waiting: then everybody would wait with us."""
+    try:
+        with connection.transaction():
+            connection.execute("select set_config('lock_timeout', %s, true)", [_LOCK_PATIENCE])
+            views.lock(connection, direct)
+            connection.execute(
+                sql.SQL("lock table {} in access exclusive mode").format(live.name.sql)
+            )
+            connection.execute("set local lock_timeout to default")
+    except errors.LockNotAvailable:
+        return False
+    return True
 
 
 def _put_in_place(
@@ -189,12 +211,6 @@ def _rename_key(connection: psycopg.Connection, name: TableName, key_name: str) 
                 name.sql, sql.Identifier(row[0]), sql.Identifier(key_name)
             )
         )
-
-
-def _index_plan(connection: psycopg.Connection, live: Table) -> list[tuple[str, bool]]:
-    """Secondary indexes, and whether we know how to build each one on another table."""
-    rows = connection.execute(_INDEXES, [live.oid]).fetchall()
-    return [(name, str(text).startswith(str(prefix))) for name, prefix, _, text in rows]
 
 
 def _copy_indexes(

@@ -159,3 +159,34 @@ def test_a_transaction_with_an_older_snapshot_does_not_see_it_empty_either(
         load(warehouse, THINGS, [numbers(6, 2)])
         row = connection.execute("select count(*) from shop.things").fetchone()
     assert row == (6,)
+
+
+def test_a_large_change_of_a_table_that_cannot_be_exchanged_is_made_in_place(
+    warehouse: Warehouse,
+) -> None:
+    load(warehouse, UPSERTED, [numbers(11_000, 1)])
+    query(warehouse, "alter table shop.things add constraint u unique (id, v)")
+    oid = query(warehouse, "select 'shop.things'::regclass::oid")
+    outcome = load(warehouse, UPSERTED, [numbers(11_000, 2)])
+    assert (outcome.updated, outcome.inserted) == (11_000, 0)
+    assert query(warehouse, "select 'shop.things'::regclass::oid") == oid
+
+
+def test_first_loads_of_one_source_run_side_by_side(warehouse: Warehouse) -> None:
+    def during() -> Iterator[Batch]:
+        yield numbers(3, 1)
+        load(warehouse, stream({"id": "bigint"}, name="others"), [batch([{"id": 1}])])
+
+    load(warehouse, THINGS, during())
+    assert query(warehouse, "select count(*) from shop.others") == [(1,)]
+
+
+@pytest.mark.slow
+def test_a_long_query_neither_blocks_the_load_nor_other_readers(warehouse: Warehouse) -> None:
+    load(warehouse, THINGS, [numbers(5, 1)])
+    with warehouse.connect() as connection:
+        connection.execute("select count(*) from shop.things")
+        load(warehouse, THINGS, [numbers(6, 2)])
+        row = connection.execute("select count(*), max(v) from shop.things").fetchone()
+    assert row == (6, 2)
+    assert query(warehouse, "select relname from pg_class where relname like 'meltano_new%'") == []

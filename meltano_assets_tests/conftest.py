@@ -34,6 +34,16 @@ _OWN_PREFIXES = (
 )
 
 
+#: Files with long set-ups go first, so that no worker ends with one.
+_LONG = ("test_main_job", "test_company", "test_kill", "test_project", "test_daemon", "test_ui")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order files by how long they take."""
+    ranks = {name: rank for rank, name in enumerate(_LONG)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Settings of the developer's shell are gone; local state goes to the test's own folder."""

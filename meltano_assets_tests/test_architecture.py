@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import meltano_assets
@@ -41,11 +42,17 @@ PSYCOPG |= {"connections", "resources", "demo", "doctor"}
 GROUND_MAY_IMPORT_LAZILY = {"pyarrow"}
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE).with_suffix("")
-        name = ".".join(part for part in relative.parts if part != "__init__")
-        yield name, ast.parse(path.read_text(), filename=str(path))
+@cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    return tuple(
+        (
+            ".".join(part for part in relative.parts if part != "__init__"),
+            ast.parse((PACKAGE / relative.with_suffix(".py")).read_text()),
+        )
+        for relative in (
+            path.relative_to(PACKAGE).with_suffix("") for path in sorted(PACKAGE.rglob("*.py"))
+        )
+    )
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -61,6 +68,7 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
+@cache
 def runtime_imports(tree: ast.Module) -> set[str]:
     for_types = {
         name
@@ -132,7 +140,7 @@ def test_the_sandbox_stands_outside() -> None:
     outward = [
         name
         for name, tree in modules()
-        if part(name) not in ("sandbox", "cli")
+        if part(name) not in ("sandbox", "cli", "commands")
         and any(part(inside(target) or "") == "sandbox" for target in runtime_imports(tree))
     ]
     assert not inward

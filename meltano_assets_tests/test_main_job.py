@@ -234,7 +234,7 @@ def test_nothing_is_left_to_send_afterwards(world: World) -> None:
 
 
 def test_the_ui_gets_schema_row_counts_and_lineage(world: World) -> None:
-    raw = facts(world.runs[0], "salesforce", "accounts")
+    raw = facts(world.runs[-1], "salesforce", "accounts")
     assert raw["dagster/row_count"] == world.count("select count(*) from salesforce.accounts")
     graph = world.definitions.resolve_asset_graph()
     definition = graph.get(dg.AssetKey(["salesforce", "accounts"])).metadata

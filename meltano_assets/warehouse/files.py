@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import re
 import shutil
 import sys
 import tempfile
@@ -43,8 +42,19 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
-#: Numbers that a double cannot hold: more than 17 digits, or more than 18 without a point.
-LONG_NUMBER = re.compile(rb"[:,\[]\s*-?(?:[0-9]{19}|[0-9.]{19})|[0-9][eE][+-]?[0-9]{3}")
+#: Digits and points become 0, signs -, exponents e: so numbers can be found without a regex.
+_SHAPES = bytes(
+    ord("0") if chr(code) in "0123456789." else
+    ord("-") if chr(code) in "+-" else
+    ord("e") if chr(code) in "eE" else ord(" ")
+    for code in range(256)
+)  # fmt: skip
+
+
+def has_long_number(text: bytes) -> bool:
+    """True when a number may stand there that a double or 64 bits cannot hold exactly."""
+    shape = text.translate(_SHAPES)
+    return b"0" * 19 in shape or b"e000" in shape or b"e-000" in shape
 
 
 def read_file(
@@ -279,12 +289,16 @@ def _records(
     """The block's objects; lines that are none are set aside as they are."""
     records: list[dict[str, object]] = []
     malformed: list[str] = []
-    is_exact = LONG_NUMBER.search(block) is None
+    is_exact = not has_long_number(block)
     for line in block.split(b"\n"):
         if not line or line.isspace():
             continue
         try:
-            record = orjson.loads(line) if is_exact else json_records.loads_exactly(line)
+            record = (
+                orjson.loads(line)
+                if is_exact or not has_long_number(line)
+                else json_records.loads_exactly(line)
+            )
         except ValueError:
             record = json_records.loads_leniently(line)
         except RecursionError:

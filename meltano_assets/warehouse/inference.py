@@ -17,6 +17,8 @@ _NUMERIC = r"^(?:0|-?[1-9][0-9]*|-?(?:0|[1-9][0-9]*)\.[0-9]+)$"
 #: Once a column is numeric, every way in which JSON writes a number goes.
 _NUMERIC_LATER = r"^(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|nan|-?inf)$"
 
+_HEAD = 100
+
 _PATTERNS: tuple[tuple[ColumnType, str], ...] = (
     ("boolean", r"^(?:true|false)$"),
     ("bigint", r"^(?:0|-?[1-9][0-9]{0,17})$"),
@@ -53,7 +55,9 @@ def infer(array: pa.Array, expected: ColumnType | None = None) -> ColumnType | N
 
 
 def _all_match(array: pa.Array, pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(array, pattern)).as_py())
+    # Most patterns fail at once; the whole array is looked at only for those that don't.
+    head = pc.all(pc.match_substring_regex(array.slice(0, _HEAD), pattern)).as_py()
+    return head is not False and bool(pc.all(pc.match_substring_regex(array, pattern)).as_py())
 
 
 def widened(present: ColumnType, array: pa.Array) -> ColumnType:

@@ -75,7 +75,9 @@ def _json_column(
         return pa.array(texts, pa.string()), "numeric"
     if found == {str} and before != "jsonb":
         array = _strings(values)
-        kind = infer(array)
+        if before not in (None, "timestamptz", "date"):
+            return array, "text"
+        kind = infer(array, before)
         return array, kind if kind in ("timestamptz", "date") else "text"
     if found & {dict, list} or before == "jsonb":
         texts = [None if value is None else _dumps(value) for value in values]

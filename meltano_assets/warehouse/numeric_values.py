@@ -1,7 +1,7 @@
 """Decimal text to Postgres' binary ``numeric``, exact to the last digit and with its own scale.
 
-Numbers of up to 15 digits go through numpy, all at once, into a fixed frame of six base-10,000
-digits (Postgres strips the zero ones); longer ones and exponents one by one.
+Numbers of up to 16 digits on either side of the point go through numpy, all at once, into a fixed frame
+of eight base-10,000 digits (Postgres strips the zero ones); longer ones and exponents one by one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_GROUPS = 6
+#: Groups of four digits before the point, and as many after it.
+_SIDE = 4
+_GROUPS = 2 * _SIDE
 _FRAME = np.dtype(
     [
         ("count", ">i2"),
@@ -53,21 +55,22 @@ def parse(text: str) -> Decimal | None:
 def from_text(array: pa.Array) -> Numerics:
     """Text → numeric, each value with the scale in which it is written."""
     texts = pl.Series(array)
+    sides = pl.col("text").str.split_exact(".", 1)
     frame = pl.DataFrame({"text": texts}).select(
-        plain=pl.col("text").str.contains(r"^-?[0-9]{1,15}(\.[0-9]{0,15})?$"),
-        unscaled=pl.col("text").str.replace(".", "", literal=True).cast(pl.Int64, strict=False),
-        scale=(
-            pl.col("text").str.len_bytes() - pl.col("text").str.find(".", literal=True) - 1
-        ).fill_null(0),
+        plain=pl.col("text").str.contains(r"^-?[0-9]{1,16}(\.[0-9]{0,16})?$"),
+        whole=sides.struct.field("field_0").str.strip_prefix("-").cast(pl.Int64, strict=False),
+        fraction=sides.struct.field("field_1").cast(pl.Int64, strict=False),
+        scale=sides.struct.field("field_1").str.len_bytes(),
         negative=pl.col("text").str.starts_with("-"),
     )
-    scale = frame["scale"].fill_null(0).to_numpy().astype(np.int64)
-    unscaled = np.abs(frame["unscaled"].fill_null(0).to_numpy())
     is_null = texts.is_null().to_numpy()
-    fits = frame["plain"].fill_null(value=False).to_numpy() & (unscaled < 10**15)
-    fits &= frame["unscaled"].is_not_null().to_numpy()
-    negative = frame["negative"].fill_null(value=False).to_numpy() & (unscaled != 0)
-    frames = _frames(np.where(fits, unscaled, 0), np.where(fits, scale, 0), negative)
+    fits = frame["plain"].fill_null(value=False).to_numpy()
+    numbers = {
+        name: np.where(fits, frame[name].fill_null(0).to_numpy(), 0).astype(np.int64)
+        for name in ("whole", "fraction", "scale")
+    }
+    negative = frame["negative"].fill_null(value=False).to_numpy()
+    frames = _frames(**numbers, negative=negative)
     slow = ~fits & ~is_null
     if not slow.any():
         return Numerics(_fixed(frames, is_null))
@@ -120,16 +123,18 @@ def encode(number: Decimal) -> bytes | None:
     return header + struct.pack(f">{len(groups)}h", *groups)
 
 
-def _frames(unscaled: np.ndarray, scale: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    frames = np.zeros(len(unscaled), dtype=_FRAME)
-    groups_after_point = -(-scale // 4)
-    rest = unscaled * 10 ** (groups_after_point * 4 - scale)
-    digits = np.empty((len(unscaled), _GROUPS), dtype=np.int64)
-    for group in range(_GROUPS - 1, -1, -1):
-        rest, digits[:, group] = np.divmod(rest, 10_000)
+def _frames(
+    whole: np.ndarray, fraction: np.ndarray, scale: np.ndarray, negative: np.ndarray
+) -> np.ndarray:
+    frames = np.zeros(len(whole), dtype=_FRAME)
+    digits = np.empty((len(whole), _GROUPS), dtype=np.int64)
+    for side, number in enumerate((whole, fraction * 10 ** (4 * _SIDE - scale))):
+        rest = number
+        for group in range(_SIDE - 1, -1, -1):
+            rest, digits[:, side * _SIDE + group] = np.divmod(rest, 10_000)
     frames["count"] = _GROUPS
-    frames["weight"] = _GROUPS - 1 - groups_after_point
-    frames["sign"] = np.where(negative, _NEGATIVE, 0)
+    frames["weight"] = _SIDE - 1
+    frames["sign"] = np.where(negative & ((whole != 0) | (fraction != 0)), _NEGATIVE, 0)
     frames["scale"] = scale
     frames["digits"] = digits
     return frames

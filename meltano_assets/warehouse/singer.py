@@ -109,7 +109,7 @@ class SingerTarget:
         try:
             message = (
                 json_records.loads_exactly(line)
-                if files.LONG_NUMBER.search(line)
+                if files.has_long_number(line)
                 else orjson.loads(line)
             )
         except (ValueError, RecursionError):

@@ -327,6 +327,8 @@ def _read_parquet(
         except (EOFError, zlib.error):
             raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
         source.seek(0)
+    if name != "-":
+        opened.close()
     try:
         parquet = pa_parquet.ParquetFile(source)
     except (pa.ArrowInvalid, OSError):

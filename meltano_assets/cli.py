@@ -45,9 +45,14 @@ def demo(
     port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
 ) -> None:
     """Run the whole graph against the sandbox company and show what happened."""
+    from meltano_assets import connections
     from meltano_assets.demo.run import run_demo
 
-    raise typer.Exit(run_demo(out, ui=ui, fresh=fresh, port=port))
+    try:
+        code = run_demo(out, ui=ui, fresh=fresh, port=port)
+    finally:
+        connections.release()
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -94,9 +94,15 @@ def print_report(out: Console, story: Story, seconds: float, *, is_first: bool) 
 
 
 def _landed_table(story: Story) -> Table:
-    table = Table(box=None, pad_edge=False, title="What landed where", title_justify="left")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        title="What landed where",
+        title_justify="left",
+    )
     table.add_column("", no_wrap=True)
-    for name in ("read", "loaded", "unchanged", "aside", "sec", "checks"):
+    for name in ("read", "loaded", "unchanged", "quarantined", "sec", "checks"):
         table.add_column(name, justify="right", no_wrap=True)
     accounts = sorted(story.accounts.values(), key=lambda a: (HOPS.index(a.hop), a.key))
     models: dict[str, list[AssetAccount]] = {}
@@ -105,7 +111,7 @@ def _landed_table(story: Story) -> Table:
             models.setdefault(account.group, []).append(account)
     for hop in HOPS:
         if hop == "dbt":
-            for group, members in models.items():
+            for group, members in sorted(models.items(), key=_layer):
                 table.add_row(*_group_row(group, members))
         else:
             for account in accounts:
@@ -114,6 +120,13 @@ def _landed_table(story: Story) -> Table:
                     table.add_row(*cells)
         table.add_section()
     return table
+
+
+def _layer(entry: tuple[str, object]) -> tuple[int, str]:
+    layers = ("seeds", "staging", "snapshots", "intermediate", "marts")
+    group = entry[0]
+    first = group.split("/")[0]
+    return (layers.index(first) if first in layers else len(layers), group)
 
 
 def _group_row(group: str, members: list[AssetAccount]) -> list[str]:

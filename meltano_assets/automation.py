@@ -7,7 +7,9 @@ one table says so, and a schedule or sensor that it does not name fails at load.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import and_
 from typing import Literal
 
 import dagster as dg
@@ -43,13 +45,27 @@ PUSHES_TO_VENDORS: Mapping[EnvironmentName, bool] = {
 }
 
 NIGHTLY_CRON = "0 2 * * *"
+#: How often the automation sensors look for news.
+SENSOR_SECONDS = 30
 
-#: Carries news downstream as soon as something upstream was updated.
-ON_NEWS = dg.AutomationCondition.eager()
-#: The same, once every blocking check upstream has passed.
-ON_CHECKED_NEWS = ON_NEWS & dg.AutomationCondition.all_deps_blocking_checks_passed()
+#: Carries news downstream as soon as something directly upstream was updated and has passed its
+#: blocking checks. A blocking check runs with the asset that it checks, or this waits for ever.
+ON_NEWS = dg.AutomationCondition.eager() & dg.AutomationCondition.all_deps_blocking_checks_passed()
 
 EVERYTHING = dg.AssetSelection.all()
+
+
+def on_checked_news(upstream: Iterable[dg.AssetKey]) -> dg.AutomationCondition:
+    """The same, once every blocking check of all these assets has passed on what they hold now.
+
+    For what leaves the house: news of one source must not carry bad rows of another along, which
+    wait further up behind a failed check.
+    """
+    passed = dg.AutomationCondition.all_checks_match(
+        dg.AutomationCondition.check_passed(), blocking_only=True
+    )
+    gates = [dg.AutomationCondition.asset_matches(key, passed) for key in sorted(upstream)]
+    return reduce(and_, gates, ON_NEWS)
 
 
 def is_automatic(family: str, environment: EnvironmentName) -> bool:
@@ -120,7 +136,9 @@ def _schedule(
     )
 
 
-def build_sensors(environment: EnvironmentName) -> list[dg.AutomationConditionSensorDefinition]:
+def build_sensors(
+    environment: EnvironmentName, *, every_seconds: int = SENSOR_SECONDS
+) -> list[dg.AutomationConditionSensorDefinition]:
     """One automation sensor for each family downstream, so that a person can stop one."""
     families = {
         "hosts_sensor": dg.AssetSelection.groups("hosts", "enrichment"),
@@ -132,7 +150,7 @@ def build_sensors(environment: EnvironmentName) -> list[dg.AutomationConditionSe
             name,
             target=target,
             run_tags={"automation": name},
-            minimum_interval_seconds=30,
+            minimum_interval_seconds=every_seconds,
             default_status=(
                 dg.DefaultSensorStatus.RUNNING
                 if is_automatic(name, environment)

@@ -23,13 +23,13 @@ def build_definitions(database: WarehouseResource, vendors: Vendors) -> dg.Defin
     """Sources → raw tables → hosts → dbt → Salesforce, with what runs it."""
     here = environment.current_environment()
     project = dbt_project()
+    tables = [*build_raw_assets(SOURCES), *build_hosts_assets()]
     dbt_models = build_dbt_assets(project)
     return dg.Definitions(
         assets=[
-            *build_raw_assets(SOURCES),
-            *build_hosts_assets(),
+            *tables,
             dbt_models,
-            *build_sync_assets(dbt_models),
+            *build_sync_assets(dbt_models, tables),
         ],
         jobs=automation.build_jobs(SOURCES),
         schedules=automation.build_schedules(SOURCES, here),

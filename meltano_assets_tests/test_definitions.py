@@ -140,10 +140,3 @@ def test_everything_runs_by_itself_in_production() -> None:
 def test_a_family_that_the_table_does_not_name_fails() -> None:
     with pytest.raises(KeyError, match="table of environments"):
         automation.is_automatic("forgotten_sensor", "local")
-
-
-def test_the_sync_waits_for_blocking_checks(definitions: dg.Definitions) -> None:
-    node = graph_of(definitions).get(dg.AssetKey(["salesforce_sync", "new_accounts"]))
-    condition = node.automation_condition
-    assert condition is not None
-    assert condition == automation.ON_CHECKED_NEWS

@@ -4,7 +4,8 @@ Writes only where the environment says so or where the Salesforce is the sandbox
 assets plan and tell what they would have sent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,9 +32,16 @@ class SyncConfig(dg.Config):
     plan_only: bool = False
 
 
-def build_sync_assets(dbt_models: dg.AssetsDefinition) -> list[dg.AssetsDefinition]:
-    """One asset for each entry of ``salesforce_sync.yml``."""
-    return [_sync_asset(spec, dbt_models) for spec in load_spec().values()]
+def build_sync_assets(
+    dbt_models: dg.AssetsDefinition, sources: Sequence[dg.AssetsDefinition]
+) -> list[dg.AssetsDefinition]:
+    """One asset for each entry of ``salesforce_sync.yml``, gated on everything upstream of it."""
+    parents = {
+        key: dependencies
+        for definition in (dbt_models, *sources)
+        for key, dependencies in definition.asset_deps.items()
+    }
+    return [_sync_asset(spec, dbt_models, parents) for spec in load_spec().values()]
 
 
 def sync_key(spec: SyncSpec) -> dg.AssetKey:
@@ -41,7 +49,23 @@ def sync_key(spec: SyncSpec) -> dg.AssetKey:
     return dg.AssetKey([GROUP, spec.name])
 
 
-def _sync_asset(spec: SyncSpec, dbt_models: dg.AssetsDefinition) -> dg.AssetsDefinition:
+def _upstream(
+    key: dg.AssetKey, parents: Mapping[dg.AssetKey, AbstractSet[dg.AssetKey]]
+) -> set[dg.AssetKey]:
+    """The asset and all that it is made from."""
+    found: set[dg.AssetKey] = set()
+    queue = [key]
+    while queue:
+        found.add(next_key := queue.pop())
+        queue.extend(parents.get(next_key, set()) - found)
+    return found
+
+
+def _sync_asset(
+    spec: SyncSpec,
+    dbt_models: dg.AssetsDefinition,
+    parents: Mapping[dg.AssetKey, AbstractSet[dg.AssetKey]],
+) -> dg.AssetsDefinition:
     key = sync_key(spec)
     model = get_asset_key_for_model([dbt_models], spec.model)
 
@@ -56,7 +80,7 @@ def _sync_asset(spec: SyncSpec, dbt_models: dg.AssetsDefinition) -> dg.AssetsDef
         tags={"layer": "sync"},
         pool=GROUP,
         retry_policy=RETRY,
-        automation_condition=automation.ON_CHECKED_NEWS,
+        automation_condition=automation.on_checked_news(_upstream(model, parents)),
         check_specs=[
             dg.AssetCheckSpec(
                 "every_row_accounted_for",

@@ -201,6 +201,11 @@ class LoadOutcome:
         return self.inserted + self.updated
 
     @property
+    def accounted(self) -> int:
+        """Records whose fate is known."""
+        return self.loaded + self.unchanged + self.superseded + self.quarantined
+
+    @property
     def is_balanced(self) -> bool:
         """True when every record read is accounted for."""
-        return self.read == self.loaded + self.unchanged + self.superseded + self.quarantined
+        return self.read == self.accounted

@@ -150,7 +150,23 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                 theirs = reader.count(stream) if options == ReadOptions() else None
                 context.log.info(_summary(stream, load.outcome, reader.requests))
             ours = claims.live_rows(warehouse, stream)
-            yield from _checks(warehouse, stream, load.outcome, before, rows_before, ours, theirs)
+            aside = claims.quarantined_rows(warehouse, stream)
+            counts = {
+                "extracted to loaded": (load.outcome.read, load.outcome.accounted),
+                "source to table": (theirs, ours + aside),
+            }
+            for hop, (expected, actual) in counts.items():
+                claims.record_reconciliation(
+                    warehouse,
+                    stream,
+                    run_id=context.run.run_id,
+                    hop=hop,
+                    expected=expected,
+                    actual=actual,
+                )
+            yield from _checks(
+                warehouse, stream, load.outcome, before, rows_before, ours, aside, theirs
+            )
 
     return materialize
 
@@ -181,6 +197,7 @@ def _checks(
     before: Bookmark | None,
     rows_before: int,
     rows_now: int,
+    aside: int,
     vendor_rows: int | None,
 ) -> Iterator[dg.AssetCheckResult]:
     yield dg.AssetCheckResult(
@@ -204,7 +221,6 @@ def _checks(
         passed=old is None or new is None or new >= old,
         metadata={"before": old or "none", "now": new or "unchanged"},
     )
-    aside = claims.quarantined_rows(warehouse, stream)
     yield dg.AssetCheckResult(
         check_name="source_count_agrees",
         passed=vendor_rows is None or rows_now <= vendor_rows <= rows_now + aside,

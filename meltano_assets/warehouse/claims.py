@@ -37,6 +37,24 @@ def duplicate_keys(warehouse: Warehouse, stream: Stream) -> int:
     return int(row[0]) if row else 0
 
 
+def record_reconciliation(
+    warehouse: Warehouse,
+    stream: Stream,
+    *,
+    run_id: str,
+    hop: str,
+    expected: int | None,
+    actual: int,
+) -> None:
+    """Write one hop's counts to ``meltano.reconciliation``; ``expected`` is None where unknown."""
+    with warehouse.connect() as connection:
+        connection.execute(
+            "insert into meltano.reconciliation (source, stream, run_id, hop, expected, actual)"
+            " values (%s, %s, %s, %s, %s, %s)",
+            [stream.source, stream.name, run_id, hop, expected, actual],
+        )
+
+
 def _is_key_enforced(warehouse: Warehouse, stream: Stream) -> bool:
     query = """
         select exists (

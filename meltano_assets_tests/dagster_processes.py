@@ -66,7 +66,11 @@ class Running:
 
 @contextmanager
 def running(
-    command: Sequence[str], environment: dict[str, str], folder: Path, *, directory: Path | None
+    command: Sequence[str],
+    environment: dict[str, str],
+    folder: Path,
+    *,
+    directory: Path | None = None,
 ) -> Iterator[Running]:
     """The command in a session of its own, interrupted at the end; nothing may stay behind."""
     log = folder / "output.log"

@@ -7,47 +7,79 @@ imported until a verb needs it, and Dagster only where a verb runs assets. Exit 
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.markup import escape
 
 from meltano_assets import environment
+from meltano_assets.commands.edge import report
 from meltano_assets.commands.hosts import enrich_command, hosts_app
 from meltano_assets.commands.loading import bookmark_app, extract, load_file, quarantine_app
 from meltano_assets.commands.sandbox import sandbox_app
 from meltano_assets.commands.sync import sync_app
-from meltano_assets.commands.terminal import SuggestingGroup, err, out
-from meltano_assets.errors import PlatformError
+from meltano_assets.commands.terminal import SuggestingGroup, out, say
 
 app = typer.Typer(
     cls=SuggestingGroup,
     help="From vendor APIs to PostgreSQL, dbt marts and back to Salesforce.",
+    epilog=(
+        "Begin with: meltano-assets demo. Where things are is set by the variables of "
+        ".env.example, in the environment or in the file .env. "
+        "Exit codes: 0 done, 1 a retry may help, 2 it will not."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        say(f"meltano-assets {version('meltano-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that belong to no verb."""
+
+
 app.add_typer(bookmark_app, name="bookmark")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(hosts_app, name="hosts")
 app.add_typer(sync_app, name="sync")
-app.command("extract")(extract)
-app.command("load")(load_file)
-app.command("enrich")(enrich_command)
+app.command("extract", epilog="Example: meltano-assets extract salesforce.leads --days 7")(extract)
+app.command(
+    "load",
+    epilog="Example: zcat leads.csv.gz | meltano-assets load - --table crm.leads --primary-key id",
+)(load_file)
+app.command("enrich", epilog="Example: meltano-assets enrich gitlab.com 1.1.1.1")(enrich_command)
 
 
-@app.command()
+@app.command(epilog="Example: meltano-assets demo --ui")
 def demo(
     ui: Annotated[bool, typer.Option("--ui", help="Leave the Dagster UI running.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier demos first.")] = False,
-    port: Annotated[int, typer.Option(help="Port of the UI.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port of the UI.", min=1, max=65535)] = 3000,
 ) -> None:
     """Run the whole graph against the sandbox company and show what happened."""
     from meltano_assets import connections
     from meltano_assets.demo.run import run_demo
+    from meltano_assets.errors import FatalError
 
+    if fresh and connections.open_sandbox() is not None:
+        raise FatalError("the sandbox is in use", hint="end `meltano-assets sandbox` first")
     try:
         code = run_demo(out, ui=ui, fresh=fresh, port=port)
     finally:
@@ -55,32 +87,50 @@ def demo(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog="Example: meltano-assets doctor")
 def doctor() -> None:
     """Say what is missing, in words, and what to do about it."""
     from meltano_assets.doctor import diagnose
 
-    marks = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}
+    marks = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     findings = diagnose()
     for finding in findings:
-        out.print(f"{marks[finding.status]} {finding.name}: {finding.message}", highlight=False)
+        out.print(marks[finding.status], style=colours[finding.status], end=" ")
+        say(f"{finding.name}: {finding.message}")
         if finding.next_step and finding.status != "ok":
-            out.print(f"     → {finding.next_step}", highlight=False)
+            say(f"     → {finding.next_step}")
     if any(finding.status == "fail" for finding in findings):
         raise typer.Exit(2)
 
 
 def main() -> NoReturn:
     """Run the command; every failure ends as one clear message and an exit code."""
+    code = run(_app)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads on (`| head`): what is left has nowhere to go, without a complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _app() -> Any:
     from dotenv import load_dotenv
 
     load_dotenv(environment.project_root() / ".env")
+    return app()
+
+
+def run(command: Callable[[], Any]) -> int:
+    """The exit code of a command; the one place where failures that nobody foresaw are caught."""
     try:
-        app()
-    except PlatformError as error:
-        err.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
-    sys.exit(0)
+        command()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except Exception as error:  # noqa: BLE001 the edge: reported with its place, never passed over
+        return report(error)
+    return 0
 
 
 if __name__ == "__main__":

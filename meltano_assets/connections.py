@@ -11,14 +11,15 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from meltano_assets import environment
-from meltano_assets.errors import FatalError
+from meltano_assets.errors import FatalError, RetriableError
 
 if TYPE_CHECKING:
     from meltano_assets.environment import Variable
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
 WAREHOUSE_DATABASE = "warehouse"
 DAGSTER_DATABASE = "dagster"
+DAGSTER_URL = "MELTANO_DAGSTER_URL"
 #: How long the services' own grace and shutdown take at most.
 RELEASE_SECONDS = 10.0
+#: In a company's folder: the lock of whoever serves it, and where a person's sandbox is reached.
+_SERVING, _OPENED = "serving.lock", "opened.json"
 
 _attached = ExitStack()
 atexit.register(_attached.close)
@@ -63,7 +67,7 @@ def dagster_storage_url() -> str:
     MELTANO_DAGSTER_URL, else the schema ``dagster`` of the warehouse that the environment names,
     else a database of its own in the embedded server.
     """
-    if url := os.environ.get("MELTANO_DAGSTER_URL"):
+    if url := os.environ.get(DAGSTER_URL):
         return url
     if url := environment.warehouse_url():
         from psycopg import sql
@@ -72,12 +76,20 @@ def dagster_storage_url() -> str:
             connection.execute(
                 sql.SQL("create schema if not exists {}").format(sql.Identifier(DAGSTER_DATABASE))
             )
-        joint = "&" if urlsplit(url).query else "?"
-        return f"{url}{joint}options={quote(f'-csearch_path={DAGSTER_DATABASE}')}"
+        return _storage_url(url, f"-csearch_path={DAGSTER_DATABASE}")
     server = embedded_server()
     # A crash of the machine may cost the last events of a run, never one's consistency.
-    options = quote("-csynchronous_commit=off")
-    return f"{server.ensure_database(DAGSTER_DATABASE)}?options={options}"
+    return _storage_url(server.ensure_database(DAGSTER_DATABASE), "-csynchronous_commit=off")
+
+
+def _storage_url(url: str, options: str) -> str:
+    """The URL for SQLAlchemy, which takes a database's name literally except in the query."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    if name := unquote(parts.path.lstrip("/")):
+        query["dbname"] = name
+    query["options"] = " ".join(filter(None, (query.get("options"), options)))
+    return f"postgresql://{parts.netloc}/?{urlencode(query, quote_via=quote)}"
 
 
 def is_sandbox_allowed() -> bool:
@@ -109,11 +121,103 @@ def vendor_settings(vendor: str, variables: tuple[Variable, ...]) -> Mapping[str
 
 @lru_cache(maxsize=1)
 def sandbox_manifest() -> Mapping[str, Mapping[str, Any]]:
-    """The services of the sandbox company, started when nobody has."""
+    """The services of the sandbox company.
+
+    Those of `meltano-assets sandbox` where it runs, else of one that all processes share, started
+    when nobody has.
+    """
+    if (control := open_sandbox()) is not None:
+        return _manifest_at(control)
     from meltano_assets import shared_process
 
     announced: Any = _attached.enter_context(shared_process.attach(_sandbox_service()))
     return cast(Mapping[str, Mapping[str, Any]], announced)
+
+
+def company_directory() -> Path:
+    """Where the sandbox company keeps its state."""
+    return environment.state_directory() / "sandbox" / "company"
+
+
+@contextmanager
+def serving(company: Path, *, is_shared: bool) -> Iterator[Path]:
+    """Hold a company's folder while it is served; FatalError when another process serves it.
+
+    Gives the file in which a sandbox that a person opened says where its control service is.
+    """
+    from meltano_assets import process_locks
+
+    try:
+        company.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FatalError(f"{company} cannot be made: {error.strerror}", source="sandbox") from None
+    held = process_locks.open_private(company / _SERVING)
+    opened = company / _OPENED
+    control = process_locks.read_json(opened)
+    # A shared one is on its way out soon after its last user; a person's stays.
+    patience = RELEASE_SECONDS if is_shared or control is None else 0.0
+    try:
+        if not process_locks.lock_within(held, patience):
+            where = f" at {control['base_url']}" if control else " for other processes"
+            raise FatalError(
+                f"the company in {company} is open already{where}",
+                source="sandbox",
+                hint="use that one, or name another folder with --state",
+            )
+        opened.unlink(missing_ok=True)
+        yield opened
+    finally:
+        os.close(held)
+
+
+def open_sandbox() -> str | None:
+    """The control service of the sandbox that a person opened and that still runs, if any."""
+    from meltano_assets import process_locks
+
+    company = company_directory()
+    if not process_locks.is_held(company / _SERVING):
+        return None
+    control = process_locks.read_json(company / _OPENED)
+    return str(control["base_url"]) if control else None
+
+
+def _manifest_at(control: str) -> Mapping[str, Mapping[str, Any]]:
+    import requests
+
+    try:
+        answer = requests.get(f"{control}/manifest", timeout=30)
+        answer.raise_for_status()
+        manifest: Mapping[str, Mapping[str, Any]] = answer.json()
+    except requests.RequestException as error:
+        raise RetriableError(
+            f"the sandbox at {control} does not answer ({type(error).__name__})", source="sandbox"
+        ) from None
+    return manifest
+
+
+def known_secrets() -> frozenset[str]:
+    """Every secret that this process was given or has looked up; opens and starts nothing."""
+    from meltano_assets.hosts import enrich
+    from meltano_assets.sources import SOURCES
+
+    groups = [source.variables for source in SOURCES] + list(enrich.VARIABLES.values())
+    variables = [variable for group in groups for variable in group if variable.is_secret]
+    found = {os.environ.get(variable.name, "") for variable in variables}
+    settings = {variable.setting for variable in variables} | {"password", "oauth_token"}
+    if sandbox_manifest.cache_info().currsize:
+        services = sandbox_manifest().values()
+        found |= {str(service[name]) for service in services for name in settings & set(service)}
+    urls = [url for url in found if "://" in url]
+    urls += [os.environ.get(name, "") for name in (environment.WAREHOUSE_URL, DAGSTER_URL)]
+    found |= {password for url in urls if (password := _password_of(url))}
+    found.add(os.environ.get("PG_PASSWORD", ""))
+    return frozenset(found - {""})
+
+
+def _password_of(url: str) -> str | None:
+    """The password of a URL, also of one that cannot be parsed otherwise."""
+    login, at, _ = url.partition("://")[2].rpartition("@")
+    return unquote(login.partition(":")[2]) if at else None
 
 
 def release() -> None:
@@ -133,5 +237,12 @@ def _sandbox_service() -> Service:
     return Service(
         name="sandbox",
         directory=environment.state_directory() / "sandbox",
-        command=lambda: [sys.executable, "-m", "meltano_assets.cli", "sandbox", "--json"],
+        command=lambda: [
+            sys.executable,
+            "-m",
+            "meltano_assets.cli",
+            "sandbox",
+            "--json",
+            "--shared",
+        ],
     )

@@ -9,10 +9,15 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from meltano_assets.commands.terminal import SuggestingGroup, out
+from meltano_assets.commands.terminal import SuggestingGroup, say
 from meltano_assets.errors import FatalError
 
-hosts_app = typer.Typer(cls=SuggestingGroup, help="Host names.", no_args_is_help=True)
+hosts_app = typer.Typer(
+    cls=SuggestingGroup,
+    help="Host names.",
+    epilog="Example: meltano-assets hosts clean hosts.txt > hosts.csv",
+    no_args_is_help=True,
+)
 
 
 @hosts_app.command("clean")
@@ -44,6 +49,7 @@ def enrich_command(
     from datetime import UTC, datetime
 
     from meltano_assets import connections, environment
+    from meltano_assets.hosts.clean import clean_host
     from meltano_assets.hosts.enrich import VARIABLES, enrich
 
     settings = {}
@@ -57,16 +63,18 @@ def enrich_command(
         domains,
         now=datetime.now(UTC),
         environment=environment.current_environment(),
-        on_answer=lambda name, provider, answer: out.print(
-            f"{name}: {provider} {answer.outcome} {_named(answer.columns)}", highlight=False
+        on_answer=lambda name, provider, answer: say(
+            f"{name}: {provider} {answer.outcome} {_named(answer.columns)}".rstrip()
         ),
     )
     for vendor, reason in outcome.skipped.items():
-        out.print(f"{vendor}: skipped, {reason}", highlight=False)
-    out.print(
+        say(f"{vendor}: skipped, {reason}")
+    for domain in domains:
+        if (kind := clean_host(domain).kind) in ("internal", "invalid"):
+            say(f"{domain}: {kind}, no provider is asked about it")
+    say(
         f"{outcome.candidates} names: {outcome.done_before} answered by the caches, "
-        f"{outcome.asked} asked ({outcome.calls} requests), {outcome.withheld} withheld",
-        highlight=False,
+        f"{outcome.asked} asked ({outcome.calls} requests), {outcome.withheld} withheld"
     )
 
 

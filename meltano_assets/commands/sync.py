@@ -13,11 +13,14 @@ from typing import Annotated, Any
 import typer
 
 from meltano_assets import connections, environment
-from meltano_assets.commands.terminal import SuggestingGroup, err, out
+from meltano_assets.commands.terminal import SuggestingGroup, err, out, say
 from meltano_assets.errors import FatalError
 
 sync_app = typer.Typer(
-    cls=SuggestingGroup, help="What is written back to Salesforce.", no_args_is_help=True
+    cls=SuggestingGroup,
+    help="What is written back to Salesforce.",
+    epilog="Example: meltano-assets sync plan hosts --limit 5",
+    no_args_is_help=True,
 )
 
 
@@ -47,8 +50,8 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="Al
 @sync_app.command("plan")
 def sync_plan(
     names: Names = None,
-    format: Annotated[Format, typer.Option(help="text or json")] = Format.text,
-    limit: Annotated[int, typer.Option(help="Changes shown of each sync; 0 for all.")] = 20,
+    format: Annotated[Format, typer.Option(help="For people or for programs.")] = Format.text,
+    limit: Annotated[int, typer.Option(help="Changes shown of each sync; 0 for all.", min=0)] = 20,
 ) -> None:
     """Show what would be written, field by field; writes nothing."""
     from meltano_assets.salesforce_sync.render import render_plan
@@ -80,6 +83,7 @@ def sync_apply(
                 hint="`sync plan` shows the changes; MELTANO_ENVIRONMENT=production writes them",
             )
         run_id = new_run_id()
+        sent = 0
         for spec in select_syncs(load_spec(), names or []):
             with err.status(f"{spec.name} ...") as status:
                 outcome = run_sync(
@@ -95,7 +99,9 @@ def sync_apply(
                     ),
                 )
             print_sync(spec.name, outcome)
-        out.print(f"undo with: meltano-assets sync revert {run_id}", highlight=False)
+            sent += outcome.created + outcome.updated + outcome.deleted
+        if sent:
+            say(f"undo with: meltano-assets sync revert {run_id}")
 
 
 @sync_app.command("revert")
@@ -130,11 +136,9 @@ def sync_check() -> None:
         findings = check_org(client, load_spec().values())
     for finding in findings:
         where = ".".join(filter(None, (finding.object, finding.field)))
-        out.print(
-            f"{finding.level}: {where}: {finding.problem}\n  → {finding.fix}", highlight=False
-        )
+        say(f"{finding.level}: {where}: {finding.problem}\n  → {finding.fix}")
     if not findings:
-        out.print("The org has all that the syncs need.")
+        say("The org has all that the syncs need.")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)
 
@@ -146,7 +150,13 @@ def sync_show(
     """The history of one record: what was sent, when, and what came of it."""
     from meltano_assets.salesforce_sync.sync import show_record
 
-    out.print_json(data=show_record(connections.warehouse(), record), default=str)
+    history = show_record(connections.warehouse(), record)
+    if not any(history.values()):
+        raise FatalError(
+            f"no sync has ever sent anything for {record!r}",
+            hint="name it by its external id (meltano_id__c) or its Salesforce id",
+        )
+    out.print_json(data=history, default=str)
 
 
 def new_run_id() -> str:
@@ -156,11 +166,10 @@ def new_run_id() -> str:
 
 def print_sync(name: str, outcome: Any) -> None:
     """One sync's counts in one line, and the reasons of what was not accepted."""
-    out.print(
+    say(
         f"{name}: {outcome.created:,} created, {outcome.updated:,} updated, "
         f"{outcome.deleted:,} deleted, {outcome.unchanged:,} unchanged, {outcome.parked:,} parked, "
-        f"{outcome.failed:,} failed, {outcome.skipped:,} left alone  ({outcome.seconds:.1f} s)",
-        highlight=False,
+        f"{outcome.failed:,} failed, {outcome.skipped:,} left alone  ({outcome.seconds:.1f} s)"
     )
     for reason, count in outcome.reasons.items():
-        out.print(f"  {count:,} × {reason}", highlight=False)
+        say(f"  {count:,} × {reason}")

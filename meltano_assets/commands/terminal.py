@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,50 @@ out = Console()
 err = Console(stderr=True)
 
 
+def say(text: str) -> None:
+    """One line as it is: not wrapped, not coloured, brackets are brackets."""
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_columns(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows under headers, each column as wide as its widest value; nothing is cut off."""
+    lines = [list(headers), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(headers))]
+    for line in lines:
+        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        say("  ".join(padded).rstrip())
+
+
 class SuggestingGroup(TyperGroup):
     """A command group that answers a wrong name with the nearest right one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_place)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name = args[0] if args else ""
         if name and self.get_command(ctx, name) is None:
             ctx.fail(f"No command {name!r}." + nearest(name, self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
+
+
+#: In the order in which a newcomer meets them; the verbs of a group keep their own.
+_VERBS = (
+    "demo",
+    "extract",
+    "load",
+    "bookmark",
+    "quarantine",
+    "hosts",
+    "enrich",
+    "sync",
+    "sandbox",
+    "doctor",
+)
+
+
+def _place(verb: str) -> int:
+    return _VERBS.index(verb) if verb in _VERBS else len(_VERBS)
 
 
 def nearest(name: str, choices: list[str]) -> str:
@@ -69,14 +106,15 @@ def parse_time(option: str, text: str | None) -> datetime | None:
 
 
 def print_outcome(name: str, outcome: LoadOutcome) -> None:
-    """The account of rows in one line, and what was changed on the way."""
-    out.print(
+    """The account of rows in one line, what was changed on the way, and where to look."""
+    say(
         f"{name}: read {outcome.read:,} = loaded {outcome.loaded:,} + unchanged "
         f"{outcome.unchanged:,} + superseded {outcome.superseded:,} + quarantined "
-        f"{outcome.quarantined:,}  ({outcome.seconds:.1f} s)",
-        highlight=False,
+        f"{outcome.quarantined:,}  ({outcome.seconds:.1f} s)"
     )
     for change in outcome.schema_changes:
-        out.print(f"  schema: {change}", highlight=False)
+        say(f"  schema: {change}")
     for rule, count in outcome.cleaned.items():
-        out.print(f"  cleaned: {count:,} × {rule}", highlight=False)
+        say(f"  cleaned: {count:,} × {rule}")
+    if outcome.quarantined:
+        say(f"  why {outcome.quarantined:,} wait: meltano-assets quarantine show {name}")

@@ -6,16 +6,18 @@ Everything here is looked up when a run uses it; loading the definitions opens n
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from meltano_assets import connections, environment
 from meltano_assets.errors import FatalError, PlatformError
-from meltano_assets.streams import Batch, LoadOutcome, Stream
+from meltano_assets.streams import Batch, Disposition, LoadOutcome, Stream
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from meltano_assets.environment import Variable
     from meltano_assets.sources.base import Reader, Source
     from meltano_assets.warehouse.connection import Warehouse
@@ -110,10 +112,11 @@ class CopyIOManager(dg.ConfigurableIOManager):
     """Stores what an asset returns in Postgres by COPY, and gives it back.
 
     Takes a :class:`Load` (a stream with its bookmark and disposition), an Arrow table, a pandas
-    frame or an iterator of Arrow record batches; the latter three go to the table named by the
-    last two parts of the asset key, with ``primary_key`` and ``disposition`` (default
-    ``replace``) from the asset's metadata. Gives a pandas frame (Arrow-backed), or an Arrow table
-    where the parameter is annotated so.
+    frame, a ``RecordBatchReader`` or an iterator of Arrow record batches; the latter four go to the
+    table named by the last two parts of the asset key, with ``primary_key`` and ``disposition``
+    (default ``replace``) from the asset's metadata. A generator is given as
+    ``dg.MaterializeResult(value=…)``, since Dagster takes one that is returned for its own. Gives a
+    pandas frame (Arrow-backed), or an Arrow table where the parameter is annotated so.
     """
 
     database: dg.ResourceDependency[WarehouseResource]
@@ -162,46 +165,65 @@ def _table_of(key: dg.AssetKey) -> tuple[str, str]:
 
 
 def _table_load(context: dg.OutputContext, obj: Any) -> Load:
-    import pyarrow as pa
-
     from meltano_assets.warehouse.schema import columns_from_arrow
 
     schema, name = _table_of(context.asset_key)
-    if isinstance(obj, pa.Table):
-        arrow_schema, batches = obj.schema, iter(obj.to_batches())
-    elif isinstance(obj, pa.RecordBatch):
-        arrow_schema, batches = obj.schema, iter([obj])
-    elif hasattr(obj, "to_feather"):
-        table = pa.Table.from_pandas(obj, preserve_index=False)
-        arrow_schema, batches = table.schema, iter(table.to_batches())
-    elif isinstance(obj, Iterable):
-        batches = iter(obj)
-        first = next(batches, None)
-        if not isinstance(first, pa.RecordBatch):
-            raise FatalError(
-                f"cannot store {type(first).__name__}",
-                source=schema,
-                stream=name,
-                hint="return an Arrow table, a pandas frame or an iterator of record batches",
-            )
-        arrow_schema, batches = first.schema, _prepend(first, batches)
-    else:
-        raise FatalError(
-            f"cannot store {type(obj).__name__}",
-            source=schema,
-            stream=name,
-            hint="return an Arrow table, a pandas frame or an iterator of record batches",
-        )
     settings = context.definition_metadata
     primary_key = settings.get("primary_key", ())
-    stream = Stream(
-        source=schema,
-        name=name,
-        columns=tuple(columns_from_arrow(arrow_schema)),
-        primary_key=(primary_key,) if isinstance(primary_key, str) else tuple(primary_key),
-        disposition=settings.get("disposition", "replace"),
-    )
+    disposition = settings.get("disposition", "replace")
+    try:
+        arrow_schema, batches = _record_batches(obj)
+    except PlatformError as error:
+        if error.source is None:
+            error.source, error.stream = schema, name
+        raise
+    try:
+        if disposition not in get_args(Disposition):
+            raise ValueError(f"no disposition {disposition!r}: {', '.join(get_args(Disposition))}")
+        stream = Stream(
+            source=schema,
+            name=name,
+            columns=tuple(columns_from_arrow(arrow_schema)),
+            primary_key=(primary_key,) if isinstance(primary_key, str) else tuple(primary_key),
+            disposition=disposition,
+        )
+    except ValueError as error:
+        raise FatalError(
+            str(error).removeprefix(f"{schema}.{name}: "),
+            source=schema,
+            stream=name,
+            hint="see primary_key and disposition in the asset's metadata",
+        ) from None
     return Load(stream, (Batch(records) for records in batches))
+
+
+def _record_batches(obj: Any) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
+    """Columns and batches of whatever holds records; FatalError when it holds none."""
+    import pyarrow as pa
+
+    if isinstance(obj, pa.Table):
+        return obj.schema, iter(obj.to_batches())
+    if isinstance(obj, pa.RecordBatch):
+        return obj.schema, iter([obj])
+    if isinstance(obj, pa.RecordBatchReader):
+        return obj.schema, iter(obj)
+    if hasattr(obj, "to_feather"):
+        table = pa.Table.from_pandas(obj, preserve_index=False)
+        return table.schema, iter(table.to_batches())
+    if not isinstance(obj, Iterable):
+        raise _unstorable(type(obj).__name__)
+    batches = iter(obj)
+    first = next(batches, None)
+    if first is None:
+        raise _unstorable("an iterator without any batch: it tells no columns")
+    if not isinstance(first, pa.RecordBatch):
+        raise _unstorable(f"{type(obj).__name__} of {type(first).__name__}")
+    return first.schema, _prepend(first, batches)
+
+
+def _unstorable(what: str) -> FatalError:
+    hint = "return an Arrow table, a pandas frame or an iterator of record batches"
+    return FatalError(f"cannot store {what}", hint=hint)
 
 
 def _prepend(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

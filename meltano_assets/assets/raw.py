@@ -114,7 +114,7 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "row_count_not_collapsed",
                 asset=key,
-                description="The table keeps at least half of the rows it had before the load.",
+                description="The table keeps at least half of the live rows of its last healthy load.",
                 blocking=True,
             ),
             dg.AssetCheckSpec(
@@ -139,7 +139,6 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
         with dagster_edge():
             warehouse = database.open()
             before = state.read_bookmark(warehouse, source.name, stream.name)
-            rows_before = claims.live_rows(warehouse, stream)
             options = config.options()
             with vendors.open(source) as reader:
                 batches = reader.read(stream, before, options, now=datetime.now(UTC))
@@ -151,7 +150,10 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                 context.log.info(_summary(stream, load.outcome, reader.requests))
             ours = claims.live_rows(warehouse, stream)
             aside = claims.quarantined_rows(warehouse, stream)
+            # A person who asks for everything anew also says that fewer rows are right.
+            healthy = None if options.full_refresh else claims.last_healthy_rows(warehouse, stream)
             counts = {
+                claims.LIVE_ROWS: (healthy, ours),
                 "extracted to loaded": (load.outcome.read, load.outcome.accounted),
                 "source to table": (theirs, ours + aside),
             }
@@ -165,7 +167,7 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                     actual=actual,
                 )
             yield from _checks(
-                warehouse, stream, load.outcome, before, rows_before, ours, aside, theirs
+                warehouse, stream, load.outcome, before, healthy, ours, aside, theirs
             )
 
     return materialize
@@ -195,7 +197,7 @@ def _checks(
     stream: Stream,
     outcome: LoadOutcome,
     before: Bookmark | None,
-    rows_before: int,
+    healthy_rows: int | None,
     rows_now: int,
     aside: int,
     vendor_rows: int | None,
@@ -211,8 +213,12 @@ def _checks(
     )
     yield dg.AssetCheckResult(
         check_name="row_count_not_collapsed",
-        passed=rows_now >= rows_before * (1 - stream.max_shrink),
-        metadata={"live rows before": rows_before, "dagster/row_count": rows_now},
+        passed=healthy_rows is None or not claims.has_collapsed(stream, healthy_rows, rows_now),
+        metadata={
+            "live rows": rows_now,
+            "at the last healthy load": "none" if healthy_rows is None else healthy_rows,
+            "when it is right": "materialize with full_refresh: true",
+        },
     )
     old = before.value if before else None
     new = outcome.bookmark.value if outcome.bookmark else None

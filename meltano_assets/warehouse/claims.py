@@ -8,6 +8,9 @@ from meltano_assets.streams import Stream
 from meltano_assets.warehouse.connection import Warehouse
 
 
+LIVE_ROWS = "live rows"
+
+
 def live_rows(warehouse: Warehouse, stream: Stream) -> int:
     """Rows of the raw table that the vendor has not deleted; 0 before the first load."""
     return _count(warehouse, stream.source, stream.name, sql.SQL("_deleted_at is null"))
@@ -35,6 +38,29 @@ def duplicate_keys(warehouse: Warehouse, stream: Stream) -> int:
     with warehouse.connect() as connection:
         row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
+
+
+def last_healthy_rows(warehouse: Warehouse, stream: Stream) -> int | None:
+    """Live rows after the last load that had not lost too many; None before the first.
+
+    A collapse does not become the measure of the loads after it.
+    """
+    with warehouse.connect() as connection:
+        row = connection.execute(
+            "select expected, actual from meltano.reconciliation"
+            " where source = %s and stream = %s and hop = %s order by id desc limit 1",
+            [stream.source, stream.name, LIVE_ROWS],
+        ).fetchone()
+    if row is None:
+        return None
+    expected, actual = row
+    is_healthy = expected is None or not has_collapsed(stream, expected, actual)
+    return int(actual if is_healthy else expected)
+
+
+def has_collapsed(stream: Stream, expected: int, actual: int) -> bool:
+    """True when more rows are gone than the stream may lose."""
+    return actual < expected * (1 - stream.max_shrink)
 
 
 def record_reconciliation(

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from email.parser import BytesParser
 from typing import Any
 
-from meltano_assets.sandbox import salesforce_ingest
+from meltano_assets.sandbox import salesforce_ingest, soql
 from meltano_assets.sandbox.salesforce_http import CSV_TYPE, Call, Reply, not_allowed, not_found
 from meltano_assets.sandbox.salesforce_job import (
     DELIMITERS,
@@ -341,6 +341,8 @@ class BulkJobs:
             raise bad_job(
                 "FEATURENOTENABLED", "Selecting compound data not supported in Bulk Query"
             )
+        if soql.parse(text).offset is not None:
+            raise bad_job("FEATURENOTENABLED", "OFFSET is not supported in Bulk Query")
         if compiled.children:
             raise bad_job("FEATURENOTENABLED", "Nested queries are not supported in Bulk Query")
         job = self._new_job(
@@ -487,9 +489,13 @@ class BulkJobs:
         if body:
             records = salesforce_ingest.raw_rows(body[0], DELIMITERS[job.delimiter])
             writer = line_writer(job, lines)
-            for number, row in enumerate(records):
-                if number == 0 or number > job.processed:
-                    writer.writerow(row)
+            try:
+                for number, row in enumerate(records):
+                    if number == 0 or number > job.processed:
+                        writer.writerow(row)
+            except salesforce_ingest.JobFailed:
+                # What could not be read as CSV goes back as it came.
+                return Reply(200, bytes(body[0]), content_type=CSV_TYPE)
         return Reply(200, "".join(lines), content_type=CSV_TYPE)
 
 

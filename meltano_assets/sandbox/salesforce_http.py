@@ -16,6 +16,8 @@ from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
 
 JSON_TYPE = "application/json;charset=UTF-8"
 CSV_TYPE = "text/csv"
+#: Types of bodies in which JSON is looked for; the vendor reads XML as well, the sandbox does not.
+_JSON_KINDS = ("application/json", "multipart/form-data")
 
 NOT_FOUND = ApiProblem("NOT_FOUND", "The requested resource does not exist")
 
@@ -63,6 +65,15 @@ class Call:
 
     def json(self) -> dict[str, object]:
         """The body as a JSON object."""
+        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind and kind not in _JSON_KINDS:
+            raise RequestProblem(
+                415,
+                ApiProblem(
+                    "UNSUPPORTED_MEDIA_TYPE",
+                    f"Content-Type header specified in HTTP request is not supported: {kind}",
+                ),
+            )
         text = self.text()
         try:
             value = json.loads(text, parse_constant=_no_constant)

@@ -384,6 +384,7 @@ class SalesforceOrg:
             "username": known.username,
             "password": known.password,
             "security_token": known.security_token,
+            "refresh_token": known.refresh_token,
             "api_version": DEFAULT_API_VERSION,
         }
 

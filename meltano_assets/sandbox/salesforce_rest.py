@@ -68,7 +68,7 @@ class RestApi:
             "limits": self._limits,
             "composite": self.composite.handle,
             "jobs": jobs.handle,
-            "recent": lambda call, rest: Reply(200, []),
+            "recent": self._recent,
         }
 
     def dispatch(self, call: Call) -> Reply:
@@ -76,6 +76,7 @@ class RestApi:
         try:
             segments = call.segments
             if not segments:
+                _allow(call, "GET", "HEAD")
                 return Reply(200, {name: call.url(f"/{name}") for name in _RESOURCES})
             route = self._routes.get(segments[0].lower())
             if route is None:
@@ -86,9 +87,16 @@ class RestApi:
 
     # metadata
 
+    def _recent(self, call: Call, rest: list[str]) -> Reply:
+        if rest:
+            raise not_found()
+        _allow(call, "GET", "HEAD")
+        return Reply(200, [])
+
     def _limits(self, call: Call, rest: list[str]) -> Reply:
         if rest:
             raise not_found()
+        _allow(call, "GET", "HEAD")
         limit, used = self.org.daily_api_limit, self.org.api_requests
         plenty = {"Max": 100_000_000, "Remaining": 100_000_000}
         return Reply(
@@ -271,7 +279,8 @@ class RestApi:
         ids = [row[0] for row in rows]
         if len(ids) > 1:
             return Reply(300, [call.url(f"/sobjects/{sobject.name}/{found}") for found in ids])
-        if call.method != "PATCH" and not ids:
+        is_update_only = call.params.get("updateOnly", "").lower() == "true"
+        if not ids and (call.method != "PATCH" or is_update_only):
             return failure(404, NOT_FOUND)
         if call.method in ("GET", "HEAD", "DELETE"):
             return self._record(call, sobject, ids[0])

@@ -327,6 +327,7 @@ class Writer:
                     draft.record_id = None
         elif operation == "update" or (external is not None and external.kind == "id"):
             self._check_ids([d for d in drafts if operation == "update" or d.record_id], "update")
+            _refuse_repeated_ids(drafts)
         elif external is not None:
             self._match_external(drafts, external)
         self._take_faults(operation, drafts)
@@ -491,6 +492,19 @@ class Writer:
             f'"SystemModstamp" = ? WHERE "Id" {inside}',
             (self.stamp, self.stamp, keys),
         )
+
+
+def _refuse_repeated_ids(drafts: Sequence[Draft]) -> None:
+    """One call changes a record once; the first of several rows counts."""
+    seen: set[str] = set()
+    for draft in drafts:
+        if draft.problems or draft.record_id is None:
+            continue
+        if draft.record_id in seen:
+            draft.problems.append(
+                ApiProblem("DUPLICATE_VALUE", f"Duplicate id specified: {draft.record_id}")
+            )
+        seen.add(draft.record_id)
 
 
 def _match_key(value: object) -> str:

@@ -328,6 +328,7 @@ class Sandbox:
                 "username": login.username,
                 "password": login.password,
                 "security_token": login.security_token,
+                "refresh_token": login.refresh_token,
                 "api_version": _api_version(),
             },
             "zendesk": {

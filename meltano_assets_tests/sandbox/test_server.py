@@ -73,6 +73,16 @@ def test_a_process_announces_itself_and_stops_cleanly(
             assert not manifest[service]["base_url"].endswith("/")
         with psycopg.connect(manifest["version"]["url"]) as connection:
             assert connection.execute("select count(*) from usage_data").fetchone() > (0,)
+        salesforce = manifest["salesforce"]
+        token = requests.post(
+            salesforce["login_url"] + "/services/oauth2/token",
+            data={
+                "grant_type": "refresh_token",
+                **{n: salesforce[n] for n in ("client_id", "client_secret", "refresh_token")},
+            },
+            timeout=10,
+        )
+        assert token.json()["instance_url"] == salesforce["base_url"]
         control = manifest["control"]["base_url"]
         assert requests.get(f"{control}/manifest", timeout=10).json() == manifest
         running.send_signal(signal.SIGTERM)

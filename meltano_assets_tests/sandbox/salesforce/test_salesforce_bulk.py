@@ -140,6 +140,7 @@ def test_query_all_returns_the_recycle_bin(api: Api) -> None:
         ("SELECT COUNT() FROM Account", "FEATURENOTENABLED"),
         ("SELECT BillingAddress FROM Account", "FEATURENOTENABLED"),
         ("SELECT Id, (SELECT Id FROM Contacts) FROM Account", "FEATURENOTENABLED"),
+        ("SELECT Id FROM Account OFFSET 5", "FEATURENOTENABLED"),
     ],
 )
 def test_queries_that_bulk_cannot_run_are_refused(shared: Api, soql: str, code: str) -> None:
@@ -275,11 +276,14 @@ def test_parents_by_external_id_and_every_operation(api: Api) -> None:
 def test_files_that_cannot_be_read_fail_the_job(
     api: Api, content: str | bytes, message: str
 ) -> None:
-    _, info = _ingest(api, content)
+    job, info = _ingest(api, content)
     assert info["state"] == "Failed"
     assert info["errorMessage"].startswith(message)
     assert info["numberRecordsProcessed"] == 0
     assert api.rows("SELECT Id FROM Host__c") == []
+    for kind in ("successfulResults", "failedResults", "unprocessedrecords"):
+        answer = api.get(f"/jobs/ingest/{job}/{kind}")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/csv")
 
 
 def test_uploads_arrive_in_chunks_with_a_bom(api: Api) -> None:

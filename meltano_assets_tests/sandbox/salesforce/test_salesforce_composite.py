@@ -130,6 +130,16 @@ def test_the_same_key_twice_in_one_request_is_refused_for_both(api: Api) -> None
     assert _codes(created) == ["ok", "DUPLICATE_VALUE", "DUPLICATE_VALUE"]
 
 
+def test_the_same_id_twice_in_one_update_is_refused(api: Api) -> None:
+    record_id = known_id("001", 1)
+    rows = ({"Id": record_id, "Name": "once"}, {"Id": record_id[:15], "Name": "twice"})
+    answer = _send(api, "PATCH", "/composite/sobjects", _records("Account", *rows))
+    assert _codes(answer) == ["ok", "DUPLICATE_VALUE"]
+    expected = f"Duplicate id specified: {record_id}"
+    assert answer.json()[1]["errors"][0]["message"] == expected
+    assert api.column(f"SELECT Name FROM Account WHERE Id = '{record_id}'") == ["once"]
+
+
 def test_requests_that_are_not_well_formed_fail_as_a_whole(shared: Api) -> None:
     many = _records("Account", *({"Name": str(n)} for n in range(201)))
     answer = _send(shared, "POST", "/composite/sobjects", many)

@@ -305,6 +305,22 @@ def test_bodies_that_are_no_json_are_refused(shared: Api) -> None:
         assert shared.error(answer) == (400, "JSON_PARSER_ERROR")
 
 
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml"]
+)
+def test_bodies_of_another_type_are_refused(shared: Api, content_type: str) -> None:
+    headers = {"Content-Type": content_type}
+    answer = shared.call("POST", "/sobjects/Account", data='{"Name": "x"}', headers=headers)
+    assert shared.error(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+def test_resources_to_read_take_no_other_method(shared: Api) -> None:
+    for path in ("/limits", "/recent", ""):
+        for method in ("DELETE", "POST", "PUT", "OPTIONS"):
+            answer = shared.call(method, path)
+            assert shared.error(answer) == (405, "METHOD_NOT_ALLOWED"), (method, path)
+
+
 def test_hostile_text_is_stored_or_refused(shared: Api) -> None:
     def body(text: str) -> str:
         return '{"Name": "x", "Description": "' + text + '"}'
@@ -386,6 +402,15 @@ def test_upsert_by_external_id_creates_then_updates(api: Api) -> None:
     assert api.error(api.get(path)) == (404, "NOT_FOUND")
     unknown = api.call("PATCH", "/sobjects/Host__c/Name__c/x", json={})
     assert api.error(unknown) == (404, "NOT_FOUND")
+
+
+def test_upsert_may_be_told_to_update_only(api: Api) -> None:
+    path = "/sobjects/Host__c/Meltano_Id__c/only"
+    answer = api.call("PATCH", path, params={"updateOnly": "true"}, json={"Name": "n"})
+    assert api.error(answer) == (404, "NOT_FOUND")
+    assert api.call("PATCH", path, json={"Name": "n"}).status_code == 201
+    answer = api.call("PATCH", path, params={"updateOnly": "true"}, json={"Name": "m"})
+    assert (answer.status_code, answer.json()["created"]) == (200, False)
 
 
 def test_an_external_id_of_several_records_is_a_choice(api: Api) -> None:

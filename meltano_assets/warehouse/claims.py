@@ -7,7 +7,6 @@ from psycopg import sql
 from meltano_assets.streams import Stream
 from meltano_assets.warehouse.connection import Warehouse
 
-
 LIVE_ROWS = "live rows"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import shutil
 import sys
 import tempfile
@@ -42,6 +43,19 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
+#: What a file begins with that is none of ours, and would give nonsense as a CSV.
+_OTHERS = {
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\x00": "compressed with xz",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+}
+
 #: Digits and points become 0, signs -, exponents e: so numbers can be found without a regex.
 _SHAPES = bytes(
     ord("0") if chr(code) in "0123456789." else
@@ -67,6 +81,11 @@ def read_file(
     if head.startswith(_GZIP_MAGIC):
         opened = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=opened)), BLOCK_BYTES)
         head = _guarded_peek(opened, name)
+    for magic, words in _OTHERS.items():
+        if head.startswith(magic):
+            raise FatalError(
+                f"{name} is {words}", hint="give CSV, NDJSON or Parquet in UTF-8, plain or gzip"
+            )
     kind = _detect(name, head) if file_format == "auto" else file_format
     if kind not in get_args(FileFormat):
         raise FatalError(f"{name}: unknown format {kind!r}", hint="use csv, ndjson or parquet")
@@ -153,6 +172,8 @@ def _last_record_end(data: bytes, *, is_csv: bool) -> int:
 
 # CSV
 
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+
 
 def _read_csv(
     blocks: Iterator[bytes], name: str, delimiter: str | None
@@ -182,23 +203,23 @@ def _read_csv(
 
 def _header(first: bytes, name: str, delimiter: str | None) -> tuple[list[str], int]:
     """The field names, and where the records begin."""
-    text = first.decode("utf-8", "replace")
-    if not text.strip():
+    if not first.strip():
         raise FatalError(f"{name} is empty", hint="a CSV needs a header line")
     end, quotes = 0, 0
-    for line in text.splitlines(keepends=True):
-        end += len(line)
-        quotes += line.count('"')
-        if quotes % 2 == 0:
+    for line in _LINE.finditer(first):
+        end = line.end()
+        quotes += line[0].count(b'"')
+        if quotes % 2 == 0 and line[0].strip():
             break
-    row = next(csv.reader(io.StringIO(text[:end]), delimiter=delimiter or _delimiter(first)))
+    text = first[:end].decode("utf-8", "backslashreplace").lstrip("\r\n")
+    row = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(first)))
     names: list[str] = []
     for number, field in enumerate(row, 1):
         wanted = field or f"column_{number}"
         while wanted in names:
             wanted += f"_{number}"
         names.append(wanted)
-    return names, len(text[:end].encode("utf-8", "replace"))
+    return names, end
 
 
 def _delimiter(first: bytes) -> str:
@@ -272,6 +293,7 @@ def _read_ndjson(
             records, malformed = _records(block, name, lines_before)
             lines_before += block.count(b"\n")
             batch = json_records.batch(records, kinds)
+            malformed += json_records.empty(records)
             yield with_malformed(batch, malformed) if malformed else batch
 
     made = batches()

@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse.types import join
 
-_NUMERIC = r"^(?:0|-?[1-9][0-9]*|-?(?:0|[1-9][0-9]*)\.[0-9]+)$"
+_NUMERIC = r"^(?:0|-?[1-9][0-9]*|(?:0|-?[1-9][0-9]*)\.[0-9]+|-0\.[0-9]*[1-9][0-9]*)$"
 #: Once a column is numeric, every way in which JSON writes a number goes.
-_NUMERIC_LATER = r"^(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|nan|-?inf)$"
+_NUMERIC_LATER = (
+    r"^(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|NaN|-?Infinity|nan|-?inf)$"
+)
 
 _HEAD = 100
 

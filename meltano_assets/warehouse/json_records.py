@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from itertools import chain
 
 import orjson
 import pyarrow as pa
 
 from meltano_assets.streams import ColumnType
+from meltano_assets.warehouse import json_values
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.types import join
 
@@ -17,6 +20,16 @@ class _Number(str):
     """A number as it was written, where no Python number is exact."""
 
     __slots__ = ()
+
+
+class _Deep(str):
+    """A value as it was written, nested more deeply than a parser follows."""
+
+    __slots__ = ()
+
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.S)
+_PLACE = "\x00deep value "
 
 
 def loads_exactly(line: bytes | str) -> object:
@@ -30,16 +43,70 @@ def _exact_integer(literal: str) -> object:
 
 
 def loads_leniently(line: bytes | str) -> object:
-    """What orjson refuses and is still an object: NaN, lone surrogates, deep nesting."""
+    """What orjson refuses and is still an object: NaN, broken UTF-8, lone surrogates, deep nesting.
+
+    None when it is no JSON at all. Broken bytes come back as lone surrogates.
+    """
+    text = line if isinstance(line, str) else line.decode("utf-8", "surrogateescape")
     try:
-        return json.loads(line, parse_int=_exact_integer, parse_float=_Number)
+        return _loads(text)
+    except ValueError:
+        return None
+    except RecursionError:
+        pass
+    shallow, deep = _without_deep_values(text)
+    try:
+        return _restored(_loads(shallow), deep)
     except (ValueError, RecursionError):
         return None
 
 
-def batch(records: list[dict[str, object]], kinds: dict[str, ColumnType]) -> pa.RecordBatch:
-    """Columns from objects; ``kinds`` learns what each field's values have been so far."""
-    fields = list(dict.fromkeys(chain.from_iterable(records)))
+def _loads(text: str) -> object:
+    return json.loads(text, parse_int=_exact_integer, parse_float=_Number, parse_constant=_Number)
+
+
+def _without_deep_values(text: str) -> tuple[str, list[_Deep]]:
+    """The text with each field that nests too deeply replaced by a mark, and those fields."""
+    pieces: list[str] = []
+    deep: list[_Deep] = []
+    level = deepest = start = end = 0
+    # A Singer message holds its fields one level further inside than a plain record.
+    outer = 2 if re.match(r'\s*\{.{0,200}?"record"\s*:', text, re.S) else 1
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{":
+            level += 1
+            if level == outer + 1:
+                start, deepest = token.start(), 0
+            deepest = max(deepest, level)
+        elif token[0] in "]}":
+            level -= 1
+            if level == outer and deepest > json_values.MAX_DEPTH - 100:
+                pieces += [text[end:start], json.dumps(f"{_PLACE}{len(deep)}")]
+                deep.append(_Deep(text[start : token.end()]))
+                end = token.end()
+    return "".join([*pieces, text[end:]]), deep
+
+
+def _restored(value: object, deep: list[_Deep]) -> object:
+    if isinstance(value, str) and value.startswith(_PLACE):
+        return deep[int(value.removeprefix(_PLACE))]
+    if isinstance(value, dict):
+        return {key: _restored(item, deep) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restored(item, deep) for item in value]
+    return value
+
+
+def batch(
+    records: list[dict[str, object]],
+    kinds: dict[str, ColumnType],
+    always: Iterable[str] = (),
+) -> pa.RecordBatch:
+    """Columns from objects; ``kinds`` learns what each field's values have been so far.
+
+    The fields in ``always`` become columns even where no record has them.
+    """
+    fields = list(dict.fromkeys(chain(always, chain.from_iterable(records))))
     arrays = []
     for field in fields:
         values = [record.get(field) for record in records]
@@ -53,7 +120,7 @@ def batch(records: list[dict[str, object]], kinds: dict[str, ColumnType]) -> pa.
 
 
 def _clean_name(field: str) -> str:
-    return field.encode("utf-8", "replace").decode()
+    return field.encode("utf-8", "backslashreplace").decode()
 
 
 def _json_column(
@@ -79,10 +146,9 @@ def _json_column(
             return array, "text"
         kind = infer(array, before)
         return array, kind if kind in ("timestamptz", "date") else "text"
-    if found & {dict, list} or before == "jsonb":
+    if before == "jsonb" or (before is None and found & {dict, list, _Deep}):
         texts = [None if value is None else _dumps(value) for value in values]
-        is_json = before in (None, "jsonb") and found <= {dict, list, str, int, float, bool}
-        return pa.array(texts, pa.large_string()), "jsonb" if is_json else "text"
+        return pa.array(texts, pa.large_string()), "jsonb"
     texts = [None if value is None else _as_text(value) for value in values]
     return _strings(texts), "text"
 
@@ -91,15 +157,19 @@ def _strings(values: list[object] | list[str | None]) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:
-        # A lone surrogate has no UTF-8; the loader's rule for broken UTF-8 takes it from here.
-        raw = [
-            None if value is None else str(value).encode("utf-8", "surrogatepass")
-            for value in values
-        ]
+        # What has no UTF-8 goes on as it came; the loader's rule for broken UTF-8 takes it from here.
+        raw = [None if value is None else _raw(str(value)) for value in values]
         array = pa.array(raw, pa.large_binary())
         return pa.Array.from_buffers(
             pa.large_string(), len(array), array.buffers(), array.null_count
         )
+
+
+def _raw(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _as_text(value: object) -> str:
@@ -114,10 +184,38 @@ def _dumps(value: object) -> str:
             value, default=_fragment, option=orjson.OPT_PASSTHROUGH_SUBCLASS
         ).decode()
     except orjson.JSONEncodeError:
-        return json.dumps(value)
+        return _written(value)
+
+
+def _written(value: object) -> str:
+    """JSON text without the encoder's limits: any depth, lone surrogates as escapes."""
+    pieces: list[str] = []
+    pending: list[object] = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, _Number | _Deep):
+            pieces.append(item)
+        elif isinstance(item, dict):
+            parts: list[object] = [_Number("{")]
+            for place, (key, inner) in enumerate(item.items()):
+                parts += [_Number(("," if place else "") + json.dumps(key) + ":"), inner]
+            pending += reversed([*parts, _Number("}")])
+        elif isinstance(item, list):
+            parts = [_Number("[")]
+            for place, inner in enumerate(item):
+                parts += [_Number(","), inner] if place else [inner]
+            pending += reversed([*parts, _Number("]")])
+        else:
+            pieces.append(json.dumps(item))
+    return "".join(pieces)
+
+
+def empty(records: list[dict[str, object]]) -> list[str]:
+    """The texts of records when none of them has a field: no batch of columns can count them."""
+    return [] if any(records) else ["{}"] * len(records)
 
 
 def _fragment(value: object) -> object:
-    if isinstance(value, _Number):
+    if isinstance(value, _Number | _Deep):
         return orjson.Fragment(str(value))
     raise TypeError

@@ -178,11 +178,36 @@ def _default(value: object) -> object:
     return str(value)
 
 
-def from_nested(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
-    """Structs, lists and maps (and any other value) as JSON text."""
-    values = array.to_pylist(maps_as_pydicts="lossy") if _has_map(array.type) else array.to_pylist()
+def from_nested(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarray | None]:
+    """Structs, lists and maps (and any other value) as JSON text, and rows that none can say.
+
+    A map in which a key stands twice becomes a list of pairs, so that nothing is dropped.
+    """
+    maps = "strict" if _has_map(array.type) else None
+    bad = np.zeros(len(array), dtype=bool)
+    try:
+        values = array.to_pylist(maps_as_pydicts=maps)
+    except (ValueError, OverflowError, KeyError):
+        values = []
+        for row, scalar in enumerate(array):
+            value, bad[row] = _one(scalar, cleaned)
+            values.append(value)
     texts = [None if value is None else dumps(value, cleaned) for value in values]
-    return pa.array(texts, pa.large_string())
+    return pa.array(texts, pa.large_string()), bad if bad.any() else None
+
+
+def _one(scalar: pa.Scalar, cleaned: Counter[str]) -> tuple[object, bool]:
+    """One value for JSON; True when Python cannot say it (a year 300,000, a struct's field twice)."""
+    try:
+        if not _has_map(scalar.type):
+            return scalar.as_py(), False
+        try:
+            return scalar.as_py(maps_as_pydicts="strict"), False
+        except KeyError:
+            cleaned["map_with_key_twice"] += 1
+            return scalar.as_py(), False
+    except (ValueError, OverflowError):
+        return None, True
 
 
 def _has_map(arrow_type: pa.DataType) -> bool:

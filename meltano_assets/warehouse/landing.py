@@ -45,10 +45,12 @@ class SeenKeys:
         self._types: set[pa.DataType] = set()
         self._is_unsure = False
 
-    def add(self, rows: pa.RecordBatch) -> None:
+    def add(self, rows: pa.RecordBatch, types: Mapping[str, ColumnType]) -> None:
         """Remember the keys of fitted rows."""
         if not self._key or self._is_unsure:
             return
+        # Equal documents may be written in different ways.
+        self._is_unsure = any(types[column] == "jsonb" for column in self._key)
         arrays = [rows.column(rows.schema.get_field_index(column)) for column in self._key]
         for array in arrays:
             # Equal numbers may have different bytes (1.0 and 1.00), so their hashes say nothing.

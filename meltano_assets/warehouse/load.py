@@ -27,6 +27,7 @@ from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import pieces
 from meltano_assets.warehouse.landing import Landing, SeenKeys
 from meltano_assets.warehouse.merge import Keys
+from meltano_assets.warehouse.names import NAME_BYTES
 from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, TableName
 from meltano_assets.warehouse.types import join
@@ -78,6 +79,7 @@ def load(
         before_commit=before_commit,
     )
     try:
+        job.check_names()
         with warehouse.connect(application_name=f"meltano-assets load {stream.key}") as connection:
             job.run(connection, batches, lock_wait_seconds)
     except PlatformError as error:
@@ -196,6 +198,8 @@ class _Load:
         state.ensure_schema(connection, self._table.schema)
         connection.commit()
         self._live = schema.find(connection, self._table)
+        #: Was the table missing when the load began? Then an older bookmark is no step back.
+        self._is_new = self._live is None
         types: dict[str, ColumnType] = {column.name: column.type for column in self._stream.columns}
         if self._live is not None:
             for column, kind in self._live.columns.items():
@@ -206,6 +210,16 @@ class _Load:
         names = state.known_names(connection, self._stream.source, self._stream.name)
         self._fitter = Fitter(self._stream, types, names)
         connection.commit()
+
+    def check_names(self) -> None:
+        """Postgres cuts long names without a word, and two may become one."""
+        stream = self._stream
+        for name in (stream.source, stream.name, *(column.name for column in stream.columns)):
+            if not name or "\x00" in name or len(name.encode("utf-8", "replace")) > NAME_BYTES:
+                raise FatalError(
+                    f"a name that Postgres cannot hold whole: {name[:40]!r}…",
+                    hint=f"schema, table and columns have 1 to {NAME_BYTES} bytes",
+                )
 
     def _lock(self, wait_seconds: float) -> None:
         connection = self._connection
@@ -250,7 +264,7 @@ class _Load:
                 self.outcome.read + self._part.read,
             )
         if fitted.rows.num_rows:
-            self._seen.add(fitted.rows)
+            self._seen.add(fitted.rows, self._fitter.types)
             self._open_landing().write(fitted.rows, self._fitter.types)
         if len(self._rejected) >= _REJECTED_PER_WRITE:
             self._write_rejected()
@@ -479,7 +493,8 @@ class _Load:
         current = state.current_bookmark(self._connection, source, name)
         if bookmark is None or bookmark == current:
             return current
-        if current is not None and not self._is_replace and _is_before(bookmark, current):
+        may_go_back = self._is_replace or self._is_new
+        if current is not None and not may_go_back and _is_before(bookmark, current):
             bookmark = Bookmark(current.value, bookmark.cursor)
             if bookmark == current:
                 return current

@@ -22,7 +22,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.values import parse_time
+from meltano_assets.warehouse.time_values import parse_time
 
 Query = str | sql.Composable
 

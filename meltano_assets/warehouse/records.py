@@ -31,7 +31,7 @@ MAX_KEY_BYTES = 2_600
 DELETED_AT = "_deleted_at"
 
 #: A reader's column for the text of rows that are no records; such rows hold nothing else.
-MALFORMED = "_malformed"
+MALFORMED = "\x00malformed"
 
 #: Option of streams whose types were inferred: text that contradicts them widens the column.
 INFERRED = "inferred_types"
@@ -181,6 +181,7 @@ class Fitter:
         reasons: dict[int, tuple[str, str | None]],
         bad: np.ndarray,
     ) -> None:
+        size = np.zeros(len(bad), dtype=np.int64)
         for key in self.stream.primary_key:
             if key not in columns:
                 if len(bad):
@@ -191,8 +192,11 @@ class Fitter:
                 empty = ~mask(pc.is_valid(array)) & ~bad
                 _note(reasons, empty, bad, "the primary key is null", key)
             if (is_text(array.type) or is_bytes(array.type)) and len(array):
-                long = mask(pc.greater(pc.binary_length(array), MAX_KEY_BYTES))
-                _note(reasons, long, bad, "the primary key is too long to be indexed", key)
+                size += pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False)
+        long = size > MAX_KEY_BYTES
+        if long.any():
+            only = self.stream.primary_key[0] if len(self.stream.primary_key) == 1 else None
+            _note(reasons, long, bad, "the primary key is too long to be indexed", only)
 
     def _fatal(self, message: str, hint: str | None = None) -> FatalError:
         return FatalError(message, source=self.stream.source, stream=self.stream.name, hint=hint)
@@ -246,8 +250,19 @@ def _reject(
 
 
 def _printable(value: pa.Scalar) -> object:
-    """A value for the record's text; what Python cannot say is cast to text by Arrow."""
+    """A value for the record's text, as exactly as it can be said."""
+    kinds = pa.types
     try:
         return cast(object, value.as_py())
     except (ValueError, OverflowError):
-        return str(value.cast(pa.string())) if is_text(value.type) else repr(value)
+        pass
+    if isinstance(value, pa.StructScalar):
+        fields = (value.type.field(place).name for place in range(value.type.num_fields))
+        return [[name, _printable(value[place])] for place, name in enumerate(fields)]
+    if isinstance(value, pa.ListScalar):
+        return [_printable(item) for item in value.values]
+    if kinds.is_timestamp(value.type):
+        return f"{value.cast(pa.int64())} {value.type.unit} since 1970"
+    if kinds.is_date32(value.type):
+        return f"{value.cast(pa.int32())} days since 1970"
+    return str(value.cast(pa.string())) if is_text(value.type) else repr(value)

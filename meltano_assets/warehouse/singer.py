@@ -51,6 +51,8 @@ class _Table:
     stream: Stream
     kinds: dict[str, ColumnType]
     is_closed: bool
+    declaration: Mapping[str, object]
+    is_stored: bool = False
     records: list[dict[str, object]] = field(default_factory=list)
     malformed: list[str] = field(default_factory=list)
     version: int | None = None
@@ -87,12 +89,17 @@ class SingerTarget:
     def run(self, lines: Iterable[bytes]) -> list[LoadOutcome]:
         """Load everything; FatalError names the line that breaks the protocol."""
         for number, line in enumerate(lines, 1):
-            if line.strip():
-                self._take(line, number)
+            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if text.strip():
+                self._take(text, number)
             is_due = time.monotonic() - self._flushed_at > FLUSH_SECONDS
             if self._gathered >= FLUSH_RECORDS or self._bytes >= FLUSH_BYTES or is_due:
                 self.flush()
         self.flush()
+        for table in self._tables.values():
+            if not table.is_stored:
+                # A stream without records is a table without rows, not a table that is missing.
+                self._store(table, iter(()))
         return self.outcomes
 
     def flush(self) -> None:
@@ -143,7 +150,9 @@ class SingerTarget:
             raise FatalError(f"line {number}: a RECORD without a record")
         self._gathered += 1
         self._bytes += len(line)
-        if table.is_closed and not record.keys() <= table.kinds.keys():
+        if (deleted := record.pop("_sdc_deleted_at", None)) is not None:
+            record[DELETED_AT] = deleted
+        if table.is_closed and not record.keys() <= {*table.kinds, DELETED_AT}:
             table.malformed.append(orjson.dumps(record, default=str).decode())
             return
         version = message.get("version")
@@ -152,12 +161,10 @@ class SingerTarget:
                 self._declare_version(table)
             table.version = version
             record[_VERSION] = version
-        if (deleted := record.pop("_sdc_deleted_at", None)) is not None:
-            record[DELETED_AT] = deleted
         if self._add_metadata:
-            record["_sdc_extracted_at"] = message.get("time_extracted")
-            record["_sdc_received_at"] = datetime.now(UTC).isoformat()
-            record["_sdc_sequence"] = number
+            record.setdefault("_sdc_extracted_at", message.get("time_extracted"))
+            record.setdefault("_sdc_received_at", datetime.now(UTC).isoformat())
+            record.setdefault("_sdc_sequence", number)
         table.records.append(record)
 
     def _declare(self, message: Mapping[str, object], number: int) -> None:
@@ -165,6 +172,8 @@ class SingerTarget:
         if not isinstance(name, str) or not isinstance(schema, dict):
             raise FatalError(f"line {number}: a SCHEMA without stream or schema")
         if name in self._tables:
+            if self._tables[name].declaration == message:
+                return
             self._load(self._tables[name])
         properties = schema.get("properties") or {}
         columns = fold_all(properties)
@@ -183,7 +192,8 @@ class SingerTarget:
                 stream=name,
             )
         if self._add_metadata:
-            declared += _METADATA_COLUMNS
+            taken = {column.name for column in declared}
+            declared += [column for column in _METADATA_COLUMNS if column.name not in taken]
         self._names = fold_all([name], self._names)
         stream = Stream(
             self._schema,
@@ -194,7 +204,7 @@ class SingerTarget:
         )
         kinds = {column.vendor_field: column.type for column in declared}
         is_closed = schema.get("additionalProperties") is False
-        self._tables[name] = _Table(stream, kinds, is_closed)
+        self._tables[name] = _Table(stream, kinds, is_closed, message)
 
     def _declare_version(self, table: _Table) -> None:
         columns = (*table.stream.columns, _VERSION_COLUMN)
@@ -210,13 +220,18 @@ class SingerTarget:
     def _load(self, table: _Table) -> None:
         if not table.records and not table.malformed:
             return
-        records = json_records.batch(table.records, dict(table.kinds))
-        if table.malformed:
-            records = files.with_malformed(records, table.malformed)
+        # A field that a record leaves out is null, whatever the other records of the load hold.
+        records = json_records.batch(table.records, dict(table.kinds), table.kinds)
+        malformed = table.malformed
+        if not records.num_columns:
+            malformed += json_records.empty(table.records)
+        if malformed:
+            records = files.with_malformed(records, malformed)
         table.records, table.malformed = [], []
         self._store(table, iter([records]))
 
     def _store(self, table: _Table, batches: Iterator[pa.RecordBatch]) -> None:
+        table.is_stored = True
         self.outcomes.append(
             load(
                 self._warehouse,

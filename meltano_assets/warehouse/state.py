@@ -197,10 +197,21 @@ def _is_current(connection: psycopg.Connection) -> bool:
 
 
 def read_bookmark(warehouse: Warehouse, source: str, stream: str) -> Bookmark | None:
-    """The stream's bookmark, or None when it was never loaded."""
+    """The stream's bookmark, or None when it was never loaded.
+
+    None too when the table that it speaks of is gone: reading on from there would leave a table
+    without its older rows. A bookmark that a person has set holds in any case.
+    """
     with warehouse.connect(application_name="meltano-assets bookmark") as connection:
         ensure(connection)
-        return current_bookmark(connection, source, stream)
+        row = connection.execute(
+            "select reason = 'set' or exists (select from pg_class c join pg_namespace n"
+            " on n.oid = c.relnamespace where n.nspname = b.source and c.relname = b.stream)"
+            " from meltano.bookmarks as b where source = %s and stream = %s"
+            " order by id desc limit 1",
+            [source, stream],
+        ).fetchone()
+        return current_bookmark(connection, source, stream) if row and row[0] else None
 
 
 def current_bookmark(connection: psycopg.Connection, source: str, stream: str) -> Bookmark | None:
@@ -418,6 +429,9 @@ def last_load(warehouse: Warehouse, source: str, stream: str) -> LoadRecord | No
 
 # names and changes
 
+#: How a NUL in a field's name is written down; Postgres' text cannot hold it.
+_WRITTEN_NUL = r"\u0000"
+
 
 def known_names(connection: psycopg.Connection, source: str, stream: str) -> dict[str, str]:
     """Field → column, as earlier loads decided it."""
@@ -425,7 +439,7 @@ def known_names(connection: psycopg.Connection, source: str, stream: str) -> dic
         "select field, column_name from meltano.column_names where source = %s and stream = %s",
         [source, stream],
     ).fetchall()
-    return dict(rows)
+    return {field.replace(_WRITTEN_NUL, "\x00"): column for field, column in rows}
 
 
 def write_names(
@@ -439,7 +453,10 @@ def write_names(
     connection.cursor().executemany(
         "insert into meltano.column_names (source, stream, field, column_name, first_load_id)"
         " values (%s, %s, %s, %s, %s) on conflict do nothing",
-        [(source, stream, name, column, load_id) for name, column in names],
+        [
+            (source, stream, name.replace("\x00", _WRITTEN_NUL), column, load_id)
+            for name, column in names
+        ],
     )
 
 

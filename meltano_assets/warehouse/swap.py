@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import errors, sql
 
+from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema, views
 from meltano_assets.warehouse.schema import Table, TableName
@@ -264,9 +265,15 @@ def _fill_in_place(connection: psycopg.Connection, beside: Beside, live: Table) 
     schema.grow(connection, live, found.columns)
     columns = schema.column_list(found.columns)
     connection.execute(sql.SQL("delete from {}").format(live.name.sql))
-    connection.execute(
+    filled = connection.execute(
         sql.SQL("insert into {} ({}) select {} from {}").format(
             live.name.sql, columns, columns, beside.name.sql
         )
-    )
+    ).rowcount
+    row = connection.execute(sql.SQL("select count(*) from {}").format(beside.name.sql)).fetchone()
+    if row is None or row[0] != filled:
+        raise FatalError(
+            f"{live.name} took {filled} of the new rows only; a trigger or rule keeps the others out",
+            hint="remove it, or load into another table",
+        )
     connection.execute(sql.SQL("drop table {}").format(beside.name.sql))

@@ -10,12 +10,10 @@ docs/loading.md.
 from __future__ import annotations
 
 import ipaddress
-import math
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -24,6 +22,7 @@ import pyarrow.compute as pc
 
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import json_values, numeric_values
+from meltano_assets.warehouse.time_values import parse_time
 from meltano_assets.warehouse.types import from_arrow, join
 
 #: Postgres' time stamps and dates begin in 4713 BC. Dates end in 5874897 AD, time stamps in 294276,
@@ -137,16 +136,17 @@ def _may_hold_nul(array: pa.Array) -> bool:
 
 def _to_text(array: pa.Array) -> Converted:
     cleaned: Counter[str] = Counter()
-    if not is_text(array.type):
-        array = as_text(array, cleaned)
-    return Converted(clean_text(array, cleaned), cleaned=cleaned)
+    bad: np.ndarray | None = None
+    if pa.types.is_nested(array.type):
+        array, bad = json_values.from_nested(array, cleaned)
+    elif not is_text(array.type):
+        array = as_text(array)
+    return Converted(clean_text(array, cleaned), bad=bad, cleaned=cleaned)
 
 
-def as_text(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
-    """Any Arrow array as the text a person would write for its values."""
+def as_text(array: pa.Array) -> pa.Array:
+    """An array of single values as the text a person would write for them."""
     kind = array.type
-    if pa.types.is_nested(kind):
-        return json_values.from_nested(array, cleaned)
     if is_bytes(kind):
         texts = [None if value is None else value.hex() for value in array.to_pylist()]
         return pa.array(texts, pa.large_string())
@@ -156,7 +156,31 @@ def as_text(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
     if pa.types.is_decimal(kind):
         texts = [None if value is None else format(value, "f") for value in array.to_pylist()]
         return pa.array(texts, pa.large_string())
+    if pa.types.is_duration(kind):
+        return _durations(array)
+    if pa.types.is_interval(kind):
+        texts = [
+            None
+            if value is None
+            else f"P{value.months}M{value.days}DT{_seconds(value.nanoseconds, 10**9)}S"
+            for value in array.to_pylist()
+        ]
+        return pa.array(texts, pa.large_string())
     return array.cast(pa.string())
+
+
+def _durations(array: pa.Array) -> pa.Array:
+    """ISO 8601, which Postgres reads as an interval: the bare number would not tell its unit."""
+    scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[array.type.unit]
+    texts = [
+        None if number is None else f"PT{_seconds(number, scale)}S"
+        for number in array.cast(pa.int64()).to_pylist()
+    ]
+    return pa.array(texts, pa.large_string())
+
+
+def _seconds(number: int, scale: int) -> str:
+    return format((Decimal(number) / scale).normalize(), "f")
 
 
 # numbers
@@ -295,8 +319,8 @@ def _to_boolean(array: pa.Array) -> Converted:
         return _another(array, "boolean")
     if is_text(kind):
         lower = pc.utf8_lower(pc.utf8_trim_whitespace(array))
-        true = pc.is_in(lower, pa.array(["true", "t"], lower.type))
-        false = pc.is_in(lower, pa.array(["false", "f"], lower.type))
+        true = pc.is_in(lower, pa.array(["true", "t", "1"], lower.type))
+        false = pc.is_in(lower, pa.array(["false", "f", "0"], lower.type))
         known = pc.or_(true, false)
         bad = mask(pc.is_valid(array)) & ~mask(known)
         values = pc.if_else(known, true, None)
@@ -320,6 +344,7 @@ def _to_timestamp(array: pa.Array, target: ColumnType) -> Converted:
             return Converted(array, wider="timestamptz")
         if not kind.tz and target == "timestamptz":
             cleaned["naive_time_as_utc"] += len(array) - array.null_count
+        array, bad = _sayable(array)
         array = _microseconds(array, cleaned)
     elif is_text(kind):
         texts = array
@@ -332,6 +357,18 @@ def _to_timestamp(array: pa.Array, target: ColumnType) -> Converted:
     else:
         return _another(array, target)
     return _in_range(array.cast(_US).cast(pa.int64()), wire, bad, cleaned)
+
+
+def _sayable(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+    """Times that 64 bits of microseconds can say, the others as null, and which those are."""
+    factor = {"s": 1_000_000, "ms": 1_000}.get(array.type.unit)
+    if factor is None:
+        return array, None
+    numbers, most = array.cast(pa.int64()), _MAX_MICROSECONDS // factor
+    outside = mask(pc.or_(pc.greater(numbers, most), pc.less(numbers, -most)))
+    if not outside.any():
+        return array, None
+    return pc.if_else(pa.array(outside), pa.scalar(None, array.type), array), outside
 
 
 def _microseconds(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
@@ -402,49 +439,13 @@ def _times_from_text(
     return pa.array(micros, pa.int64()).cast(_US_UTC), naive, bad if bad.any() else None
 
 
-_TIME = re.compile(
-    r"\s*(?P<sign>[+-]?)(?P<year>\d{4,6})-(?P<month>\d\d)-(?P<day>\d\d)"
-    r"(?:[T ]\s*(?P<clock>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d+))?"
-    r"\s*(?P<zone>Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?\s*"
-)
-
-
-def parse_time(text: str) -> tuple[int, bool, bool] | None:
-    """(microseconds since 1970, is naive, was rounded) of an ISO time of any year, else None."""
-    match = _TIME.fullmatch(text)
-    if match is None or match["sign"] == "-":
-        return None
-    year, shift = int(match["year"]), 0
-    # The Gregorian calendar repeats every 400 years = 146,097 days.
-    while not 1 <= year <= 9999:
-        step = 1 if year < 1 else -math.ceil((year - 9999) / 400)
-        year += 400 * step
-        shift -= step * 146_097 * 86_400_000_000
-    zone = match["zone"] or ""
-    zone = "+00:00" if zone in ("Z", "z", "UTC") else zone
-    clock = match["clock"] or "00:00:00"
-    try:
-        moment = datetime.fromisoformat(
-            f"{year:04}-{match['month']}-{match['day']}T{clock}{zone or '+00:00'}"
-        )
-    except ValueError:
-        return None
-    fraction = match["fraction"] or ""
-    nanos = int(fraction[:9].ljust(9, "0")) if fraction else 0
-    micros, rest = divmod(nanos, 1000)
-    micros += rest > 500 or (rest == 500 and micros % 2 == 1)
-    is_rounded = rest != 0 or bool(fraction[9:].strip("0"))
-    span = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    total = (span.days * 86_400 + span.seconds) * 1_000_000 + micros + shift
-    return (total, not zone, is_rounded) if abs(total) < 2**63 else None
-
-
 def _to_date(array: pa.Array) -> Converted:
     kind = array.type
     cleaned: Counter[str] = Counter()
     bad: np.ndarray | None = None
     if pa.types.is_timestamp(kind):
-        micros = _microseconds(array, cleaned).cast(pa.int64())
+        sayable, bad = _sayable(array)
+        micros = _microseconds(sayable, cleaned).cast(pa.int64())
         days = pc.floor(pc.divide(micros.cast(pa.float64()), 86_400_000_000.0)).cast(pa.int64())
         if pc.all(pc.equal(pc.multiply(days, 86_400_000_000), micros)).as_py() is False:
             return Converted(array, wider="timestamptz" if kind.tz else "timestamp")
@@ -486,12 +487,14 @@ def _to_jsonb(array: pa.Array) -> Converted:
         array = clean_text(array, cleaned)
         array, bad = json_values.checked(array, cleaned)
     elif pa.types.is_nested(array.type):
-        array = json_values.from_nested(array, cleaned)
+        array, unsayable = json_values.from_nested(array, cleaned)
         array, bad = json_values.checked(array, cleaned)
+        if unsayable is not None:
+            bad = unsayable if bad is None else bad | unsayable
     elif pa.types.is_boolean(array.type) or pa.types.is_integer(array.type):
         array = array.cast(pa.string())
     else:
-        array = json_values.from_nested(array, cleaned)
+        array, bad = json_values.from_nested(array, cleaned)
     return Converted(array, bad=bad, cleaned=cleaned)
 
 

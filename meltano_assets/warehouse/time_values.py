@@ -1,0 +1,43 @@
+"""Times as text, of any year: what is left when Arrow's own parser refuses a column."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+
+_TIME = re.compile(
+    r"\s*(?P<sign>[+-]?)(?P<year>\d{4,6})-(?P<month>\d\d)-(?P<day>\d\d)"
+    r"(?:[T ]\s*(?P<clock>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d+))?"
+    r"\s*(?P<zone>Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?\s*"
+)
+
+
+def parse_time(text: str) -> tuple[int, bool, bool] | None:
+    """(microseconds since 1970, is naive, was rounded) of an ISO time of any year, else None."""
+    match = _TIME.fullmatch(text)
+    if match is None or match["sign"] == "-":
+        return None
+    year, shift = int(match["year"]), 0
+    # The Gregorian calendar repeats every 400 years = 146,097 days.
+    while not 1 <= year <= 9999:
+        step = 1 if year < 1 else -math.ceil((year - 9999) / 400)
+        year += 400 * step
+        shift -= step * 146_097 * 86_400_000_000
+    zone = match["zone"] or ""
+    zone = "+00:00" if zone in ("Z", "z", "UTC") else zone
+    clock = match["clock"] or "00:00:00"
+    try:
+        moment = datetime.fromisoformat(
+            f"{year:04}-{match['month']}-{match['day']}T{clock}{zone or '+00:00'}"
+        )
+    except ValueError:
+        return None
+    fraction = match["fraction"] or ""
+    nanos = int(fraction[:9].ljust(9, "0")) if fraction else 0
+    micros, rest = divmod(nanos, 1000)
+    micros += rest > 500 or (rest == 500 and micros % 2 == 1)
+    is_rounded = rest != 0 or bool(fraction[9:].strip("0"))
+    span = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    total = (span.days * 86_400 + span.seconds) * 1_000_000 + micros + shift
+    return (total, not zone, is_rounded) if abs(total) < 2**63 else None

@@ -1,0 +1,390 @@
+"""Hostile input: everything lands as it was said, is set aside with a reason, or is an error."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from meltano_assets.errors import FatalError, RetriableError
+from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
+from meltano_assets.warehouse import state
+from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.files import read_file
+from meltano_assets.warehouse.load import load
+from meltano_assets.warehouse.singer import SingerTarget
+from meltano_assets_tests.warehouse.tables import batch, query, stream
+
+LENIENT = {"inferred_types": True, "max_quarantine_share": 1.0}
+
+
+def store(warehouse: Warehouse, path: Path, content: str | bytes, *key: str) -> LoadOutcome:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    columns, batches = read_file(path)
+    target = Stream(
+        "shop", "things", columns, primary_key=key, disposition="upsert" if key else "append",
+        options=LENIENT,
+    )  # fmt: skip
+    return load(warehouse, target, (Batch(records) for records in batches))
+
+
+def one(warehouse: Warehouse, array: pa.Array) -> tuple[LoadOutcome, list[tuple[object, ...]]]:
+    """One value of an Arrow type in a column that nobody declared."""
+    records = pa.RecordBatch.from_arrays([pa.array([1]), array], names=["id", "v"])
+    outcome = load(warehouse, stream({"id": "bigint"}), [Batch(records)])
+    return outcome, query(warehouse, "select v::text from shop.things")
+
+
+# names and shapes
+
+
+def test_names_that_postgres_would_cut_are_refused(warehouse: Warehouse) -> None:
+    for target in (
+        stream({"id": "bigint"}, name="x" * 64),
+        stream({"id": "bigint", "é" * 32: "text"}),
+        stream({"id": "bigint"}, source="a\x00b"),
+    ):
+        with pytest.raises(FatalError, match="cannot hold whole"):
+            load(warehouse, target, [batch([{"id": 1}])])
+
+
+def test_fields_with_odd_names_keep_their_columns_in_later_loads(warehouse: Warehouse) -> None:
+    names = [
+        "a\x00b",
+        "a\x00\x00b",
+        "😀",
+        "a.b",
+        'a"b',
+        "select",
+        "",
+        " ",
+        "%s",
+        "_loaded_at",
+        "ctid",
+    ]
+    record = {"id": 1} | {name: number for number, name in enumerate(names)}
+    load(warehouse, stream({"id": "bigint"}), [batch([record])])
+    width = query(warehouse, "select count(*) from information_schema.columns"
+                             " where table_name = 'things'")  # fmt: skip
+    again = load(warehouse, stream({"id": "bigint"}), [batch([record])])
+    assert (again.unchanged, again.schema_changes) == (1, [])
+    assert width == [(len(names) + 4,)]
+
+
+def test_a_users_own_malformed_column_is_a_column(tmp_path: Path, warehouse: Warehouse) -> None:
+    store(warehouse, tmp_path / "f.csv", "id,_malformed\n1,x\n2,\n", "id")
+    assert query(warehouse, "select id, _malformed from shop.things order by id") == [
+        (1, "x"), (2, None)
+    ]  # fmt: skip
+
+
+def test_json_fields_that_are_no_unicode_stay_apart(tmp_path: Path, warehouse: Warehouse) -> None:
+    store(warehouse, tmp_path / "f.ndjson", '{"id":1,"\\ud800":1,"\\ud801":2}\n', "id")
+    assert query(warehouse, "select _ud800, _ud801 from shop.things") == [(1, 2)]
+
+
+# keys
+
+
+def test_a_key_is_measured_over_all_its_columns(warehouse: Warehouse) -> None:
+    target = stream({"a": "text", "b": "text"}, primary_key=("a", "b"))
+    outcome = load(
+        warehouse, target, [batch([{"a": "x" * 2000, "b": "y" * 2000}, {"a": "", "b": ""}])]
+    )
+    assert (outcome.inserted, outcome.quarantined) == (1, 1)
+
+
+def test_equal_documents_as_keys_are_one_record(warehouse: Warehouse) -> None:
+    target = stream({"id": "jsonb"})
+    records = [{"id": text} for text in ("1", "1.0", '{"a":1}', '{"a": 1}')]
+    outcome = load(warehouse, target, [batch(records)])
+    assert (outcome.inserted, outcome.superseded) == (2, 2)
+
+
+# values
+
+
+def test_map_keys_that_stand_twice_are_kept_and_counted(warehouse: Warehouse) -> None:
+    outcome, rows = one(
+        warehouse, pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64()))
+    )
+    assert rows == [('[["a", 1], ["a", 2]]',)]
+    assert outcome.cleaned == {"map_with_key_twice": 1}
+
+
+def test_durations_and_intervals_are_text_that_postgres_understands(warehouse: Warehouse) -> None:
+    span = pa.scalar((1, 2, 3_000_000), pa.month_day_nano_interval())
+    assert one(warehouse, pa.array([span]))[1] == [("P1M2DT0.003S",)]
+    one(warehouse, pa.array([timedelta(days=1, milliseconds=-500)]))
+    assert query(warehouse, "select v::interval = '23:59:59.5' from shop.things") == [(True,)]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([2**63 - 1], pa.int64()).cast(pa.timestamp("s")),
+        pa.array([-(2**62)], pa.int64()).cast(pa.timestamp("ms", "UTC")),
+        pa.StructArray.from_arrays(
+            [pa.array([2**62], pa.int64()).cast(pa.timestamp("us"))], names=["t"]
+        ),
+        pa.StructArray.from_arrays([pa.array([2**30], pa.int32()).cast(pa.date32())], names=["t"]),
+        pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["t", "t"]),
+    ],
+    ids=["seconds", "milliseconds", "time in struct", "date in struct", "field twice"],
+)
+def test_values_that_nobody_can_say_are_set_aside(warehouse: Warehouse, array: pa.Array) -> None:
+    outcome, rows = one(warehouse, array)
+    assert (outcome.quarantined, rows) == (1, [])
+
+
+def test_zero_and_one_are_truth_values(warehouse: Warehouse) -> None:
+    target = stream({"id": "bigint", "b": "boolean"}, options={"max_quarantine_share": 1.0})
+    load(
+        warehouse, target, [batch([{"id": 1, "b": "1"}, {"id": 2, "b": "0"}, {"id": 3, "b": "2"}])]
+    )
+    assert query(warehouse, "select id, b from shop.things order by id") == [(1, True), (2, False)]
+
+
+# files
+
+
+def test_not_a_number_inside_json_is_not_lost(tmp_path: Path, warehouse: Warehouse) -> None:
+    outcome = store(warehouse, tmp_path / "f.ndjson", '{"id":1,"j":[NaN,{"x":-Infinity}]}\n', "id")
+    assert query(warehouse, "select j::text from shop.things") == [('["NaN", {"x": "-Infinity"}]',)]
+    assert outcome.cleaned == {"nan_in_json": 2}
+
+
+def test_deep_json_in_a_file_follows_the_rule_for_deep_json(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    deep = ["[" * 100_000 + "]" * 100_000, '{"a":' * 1500 + "1" + "}" * 1500, "[" * 950 + "]" * 950]
+    lines = [f'{{"id":{n},"x":"[{{","j":{text},"y":{n}}}' for n, text in enumerate(deep)]
+    outcome = store(warehouse, tmp_path / "f.ndjson", "\n".join(lines), "id")
+    rows = query(warehouse, "select x, jsonb_typeof(j), j #>> '{}', y from shop.things order by id")
+    assert rows[:2] == [("[{", "string", deep[0], 0), ("[{", "string", deep[1], 1)]
+    assert rows[2][1] == "array"
+    assert outcome.cleaned == {"deep_json_as_text": 2}
+
+
+def test_broken_utf8_in_json_follows_the_rule_for_text(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    outcome = store(warehouse, tmp_path / "f.ndjson", b'{"id":1,"a":"caf\xe9"}\n', "id")
+    assert query(warehouse, "select a from shop.things") == [("caf\ufffd",)]
+    assert outcome.cleaned == {"invalid_utf8": 1}
+
+
+def test_empty_objects_are_counted(tmp_path: Path, warehouse: Warehouse) -> None:
+    outcome = store(warehouse, tmp_path / "f.ndjson", "{}\n{}\n")
+    assert (outcome.read, outcome.quarantined) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["id,a\n1,x\n".encode("utf-16"), b"PK\x03\x04\x00\x00", b"BZh91AY", b"\x28\xb5\x2f\xfd\x00"],
+)
+def test_files_of_other_kinds_are_refused(
+    tmp_path: Path, warehouse: Warehouse, content: bytes
+) -> None:
+    with pytest.raises(FatalError, match="UTF-8, plain or gzip"):
+        store(warehouse, tmp_path / "f.csv", content)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        (b"id,\xe9t\xe9", ["id", "_xe9t_xe9"]),
+        (b"id,a\x0bb", ["id", "a_b"]),
+        ("id,a\u2028b".encode(), ["id", "a_b"]),
+        (b'id,"a\nb"', ["id", "a_b"]),
+        (b"\r\nid,a", ["id", "a"]),
+    ],
+)
+def test_odd_headers_leave_the_rows_alone(
+    tmp_path: Path, warehouse: Warehouse, header: bytes, columns: list[str]
+) -> None:
+    outcome = store(warehouse, tmp_path / "f.csv", header + b"\n1,x\n2,y\n", "id")
+    assert outcome.inserted == 2
+    found = query(warehouse, f"select {', '.join(columns)} from shop.things order by id")
+    assert found == [(1, "x"), (2, "y")]
+
+
+def test_minus_zero_keeps_its_sign(tmp_path: Path, warehouse: Warehouse) -> None:
+    store(warehouse, tmp_path / "f.csv", "id,n\n1,-0.0\n2,1.50\n", "id")
+    assert query(warehouse, "select n from shop.things order by id") == [("-0.0",), ("1.50",)]
+
+
+# tables that somebody else has touched
+
+
+def test_a_bookmark_does_not_outlive_its_table(warehouse: Warehouse) -> None:
+    target = stream({"id": "bigint"})
+    load(warehouse, target, [batch([{"id": 1}], "2026-02-01")])
+    query(warehouse, "drop table shop.things")
+    assert state.read_bookmark(warehouse, "shop", "things") is None
+
+    def cut_short() -> list[Batch]:
+        return [batch([{"id": 1}], "2026-01-01")]
+
+    load(warehouse, target, cut_short())
+    assert state.read_bookmark(warehouse, "shop", "things") == Bookmark("2026-01-01")
+    query(warehouse, "drop table shop.things")
+    state.set_bookmark(warehouse, "shop", "things", Bookmark("2026-01-15"))
+    assert state.read_bookmark(warehouse, "shop", "things") == Bookmark("2026-01-15")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("53100", RetriableError), ("25006", FatalError)],
+    ids=["disk full", "read only"],
+)
+def test_a_full_disk_changes_nothing(
+    warehouse: Warehouse, code: str, kind: type[Exception]
+) -> None:
+    target = stream({"id": "bigint"})
+    load(warehouse, target, [batch([{"id": 1}], "2026-01-01")])
+    query(
+        warehouse,
+        "create function shop.fail() returns trigger language plpgsql as"
+        f" $$begin raise exception using errcode = '{code}', message = 'no'; end$$",
+    )
+    query(warehouse, "create trigger t before insert on shop.things"
+                     " for each row execute function shop.fail()")  # fmt: skip
+    for is_full in (False, True):
+        with pytest.raises(kind):
+            load(warehouse, target, [batch([{"id": 2}], "2026-01-02")], full_refresh=is_full)
+        assert query(warehouse, "select id from shop.things") == [(1,)]
+        assert state.read_bookmark(warehouse, "shop", "things") == Bookmark("2026-01-01")
+
+
+def test_a_read_only_database_is_a_clear_error(warehouse: Warehouse) -> None:
+    load(warehouse, stream({"id": "bigint"}), [batch([{"id": 1}])])
+    query(warehouse, f'alter database "{warehouse.database}"'
+                     " set default_transaction_read_only = on")  # fmt: skip
+    with pytest.raises(FatalError, match="read-only"):
+        load(warehouse, stream({"id": "bigint"}), [batch([{"id": 2}])])
+    assert query(warehouse, "select id from shop.things") == [(1,)]
+
+
+def test_a_trigger_that_swallows_rows_is_no_success(warehouse: Warehouse) -> None:
+    target = stream({"id": "bigint"})
+    load(warehouse, target, [batch([{"id": 1}])])
+    query(warehouse, "create function shop.swallow() returns trigger language plpgsql as"
+                     " 'begin return null; end'")  # fmt: skip
+    query(warehouse, "create trigger t before insert on shop.things"
+                     " for each row execute function shop.swallow()")  # fmt: skip
+    with pytest.raises(FatalError, match="a trigger or rule"):
+        load(warehouse, target, [batch([{"id": 2}])], full_refresh=True)
+    assert query(warehouse, "select id from shop.things") == [(1,)]
+
+
+# batches that differ
+
+
+def test_batches_without_a_declared_column(warehouse: Warehouse) -> None:
+    target = stream({"id": "bigint", "a": "text", "b": "text"})
+    outcome = load(warehouse, target, [batch([{"id": 1, "a": "x"}]), batch([{"id": 2, "b": "y"}])])
+    assert outcome.inserted == 2
+    load(warehouse, target, [batch([{"id": 1, "b": "z"}])])
+    rows = query(warehouse, "select id, a, b from shop.things order by id")
+    assert rows == [(1, "x", "z"), (2, None, "y")]
+
+
+VALUES = [
+    pa.array([1]),
+    pa.array([1.5]),
+    pa.array([True]),
+    pa.array([{"a": 1}]),
+    pa.nulls(1),
+    pa.array([b"\xff"]),
+    pa.array(["x"]),
+]
+
+
+@pytest.mark.parametrize("start", range(len(VALUES)))
+@pytest.mark.parametrize("kind", [None, "bigint", "text", "jsonb"])
+def test_types_that_change_between_batches_give_what_as_many_loads_give(
+    warehouse: Warehouse, start: int, kind: ColumnType | None
+) -> None:
+    columns: dict[str, ColumnType] = {"id": "bigint"} | ({"v": kind} if kind else {})
+    arrays = VALUES[start:] + VALUES[:start]
+    pieces = [
+        Batch(pa.RecordBatch.from_arrays([pa.array([number]), array], names=["id", "v"]))
+        for number, array in enumerate(arrays)
+    ]
+    together = load(warehouse, stream(columns, name="together"), pieces)
+    apart = [load(warehouse, stream(columns, name="apart"), [piece]) for piece in pieces]
+    assert together.is_balanced
+    assert together.quarantined == sum(outcome.quarantined for outcome in apart)
+    rows, same = (
+        query(warehouse, f"select id, v::text, pg_typeof(v)::text from shop.{name} order by id")
+        for name in ("together", "apart")
+    )
+    assert rows == same
+
+
+# Singer
+
+
+USERS = {
+    "type": "SCHEMA",
+    "stream": "users",
+    "key_properties": ["id"],
+    "schema": {"properties": {"id": {"type": "integer"}, "s": {"type": "string"},
+                              "n": {"type": "number"}, "o": {"type": "object"}}},
+}  # fmt: skip
+
+
+def user(**values: object) -> dict[str, object]:
+    return {"type": "RECORD", "stream": "users", "record": values}
+
+
+def sing(warehouse: Warehouse, *messages: object, add_metadata: bool = False) -> list[LoadOutcome]:
+    target = SingerTarget(warehouse, "tap", on_state=lambda _: None, add_metadata=add_metadata)
+    return target.run(
+        line if isinstance(line, bytes) else json.dumps(line).encode() for line in messages
+    )
+
+
+def test_text_keeps_its_form_whatever_its_neighbours_are(warehouse: Warehouse) -> None:
+    sing(warehouse, USERS, user(id=1, s="plain"), user(id=2, s={"a": 1}), user(id=3, s=7))
+    rows = query(warehouse, "select s from tap.users order by id")
+    assert rows == [("plain",), ('{"a":1}',), ("7",)]
+
+
+def test_what_a_record_leaves_out_is_null_in_every_load(warehouse: Warehouse) -> None:
+    sing(warehouse, USERS, user(id=1, s="a", n=1))
+    sing(warehouse, USERS, user(id=1, n=2))
+    assert query(warehouse, "select s, n from tap.users") == [(None, 2)]
+
+
+def test_a_stream_without_records_is_an_empty_table(warehouse: Warehouse) -> None:
+    sing(warehouse, b"\xef\xbb\xbf" + json.dumps(USERS).encode())
+    assert query(warehouse, "select id, s, n, o from tap.users") == []
+
+
+def test_the_same_schema_again_does_not_end_a_load(warehouse: Warehouse) -> None:
+    outcomes = sing(warehouse, USERS, user(id=1), USERS, user(id=2), USERS)
+    assert [outcome.inserted for outcome in outcomes] == [2]
+
+
+def test_a_deep_record_does_not_stop_the_input(warehouse: Warehouse) -> None:
+    deep = b'{"type":"RECORD","stream":"users","record":{"id":1,"o":' + b"[" * 5000 + b"]" * 5000
+    outcomes = sing(warehouse, USERS, deep + b"}}", user(id=2))
+    assert outcomes[0].inserted == 2
+    assert query(warehouse, "select jsonb_typeof(o) from tap.users where id = 1") == [("string",)]
+
+
+def test_deletes_and_own_metadata_fit_a_closed_schema(warehouse: Warehouse) -> None:
+    closed = json.loads(json.dumps(USERS))
+    closed["schema"]["additionalProperties"] = False
+    closed["schema"]["properties"]["_sdc_sequence"] = {"type": "integer"}
+    outcomes = sing(
+        warehouse, closed, user(id=1, _sdc_deleted_at="2026-01-01T00:00:00Z", _sdc_sequence=9),
+        add_metadata=True,
+    )  # fmt: skip
+    assert (outcomes[0].inserted, outcomes[0].deleted) == (1, 1)
+    assert query(warehouse, "select _sdc_sequence from tap.users") == [(9,)]

@@ -93,6 +93,8 @@ _SINGULAR = {
 }
 EXPORT_PAGE_SIZE = 1000
 LIST_PAGE_SIZE = 100
+#: Since 2023 offset pagination ends here; cursor pagination goes on.
+MAX_OFFSET_PAGES = 100
 _TOO_MANY = "Number of allowed API requests per minute exceeded"
 
 
@@ -135,7 +137,7 @@ class Zendesk:
         remaining, reset = limit.spend(time.monotonic())
         if remaining < 0:
             return _too_many(reset)
-        if request.method != "GET":
+        if request.method not in ("GET", "HEAD"):
             return json_response({"error": "Forbidden", "description": "read-only sandbox"}, 403)
         response = self._export(request, path) if is_export else self._list(request, path)
         response.headers["X-Rate-Limit"] = str(limit.per_minute)
@@ -245,7 +247,8 @@ class Zendesk:
             records, key = self._export_records(name), name
         else:
             return _not_found()
-        start = _start_time(query.get("start_time"))
+        # Clients probe the metric events with the present time, and the service lets them.
+        start = _start_time(query.get("start_time"), may_be_now=name == "ticket_metric_events")
         if isinstance(start, Response):
             return start
         size = _page_size(query.get("per_page"), most)
@@ -386,6 +389,15 @@ class Zendesk:
                 400,
             )
         number = int(text)
+        if number > MAX_OFFSET_PAGES:
+            return json_response(
+                {
+                    "error": "InvalidPaginationDepth",
+                    "description": f"page must be at most {MAX_OFFSET_PAGES}; "
+                    "use cursor pagination to go further",
+                },
+                400,
+            )
         begin = (number - 1) * size
         has_more = begin + size < len(records)
         following = (
@@ -483,12 +495,14 @@ def _export_order(record: Record) -> tuple[int, int]:
     return int(str(stamp)), int(str(record["id"]))
 
 
-def _start_time(text: str | None) -> int | Response:
-    if text is None or not re.fullmatch(r"\d+(\.\d*)?", text):
+def _start_time(text: str | None, *, may_be_now: bool = False) -> int | Response:
+    """The number that the text begins with, as the service reads it: a client sends a date."""
+    number = re.match(r"\d+", text or "")
+    if number is None:
         return json_response(
             {"error": "InvalidValue", "description": "start_time must be a Unix epoch time"}, 400
         )
-    if float(text) > time.time() - 60:
+    if int(number[0]) > time.time() - 60 and not may_be_now:
         return json_response(
             {
                 "error": "StartTimeTooRecent",
@@ -496,7 +510,7 @@ def _start_time(text: str | None) -> int | Response:
             },
             400,
         )
-    return int(float(text))
+    return int(number[0])
 
 
 def _make_cursor(record: Record, *, before: bool = False) -> str:

@@ -322,3 +322,29 @@ def test_records_fit_the_vendors_description(client: Client, shared_fixtures: Pa
     envelope = schemas["TimeBasedExportIncrementalTicketsResponse"]["properties"]
     answer = client.get("/api/v2/incremental/tickets", start_time=0).json()
     assert set(answer) == set(envelope)
+
+
+def test_a_start_time_is_the_number_it_begins_with(client: Client) -> None:
+    path = "/api/v2/incremental/organizations.json"
+    whole = client.get(path, start_time=0).json()["count"]
+    answer = client.get(path, start_time="2025-06-01T00:00:00Z")
+    assert (answer.status_code, answer.json()["count"]) == (200, whole)
+    assert client.get(path, start_time="now").status_code == 400
+
+
+def test_metric_events_may_be_probed_with_the_present_time(client: Client) -> None:
+    path = "/api/v2/incremental/ticket_metric_events.json"
+    answer = client.get(path, start_time=int(time.time()))
+    assert (answer.status_code, answer.json()["ticket_metric_events"]) == (200, [])
+    assert client.get(path).status_code == 400
+
+
+def test_offset_pagination_ends_after_a_hundred_pages(client: Client) -> None:
+    assert client.get("/api/v2/tickets.json", page=100).status_code == 200
+    answer = client.get("/api/v2/tickets.json", page=101)
+    assert (answer.status_code, answer.json()["error"]) == (400, "InvalidPaginationDepth")
+
+
+def test_head_answers_as_get_without_a_body(client: Client) -> None:
+    answer = client.session.head(client.base_url + "/api/v2/tickets.json", timeout=10)
+    assert (answer.status_code, answer.content) == (200, b"")

@@ -107,10 +107,11 @@ def extract(
                 )
                 say(f"{stream.key}: {rows:,} records in {path}")
                 continue
-            print_outcome(stream.key, _extract_to_warehouse(reader, stream, options))
+            print_outcome(stream.key, extract_to_warehouse(reader, stream, options))
 
 
-def _extract_to_warehouse(reader: Any, stream: Stream, options: Any) -> LoadOutcome:
+def extract_to_warehouse(reader: Any, stream: Stream, options: Any) -> LoadOutcome:
+    """Read one stream from its bookmark, as the options ask, into its raw table."""
     from meltano_assets.warehouse import state
     from meltano_assets.warehouse.load import load
 

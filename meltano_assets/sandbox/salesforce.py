@@ -63,6 +63,7 @@ def build_app(
         jobs.start()
         yield
         await run_in_threadpool(jobs.stop)
+        await run_in_threadpool(org.keep_usage)
 
     return Starlette(routes=[Mount("/", app=server)], lifespan=lifespan)
 

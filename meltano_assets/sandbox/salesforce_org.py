@@ -97,6 +97,9 @@ class SalesforceOrg:
         self._sessions: dict[str, str] = dict(
             self._writer.execute("SELECT token, user_id FROM _session")
         )
+        usage = self._writer.execute("SELECT value FROM _meta WHERE name = 'api_usage'").fetchone()
+        if usage:
+            self._api_day, self.api_requests = json.loads(usage[0])
         self.advance_to(0)
         self.user_id, username = self._integration_user()
         self.credentials = Credentials(username=username)
@@ -239,6 +242,12 @@ class SalesforceOrg:
                 return False
             self.api_requests += 1
             return True
+
+    def keep_usage(self) -> None:
+        """Writes down the requests of the day, for the time after a restart."""
+        usage = json.dumps([self._api_day, self.api_requests])
+        with self.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO _meta VALUES ('api_usage', ?)", (usage,))
 
     # ids
 

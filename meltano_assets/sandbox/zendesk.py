@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from html import escape
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -62,8 +63,6 @@ EMPTY_LISTS = {
     "suspended_tickets": "suspended_tickets",
     "target_failures": "target_failures",
     "targets": "targets",
-    "ticket_audits": "audits",
-    "ticket_metrics": "ticket_metrics",
     "ticket_skips": "skips",
     "triggers": "triggers",
     "triggers/active": "triggers",
@@ -302,6 +301,10 @@ class Zendesk:
             counts = Counter(str(tag) for t in self._kept() for tag in _items(t["tags"]))
             tags: list[Record] = [{"name": n, "count": c} for n, c in sorted(counts.items())]
             return self._page(request, "tags", tags)
+        if path == "ticket_audits":
+            return self._page(request, "audits", [_audit(ticket) for ticket in self._kept()])
+        if path == "ticket_metrics":
+            return self._page(request, path, [_metric_set(ticket) for ticket in self._kept()])
         if path == "users/me":
             return self._one(request, "users", self._company.zendesk_records()["users"][0])
         name, _, rest = path.partition("/")
@@ -341,38 +344,10 @@ class Zendesk:
         return json_response({_SINGULAR[name]: self._rendered(request, [record], name)[0]})
 
     def _ticket_part(self, request: Request, ticket: Record, part: str) -> Response:
-        number = int(str(ticket["id"]))
         if part == "comments":
-            comment: Record = {
-                "id": number * 10 + 1,
-                "type": "Comment",
-                "author_id": ticket["submitter_id"],
-                "body": ticket["description"],
-                "plain_body": ticket["description"],
-                "public": ticket["is_public"],
-                "attachments": [],
-                "via": ticket["via"],
-                "created_at": ticket["created_at"],
-            }
-            return self._page(request, "comments", [comment])
+            return self._page(request, "comments", [_comment(ticket)])
         if part == "audits":
-            audit: Record = {
-                "id": number * 10 + 2,
-                "ticket_id": number,
-                "author_id": ticket["submitter_id"],
-                "created_at": ticket["created_at"],
-                "via": ticket["via"],
-                "metadata": {},
-                "events": [
-                    {
-                        "id": number * 10 + 3,
-                        "type": "Create",
-                        "field_name": "status",
-                        "value": "new",
-                    }
-                ],
-            }
-            return self._page(request, "audits", [audit])
+            return self._page(request, "audits", [_audit(ticket)])
         if part == "metrics":
             return json_response({"ticket_metric": _metric_set(ticket)})
         return _not_found("InvalidEndpoint")
@@ -538,6 +513,41 @@ def _parse_place(cursor: str) -> int | None:
         return None
     found = re.fullmatch(r'\{"o":"id","v":(\d+)\}', text)
     return int(found[1]) if found else None
+
+
+def _comment(ticket: Record) -> Record:
+    number = int(str(ticket["id"]))
+    return {
+        "id": number * 10 + 1,
+        "type": "Comment",
+        "audit_id": number * 10 + 2,
+        "author_id": ticket["submitter_id"],
+        "body": ticket["description"],
+        "html_body": f"<div>{escape(str(ticket['description']))}</div>",
+        "plain_body": ticket["description"],
+        "public": ticket["is_public"],
+        "attachments": [],
+        "via": ticket["via"],
+        "metadata": {},
+        "created_at": ticket["created_at"],
+    }
+
+
+def _audit(ticket: Record) -> Record:
+    """The making of a ticket: its first comment, and its status."""
+    number = int(str(ticket["id"]))
+    outside = ("via", "metadata", "created_at")
+    comment = {k: v for k, v in _comment(ticket).items() if k not in outside}
+    created = {"id": number * 10 + 3, "type": "Create", "field_name": "status", "value": "new"}
+    return {
+        "id": number * 10 + 2,
+        "ticket_id": number,
+        "author_id": ticket["submitter_id"],
+        "created_at": ticket["created_at"],
+        "via": ticket["via"],
+        "metadata": {},
+        "events": [comment, created],
+    }
 
 
 def _metric_set(ticket: Record) -> Record:

@@ -83,15 +83,28 @@ def test_a_process_announces_itself_and_stops_cleanly(
             timeout=10,
         )
         assert token.json()["instance_url"] == salesforce["base_url"]
+        assert api_usage(salesforce, token.json()["access_token"]) == 1
         control = manifest["control"]["base_url"]
         assert requests.get(f"{control}/manifest", timeout=10).json() == manifest
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == 0
     with process(*arguments) as (again, running):
         assert again == manifest
+        assert api_usage(salesforce, token.json()["access_token"]) == 2
         running.send_signal(signal.SIGINT)
         assert running.wait(10) == 0
     assert (state / "credentials.json").stat().st_mode & 0o077 == 0
+
+
+def api_usage(salesforce: dict[str, str], token: str) -> int:
+    """The number of the day's requests, as Salesforce tells it with every answer."""
+    answer = requests.get(
+        f"{salesforce['base_url']}/services/data/v{salesforce['api_version']}/limits",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=10,
+    )
+    used, _, _ = answer.headers["Sforce-Limit-Info"].removeprefix("api-usage=").partition("/")
+    return int(used)
 
 
 def free_base() -> int:

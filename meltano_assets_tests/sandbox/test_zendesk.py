@@ -233,7 +233,6 @@ def test_ticket_list_leaves_deleted_ones_out(client: Client, sandbox: Sandbox) -
         ("search", "results"),
         ("channels/voice/phone_numbers", "phone_numbers"),
         ("satisfaction_ratings", "satisfaction_ratings"),
-        ("ticket_audits", "audits"),
         ("macros", "macros"),
         ("incremental/ticket_events", "ticket_events"),
         ("incremental/ticket_metric_events", "ticket_metric_events"),
@@ -348,3 +347,24 @@ def test_offset_pagination_ends_after_a_hundred_pages(client: Client) -> None:
 def test_head_answers_as_get_without_a_body(client: Client) -> None:
     answer = client.session.head(client.base_url + "/api/v2/tickets.json", timeout=10)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_audits_carry_the_comments(client: Client) -> None:
+    ticket = client.get("/api/v2/tickets.json", per_page=1).json()["tickets"][0]
+    [comment] = client.get(f"/api/v2/tickets/{ticket['id']}/comments.json").json()["comments"]
+    [audit] = client.get(f"/api/v2/tickets/{ticket['id']}/audits.json").json()["audits"]
+    told = [event for event in audit["events"] if event["type"] == "Comment"]
+    assert [event["id"] for event in told] == [comment["id"]]
+    assert told[0]["body"] == comment["body"] == ticket["description"]
+    assert comment["audit_id"] == audit["id"]
+
+
+def test_audits_and_metrics_of_all_tickets_are_lists(client: Client) -> None:
+    count = client.get("/api/v2/tickets/count.json").json()["count"]["value"]
+    for path, key in (("ticket_audits", "audits"), ("ticket_metrics", "ticket_metrics")):
+        body = client.get(f"/api/v2/{path}.json").json()
+        assert body["count"] == count
+        number = body[key][0]["ticket_id"]
+        part = path.removeprefix("ticket_")
+        one = client.get(f"/api/v2/tickets/{number}/{part}.json").json()
+        assert one[key if key == "audits" else "ticket_metric"] in (body[key][0], [body[key][0]])

@@ -161,12 +161,14 @@ def test_a_new_day_changes_only_what_the_company_changed(api: Api) -> None:
 def test_the_org_goes_on_after_a_restart(api: Api) -> None:
     created = api.call("POST", "/sobjects/Account", json={"Name": "kept"}).json()["id"]
     token = str(api.session.headers["Authorization"]).partition(" ")[2]
+    api.org.keep_usage()
     org = SalesforceOrg(api.org.path.parent, api.company, api.clock)
     rows = org.reader().execute('SELECT "Id" FROM "Account" WHERE "Name" = \'kept\'').fetchall()
     assert rows == [(created,)]
     assert org.applied_day == 0
     assert org.session_user(token) == api.org.user_id
     assert org.credentials == api.org.credentials
+    assert org.api_requests == api.org.api_requests > 0
     org.close()
 
 

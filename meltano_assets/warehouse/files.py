@@ -9,6 +9,7 @@ whole (cut off, not the format that it claims) is a FatalError.
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import io
 import re
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, Literal, cast, get_args
@@ -282,6 +284,18 @@ def with_malformed(records: pa.RecordBatch, texts: list[str]) -> pa.RecordBatch:
 # NDJSON
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cycle collector, which would look at every new record again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _read_ndjson(
     blocks: Iterator[bytes], name: str
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
@@ -290,10 +304,12 @@ def _read_ndjson(
     def batches() -> Iterator[pa.RecordBatch]:
         lines_before = 0
         for block in blocks:
-            records, malformed = _records(block, name, lines_before)
+            with _no_collection():
+                records, malformed = _records(block, name, lines_before)
+                batch = json_records.batch(records, kinds)
+                malformed += json_records.empty(records)
+                del records
             lines_before += block.count(b"\n")
-            batch = json_records.batch(records, kinds)
-            malformed += json_records.empty(records)
             yield with_malformed(batch, malformed) if malformed else batch
 
     made = batches()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import orjson
@@ -106,10 +106,16 @@ def batch(
 
     The fields in ``always`` become columns even where no record has them.
     """
-    fields = list(dict.fromkeys(chain(always, chain.from_iterable(records))))
+    shapes = dict.fromkeys(map(tuple, records))
+    fields = list(dict.fromkeys(chain(always, chain.from_iterable(shapes))))
+    columns: Iterable[Sequence[object]]
+    if list(shapes) == [tuple(fields)]:
+        # Every record has the same fields in the same order: columns without a look at the names.
+        columns = zip(*map(dict.values, records), strict=True)
+    else:
+        columns = ([record.get(field) for record in records] for field in fields)
     arrays = []
-    for field in fields:
-        values = [record.get(field) for record in records]
+    for field, values in zip(fields, columns, strict=True):
         array, kind = _json_column(values, kinds.get(field))
         if kind is not None:
             kinds[field] = join(kinds[field], kind) if field in kinds else kind
@@ -124,7 +130,7 @@ def _clean_name(field: str) -> str:
 
 
 def _json_column(
-    values: list[object], before: ColumnType | None
+    values: Sequence[object], before: ColumnType | None
 ) -> tuple[pa.Array, ColumnType | None]:
     """One field's values as Arrow, and the type that they ask for."""
     found = set(map(type, values)) - {type(None)}
@@ -153,7 +159,7 @@ def _json_column(
     return _strings(texts), "text"
 
 
-def _strings(values: list[object] | list[str | None]) -> pa.Array:
+def _strings(values: Sequence[object]) -> pa.Array:
     try:
         return pa.array(values, pa.string())
     except UnicodeEncodeError:

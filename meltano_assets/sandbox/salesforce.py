@@ -283,7 +283,7 @@ async def _send(
         body = await run_in_threadpool(_gzip, body)
         headers["Content-Encoding"] = "gzip"
         headers["Vary"] = "Accept-Encoding"
-    if reply.status != 204:
+    if reply.status not in (204, 304):
         headers["Content-Length"] = str(len(body))
     start: Message = {
         "type": "http.response.start",

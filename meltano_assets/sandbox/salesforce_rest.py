@@ -7,7 +7,8 @@ and composite calls are in ``salesforce_composite.py``, jobs in ``salesforce_bul
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 from meltano_assets.sandbox.salesforce_composite import Composite
@@ -39,7 +40,6 @@ _RESOURCES = (
     "query",
     "queryAll",
     "recent",
-    "search",
     "sobjects",
 )
 _WRITTEN_STATUS = {
@@ -223,6 +223,8 @@ class RestApi:
         if record_id is None or record_id[:3] != sobject.key_prefix:
             raise _unknown_external_id(text)
         if call.method in ("GET", "HEAD"):
+            if self._is_as_known(call, sobject, record_id):
+                return Reply(304)
             record = self.read_record(
                 call, sobject, f"Id = '{record_id}'", call.params.get("fields")
             )
@@ -231,6 +233,7 @@ class RestApi:
             return self._absent(sobject, record_id)
         _allow(call, "GET", "HEAD", "PATCH", "DELETE")
         _writable(sobject)
+        self._is_as_known(call, sobject, record_id)
         if call.method == "DELETE":
             draft = Draft(record_id=record_id)
             outcome = self._write(call, sobject, "delete", draft)
@@ -248,6 +251,31 @@ class RestApi:
         draft.record_id = record_id
         outcome = self._write(call, sobject, "update", draft)
         return _written(outcome) if outcome.problems else Reply(204)
+
+    def _is_as_known(self, call: Call, sobject: SObject, record_id: str) -> bool:
+        """Judges a conditional request; ``If-Unmodified-Since`` that does not hold ends it."""
+        since = _header_time(call.headers.get("if-modified-since"))
+        before = _header_time(call.headers.get("if-unmodified-since"))
+        if since is None and before is None:
+            return False
+        row = (
+            self.org.reader()
+            .execute(
+                f'SELECT "LastModifiedDate" FROM "{sobject.name}" WHERE "Id" = ?', (record_id,)
+            )
+            .fetchone()
+        )
+        changed = parse_datetime(row[0]) if row and row[0] else None
+        if changed is None:
+            return False
+        if before is not None and changed > before:
+            raise RequestProblem(
+                412,
+                ApiProblem(
+                    "PRECONDITION_FAILED", "The record was modified after If-Unmodified-Since"
+                ),
+            )
+        return since is not None and changed <= since
 
     def _absent(self, sobject: SObject, record_id: str) -> Reply:
         if sobject.has_is_deleted:
@@ -347,6 +375,15 @@ class RestApi:
                 self.org, connection, sobject, allow_duplicates=allows_duplicates(call.headers)
             )
             return writer.save(operation, [draft], external)[0]  # type: ignore[arg-type]
+
+
+def _header_time(text: str | None) -> datetime | None:
+    """The time in a header; one that cannot be read is no condition."""
+    try:
+        moment = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _allow(call: Call, *methods: str) -> None:

@@ -237,6 +237,8 @@ class Selected:
     """``str`` is the argument of ``FIELDS()``: all, standard or custom."""
     alias: str = ""
     position: int = 0
+    is_wrapped: bool = False
+    """In ``toLabel()`` or its like, which may be renamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,11 +419,12 @@ class _Parser:
             if argument not in ("all", "standard", "custom"):
                 raise self.unexpected(self.tokens[self.index - 2])
             return Selected(argument, position=position)
+        is_wrapped = self.is_word(*_WRAPPERS) and self.tokens[self.index + 1].text == "("
         item = self.path_or_aggregate()
         alias = ""
         if self.peek.kind == "word" and not self.is_word("from"):
             alias = self.next().text
-        return Selected(item, alias, position)
+        return Selected(item, alias, position, is_wrapped)
 
     def path_or_aggregate(self) -> Path | Aggregate:
         token = self.peek

@@ -204,20 +204,20 @@ class _Compiler:
                         seen.add((found.name,))
                         self.select_path(path)
             elif isinstance(item, soql.Path):
-                if selected.alias:
+                if selected.alias and not selected.is_wrapped:
                     raise self.error(
                         "MALFORMED_QUERY",
                         selected.position,
                         f"only aggregate expressions use field aliasing: '{selected.alias}'",
                     )
                 through, _, _, found = self.resolve(item)
-                key = (*through, found.name)
+                key = (selected.alias,) if selected.alias else (*through, found.name)
                 if key in seen:
                     raise SoqlError(
                         "INVALID_FIELD", f"duplicate field selected: {'.'.join(item.names)}"
                     )
                 seen.add(key)
-                self.select_path(item)
+                self.select_path(item, selected.alias)
         self.complete_ids(self.root, ())
 
     def all_fields(self, which: str) -> list[Field]:
@@ -233,7 +233,7 @@ class _Compiler:
             if which == "all" or f.custom == (which == "custom") or f.kind == "id"
         ]
 
-    def select_path(self, path: soql.Path) -> None:
+    def select_path(self, path: soql.Path, name_in_answer: str = "") -> None:
         if path.function:
             raise self.error(
                 "MALFORMED_QUERY",
@@ -241,6 +241,12 @@ class _Compiler:
                 f"Field must be grouped or aggregated: {path.names[-1]}",
             )
         through, alias, sobject, found = self.resolve(path)
+        if name_in_answer:
+            index = self.column(f'{alias}."{found.name}"')
+            self.root.items.append((name_in_answer, "column", index))
+            self.header.append(name_in_answer)
+            self.csv_kinds.append(found.kind)
+            return
         node = self.root
         for name in through:
             parent = node.find_parent(name)

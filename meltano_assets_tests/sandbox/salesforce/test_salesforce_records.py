@@ -364,6 +364,31 @@ def test_ids_that_lead_nowhere(shared: Api) -> None:
     assert shared.error(put) == (405, "METHOD_NOT_ALLOWED")
 
 
+def test_requests_may_depend_on_the_last_change(api: Api) -> None:
+    path = f"/sobjects/Account/{known_id('001', 1)}"  # of 2 January 2024
+    early, late = "Mon, 01 Jan 2024 00:00:00 GMT", "Tue, 02 Jan 2024 00:00:00 GMT"
+    assert api.get(path, headers={"If-Modified-Since": early}).status_code == 200
+    known = api.get(path, headers={"If-Modified-Since": late})
+    assert (known.status_code, known.content) == (304, b"")
+    assert api.get(path, headers={"If-Modified-Since": "soon"}).status_code == 200
+    condition = {"If-Unmodified-Since": early}
+    refused = api.call("PATCH", path, headers=condition, json={"Name": "n"})
+    assert api.error(refused) == (412, "PRECONDITION_FAILED")
+    assert api.error(api.call("DELETE", path, headers=condition)) == (412, "PRECONDITION_FAILED")
+    condition = {"If-Unmodified-Since": late}
+    assert api.call("PATCH", path, headers=condition, json={"Name": "n"}).status_code == 204
+    assert api.call("DELETE", path, headers=condition).status_code == 412
+
+
+def test_every_resource_of_the_root_answers(shared: Api) -> None:
+    for name, path in shared.get("").json().items():
+        answer = shared.get(shared.base + path)
+        is_root_of_others = name == "jobs"
+        needs_a_query = name in ("query", "queryAll")
+        expected = 404 if is_root_of_others else 400 if needs_a_query else 200
+        assert answer.status_code == expected, name
+
+
 def test_chosen_fields_and_related_records(shared: Api) -> None:
     contact = f"/sobjects/Contact/{known_id('003', 3)}"
     chosen = shared.get(contact, params={"fields": "LastName,Email"}).json()

@@ -169,6 +169,12 @@ def test_deleted_records_are_seen_by_query_all_only(shared: Api) -> None:
     assert shared.rows(where, everything=True) == [{"Id": known_id("001", 20), "IsDeleted": True}]
 
 
+def test_a_label_may_have_a_name_of_its_own(shared: Api) -> None:
+    text = "SELECT Type, toLabel(Type) label FROM Account WHERE Type = 'Customer' LIMIT 1"
+    assert shared.rows(text) == [{"Type": "Customer", "label": "Customer"}]
+    assert shared.error(shared.query("SELECT Name n FROM Account")) == (400, "MALFORMED_QUERY")
+
+
 def test_ids_match_in_both_lengths(shared: Api) -> None:
     long = known_id("001", 4)
     for text in (long, long[:15]):

@@ -187,6 +187,8 @@ def _read_csv(
 
     def batches() -> Iterator[pa.RecordBatch]:
         for piece in pieces:
+            if piece.count(b'"') % 2 and _ends_in_quotes(piece, separator):
+                raise FatalError(f"{name} ends inside a quoted value", hint="is the file cut off?")
             if piece:
                 yield _csv_batch(piece, header, separator, name)
 
@@ -201,6 +203,16 @@ def _read_csv(
         for column, kind, field in zip(names, kinds, header, strict=True)
     )
     return columns, chain([] if leading is None else [leading], made)
+
+
+def _ends_in_quotes(piece: bytes, delimiter: str) -> bool:
+    """True when a value that begins with a quote is never closed; other quotes are just text."""
+    sign = re.escape(delimiter.encode())
+    rest = rb"[^\r\n" + sign + rb"]*(?:\r\n?|\n|" + sign + rb"|\Z)"
+    value = re.compile(rb'(?P<quoted>"[^"]*(?:""[^"]*)*(?P<closed>"?))?' + rest)
+    return any(
+        found["quoted"] is not None and not found["closed"] for found in value.finditer(piece)
+    )
 
 
 def _header(first: bytes, name: str, delimiter: str | None) -> tuple[list[str], int]:

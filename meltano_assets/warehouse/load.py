@@ -202,6 +202,9 @@ class _Load:
         self._is_new = self._live is None
         types: dict[str, ColumnType] = {column.name: column.type for column in self._stream.columns}
         if self._live is not None:
+            # What has a column keeps it, should there be more fields than a table has room for.
+            there = {name: types[name] for name in self._live.columns if name in types}
+            types = {**there, **types}
             for column, kind in self._live.columns.items():
                 if column in LOADER_TYPES:
                     continue

@@ -30,6 +30,14 @@ MAX_KEY_BYTES = 2_600
 
 DELETED_AT = "_deleted_at"
 
+#: Where fields go for which a table has no room: at most 1,600 columns, 8 kB a row outside TOAST.
+MORE_FIELDS = "_more_fields"
+_MAX_COLUMNS = 1_580
+_ROW_BYTES = 7_800
+#: What a column takes of a row; texts are guessed as short or null, as most are in wide tables.
+_WIDTH: dict[ColumnType, int] = {"boolean": 1, "integer": 4, "date": 4, "text": 7, "jsonb": 7,
+                                 "bytea": 7, "uuid": 16}  # fmt: skip
+
 #: A reader's column for the text of rows that are no records; such rows hold nothing else.
 MALFORMED = "\x00malformed"
 
@@ -69,7 +77,7 @@ class Fitter:
         names: Mapping[str, str],
     ) -> None:
         self.stream = stream
-        self.types = dict(types)
+        self.types = self._fitting(types)
         self.names = dict(names)
         self.new_names: dict[str, str] = {}
         self.policy = cast(SchemaPolicy, stream.options.get("schema_policy", "evolve"))
@@ -89,12 +97,16 @@ class Fitter:
         if MALFORMED in records.schema.names:
             texts = records.column(records.schema.get_field_index(MALFORMED))
             _note(reasons, mask(pc.is_valid(texts)), bad, "malformed row", None)
+        more: dict[str, pa.Array] = {}
         for index, column in enumerate(self._columns_of(records.schema)):
             if column is None:
                 continue
             array = records.column(index)
             if column not in self.types:
                 if array.null_count == len(array):
+                    continue
+                if self.policy == "evolve" and not self._has_room(self.types):
+                    more[records.schema.field(index).name] = array
                     continue
                 if self.policy == "quarantine":
                     _note(reasons, mask(pc.is_valid(array)), bad, "undeclared field", column)
@@ -107,6 +119,15 @@ class Fitter:
             cleaned.update(converted.cleaned)
             columns.append(column)
             arrays.append(converted.array)
+        if more:
+            self.types.setdefault(MORE_FIELDS, "jsonb")
+            struct = pa.StructArray.from_arrays([*more.values()], names=[*more])
+            converted = self._convert(MORE_FIELDS, struct, reasons, bad)
+            if converted.bad is not None:
+                _note(reasons, converted.bad, bad, "not a jsonb", MORE_FIELDS)
+            cleaned.update(converted.cleaned)
+            columns.append(MORE_FIELDS)
+            arrays.append(converted.array)
         self._check_keys(columns, arrays, reasons, bad)
         if not columns:
             _note(reasons, ~bad, bad, "the record is empty", None)
@@ -115,6 +136,19 @@ class Fitter:
         if rejected and columns:
             rows = rows.filter(pa.array(~bad))
         return Fitted(rows, rejected, cleaned)
+
+    def _fitting(self, types: Mapping[str, ColumnType]) -> dict[str, ColumnType]:
+        """The types for which a table has room: the keys', then the first ones given."""
+        keys = {*self.stream.primary_key, self.stream.replication_key, DELETED_AT}
+        chosen = {name: kind for name, kind in types.items() if name in keys}
+        for name, kind in types.items():
+            if name not in chosen and self._has_room(chosen):
+                chosen[name] = kind
+        return {name: kind for name, kind in types.items() if name in chosen}
+
+    def _has_room(self, types: Mapping[str, ColumnType]) -> bool:
+        size = sum(_WIDTH.get(kind, 8) for kind in types.values())
+        return len(types) < _MAX_COLUMNS and size < _ROW_BYTES
 
     def _columns_of(self, schema: pa.Schema) -> list[str | None]:
         """The column of each field; None for a reader's own remarks."""

@@ -105,16 +105,21 @@ def parse_time(option: str, text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def print_outcome(name: str, outcome: LoadOutcome) -> None:
+def print_outcome(name: str, outcome: LoadOutcome, *, to: Console | None = None) -> None:
     """The account of rows in one line, what was changed on the way, and where to look."""
-    say(
+    console = to or out
+
+    def line(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    line(
         f"{name}: read {outcome.read:,} = loaded {outcome.loaded:,} + unchanged "
         f"{outcome.unchanged:,} + superseded {outcome.superseded:,} + quarantined "
         f"{outcome.quarantined:,}  ({outcome.seconds:.1f} s)"
     )
     for change in outcome.schema_changes:
-        say(f"  schema: {change}")
+        line(f"  schema: {change}")
     for rule, count in outcome.cleaned.items():
-        say(f"  cleaned: {count:,} × {rule}")
+        line(f"  cleaned: {count:,} × {rule}")
     if outcome.quarantined:
-        say(f"  why {outcome.quarantined:,} wait: meltano-assets quarantine show {name}")
+        line(f"  why {outcome.quarantined:,} wait: meltano-assets quarantine show {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import signal
 import subprocess
@@ -500,3 +501,33 @@ def test_doctor_exits_by_its_findings(stored: Warehouse, monkeypatch: pytest.Mon
     assert ill.code == 2
     assert "FAIL environment: MELTANO_ENVIRONMENT is 'prod'" in ill.out
     assert "→ use one of local, test, review, production" in ill.out
+
+
+def test_load_is_a_singer_target(tmp_path: Path, server: EmbeddedServer) -> None:
+    url = server.ensure_database("cli_singer")
+    messages = tmp_path / "tap.singer"
+    schema = {"properties": {"id": {"type": "integer"}, "score": {"type": ["null", "number"]}}}
+    lines: list[dict[str, object]] = [
+        {"type": "SCHEMA", "stream": "users", "schema": schema, "key_properties": ["id"]},
+        {"type": "RECORD", "stream": "users", "record": {"id": 1, "score": 7.25}},
+        {"type": "STATE", "value": {"users": 1}},
+    ]
+    messages.write_text("\n".join(json.dumps(line) for line in lines))
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "meltano_assets.cli", "load", str(messages)),
+            *("--format", "singer", "--schema", "tap"),
+        ],
+        env={**os.environ, "MELTANO_WAREHOUSE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == '{"users":1}\n'
+    assert "tap.users: read 1 = loaded 1" in result.stderr
+    with Warehouse(url).connect() as connection:
+        assert connection.execute("select id, score::text from tap.users").fetchall() == [
+            (1, "7.25")
+        ]

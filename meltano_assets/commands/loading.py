@@ -332,7 +332,9 @@ def load_file(
     if format is FileFormat.singer:
         _load_singer(file, schema)
         return
-    place, dot, name = (table or "").partition(".")
+    if table is None:
+        raise FatalError("Missing option '--table'", hint="write --table schema.table")
+    place, dot, name = table.partition(".")
     if not (place and dot and name):
         raise FatalError(f"--table {table!r} names no schema", hint="write schema.table")
     keys = tuple(key for text in primary_key or [] for key in text.split(",") if key)

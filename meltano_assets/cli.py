@@ -8,6 +8,7 @@ imported until a verb needs it, and Dagster only where a verb runs assets. Exit 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
@@ -78,6 +79,10 @@ def demo(
     from meltano_assets.demo.run import run_demo
     from meltano_assets.errors import FatalError
 
+    if ui and not _is_free(port):
+        raise FatalError(
+            f"port {port} is in use", hint=f"choose another: --port {port % 65535 + 1}"
+        )
     if fresh and connections.open_sandbox() is not None:
         raise FatalError("the sandbox is in use", hint="end `meltano-assets sandbox` first")
     try:
@@ -85,6 +90,16 @@ def demo(
     finally:
         connections.release()
     raise typer.Exit(code)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @app.command(epilog="Example: meltano-assets doctor")

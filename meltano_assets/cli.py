@@ -83,8 +83,11 @@ def demo(
         raise FatalError(
             f"port {port} is in use", hint=f"choose another: --port {port % 65535 + 1}"
         )
-    if fresh and connections.open_sandbox() is not None:
-        raise FatalError("the sandbox is in use", hint="end `meltano-assets sandbox` first")
+    if fresh:
+        if connections.open_sandbox() is not None:
+            raise FatalError("the sandbox is in use", hint="end `meltano-assets sandbox` first")
+        # One that the command before this one used may be on its way out.
+        connections.release()
     try:
         code = run_demo(out, ui=ui, fresh=fresh, port=port)
     finally:

@@ -203,7 +203,11 @@ def known_secrets() -> frozenset[str]:
     groups = [source.variables for source in SOURCES] + list(enrich.VARIABLES.values())
     variables = [variable for group in groups for variable in group if variable.is_secret]
     found = {os.environ.get(variable.name, "") for variable in variables}
-    settings = {variable.setting for variable in variables} | {"password", "oauth_token", "refresh_token"}
+    settings = {variable.setting for variable in variables} | {
+        "password",
+        "oauth_token",
+        "refresh_token",
+    }
     if sandbox_manifest.cache_info().currsize:
         services = sandbox_manifest().values()
         found |= {str(service[name]) for service in services for name in settings & set(service)}

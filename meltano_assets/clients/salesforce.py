@@ -476,7 +476,7 @@ class SalesforceClient:
 
     def _log_in(self) -> str:
         have = self._settings
-        if {"client_id", "client_secret"} <= have.keys() or "refresh_token" in have:
+        if "client_id" in have and {"client_secret", "refresh_token"} & have.keys():
             token, instance_url = self._oauth_login()
         else:
             token, instance_url = self._soap_login()

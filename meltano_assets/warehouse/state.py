@@ -20,6 +20,7 @@ from meltano_assets.streams import Bookmark, LoadOutcome
 from meltano_assets.warehouse.connection import Warehouse
 
 SCHEMA = "meltano"
+_LOCK_WAIT = "1s"
 
 _DDL = """
 create table if not exists meltano.load_log (
@@ -307,17 +308,20 @@ def write_bookmark(
 
 
 def _lock_stream(connection: psycopg.Connection, source: str, stream: str) -> None:
-    """Fail rather than move the bookmark under a running load."""
-    row = connection.execute(
-        "select pg_try_advisory_xact_lock(%s)", [stream_lock(source, stream)]
-    ).fetchone()
-    if row is None or not row[0]:
+    """Fail rather than move the bookmark under a running load.
+
+    Waits a moment: the lock of a load that has just ended goes with its server process.
+    """
+    try:
+        connection.execute("select set_config('lock_timeout', %s, true)", [_LOCK_WAIT])
+        connection.execute("select pg_advisory_xact_lock(%s)", [stream_lock(source, stream)])
+    except psycopg.errors.LockNotAvailable:
         raise FatalError(
             "a load of this stream is running",
             source=source,
             stream=stream,
             hint="wait for it to end",
-        )
+        ) from None
 
 
 def stream_lock(source: str, stream: str) -> int:

@@ -35,7 +35,7 @@ _OWN_PREFIXES = (
 
 
 #: Files with long set-ups go first, so that no worker ends with one.
-_LONG = ("test_main_job", "test_company", "test_kill", "test_project", "test_daemon", "test_ui")
+_LONG = ("test_main_job", "test_company", "test_kill", "test_project", "test_daemon", "test_ui", "test_connections")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -93,12 +93,13 @@ def kill_when(claim: Callable[[], object], environment: dict[str, str], log: Pat
         assert process.wait(30) == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [
         "loading",
-        pytest.param("modelling", marks=pytest.mark.slow),
-        pytest.param("syncing", marks=pytest.mark.slow),
+        "modelling",
+        "syncing",
     ],
 )
 def test_a_killed_run_is_completed_by_the_next(

@@ -35,7 +35,15 @@ _OWN_PREFIXES = (
 
 
 #: Files with long set-ups go first, so that no worker ends with one.
-_LONG = ("test_main_job", "test_company", "test_kill", "test_project", "test_daemon", "test_ui", "test_connections")
+_LONG = (
+    "test_main_job",
+    "test_company",
+    "test_kill",
+    "test_project",
+    "test_daemon",
+    "test_ui",
+    "test_connections",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from meltano_assets import environment
 from meltano_assets.commands.edge import report
 from meltano_assets.commands.hosts import enrich_command, hosts_app
 from meltano_assets.commands.loading import bookmark_app, extract, load_file, quarantine_app
+from meltano_assets.commands.modelling import scaffold_command
 from meltano_assets.commands.sandbox import sandbox_app
 from meltano_assets.commands.sync import sync_app
 from meltano_assets.commands.terminal import SuggestingGroup, out, say
@@ -65,6 +66,7 @@ app.command(
     "load",
     epilog="Example: zcat leads.csv.gz | meltano-assets load - --table crm.leads --primary-key id",
 )(load_file)
+app.command("scaffold", epilog="Example: meltano-assets scaffold zendesk")(scaffold_command)
 app.command("enrich", epilog="Example: meltano-assets enrich gitlab.com 1.1.1.1")(enrich_command)
 
 

@@ -25,6 +25,7 @@ FLOORS = {
     "hosts": 2,
     "salesforce_sync": 2,
     "privacy": 2,
+    "scaffold": 3,
     "connections": 3,
     "resources": 4,
     "instance": 4,

@@ -57,6 +57,8 @@ _VERBS = (
     "hosts",
     "enrich",
     "sync",
+    "mapping",
+    "scaffold",
     "sandbox",
     "doctor",
 )

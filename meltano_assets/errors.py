@@ -42,6 +42,10 @@ class FatalError(PlatformError):
     exit_code = 2
 
 
+class GoneError(FatalError):
+    """What was asked for is not there, or no longer: a deleted record, an export that expired."""
+
+
 class RetriableError(PlatformError):
     """Try again later: the cause lies outside and may pass."""
 

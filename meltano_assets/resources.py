@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from meltano_assets.environment import Variable
-    from meltano_assets.sources.base import Reader, Source
+    from meltano_assets.extraction import OpenSource
+    from meltano_assets.sources.base import Source
     from meltano_assets.warehouse.connection import Warehouse
 
 
@@ -74,10 +75,15 @@ class Vendors(dg.ConfigurableResource):
         return connections.is_sandbox_allowed() and not environment.is_configured(variables)
 
     @contextmanager
-    def open(self, source: "Source") -> "Iterator[Reader]":
-        """A reader of the source's streams."""
-        with source.connect(self.settings_of(source.name, source.variables)) as reader:
-            yield reader
+    def open(
+        self, source: "Source", warehouse: "Warehouse | None" = None, run_id: str = ""
+    ) -> "Iterator[OpenSource]":
+        """The source, connected; the warehouse remembers its jobs at the vendor."""
+        from meltano_assets.extraction import open_source
+
+        settings = self.settings_of(source.name, source.variables)
+        with open_source(source, settings, warehouse=warehouse, run_id=run_id) as opened:
+            yield opened
 
 
 @dataclass(slots=True)

@@ -6,9 +6,11 @@ is read. Does not belong here: reading (``sources/``), storing (``warehouse/``),
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
@@ -169,6 +171,49 @@ class ReadOptions:
     start: datetime | None = None
     end: datetime | None = None
     limit: int | None = None
+
+
+JobState = Literal["ordered", "ready", "read", "finished", "failed", "vanished", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """What a long job at a vendor was ordered for.
+
+    ``request`` holds what makes one job's result as good as another's: fields, filters, the
+    window's start. What differs from run to run (a window's end that is "now") stays out of it.
+    """
+
+    source: str
+    stream: str
+    kind: str
+    request: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for requests that may share a job."""
+        text = json.dumps(self.request, sort_keys=True, default=str)
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class VendorJob:
+    """A long job at a vendor as the job log keeps it.
+
+    ``details`` is what whoever takes the job up must know of the order, such as the end of its
+    window. Open jobs are ``ordered``, ``ready`` (the vendor is done) or ``read`` (every record was
+    handed on, their commit is not yet known).
+    """
+
+    id: str
+    state: JobState
+    details: Mapping[str, object]
+    ordered_at: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """True while a new read should take this job up."""
+        return self.state in {"ordered", "ready", "read"}
 
 
 @dataclass(slots=True)

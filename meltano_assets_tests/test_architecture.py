@@ -27,6 +27,7 @@ FLOORS = {
     "privacy": 2,
     "scaffold": 3,
     "connections": 3,
+    "extraction": 3,
     "resources": 4,
     "instance": 4,
     "automation": 4,

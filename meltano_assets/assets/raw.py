@@ -140,12 +140,13 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
             warehouse = database.open()
             before = state.read_bookmark(warehouse, source.name, stream.name)
             options = config.options()
-            with vendors.open(source) as reader:
+            with vendors.open(source, warehouse, context.run.run_id) as reader:
                 batches = reader.read(stream, before, options, now=datetime.now(UTC))
                 load = Load(stream, batches, full_refresh=options.full_refresh)
                 yield dg.MaterializeResult(value=load)
                 if load.outcome is None:
                     raise FatalError("the load ended without an account", source=source.name)
+                reader.settle()
                 theirs = reader.count(stream) if options == ReadOptions() else None
                 context.log.info(_summary(stream, load.outcome, reader.requests))
             ours = claims.live_rows(warehouse, stream)

@@ -8,6 +8,7 @@ client).
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import orjson
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 
 from meltano_assets.clients.policy import (
     MEBIBYTE,
@@ -26,15 +28,23 @@ from meltano_assets.clients.policy import (
     ErrorTable,
     RateBudget,
     Response,
+    TokenAuth,
     Transport,
 )
 from meltano_assets.clients.redaction import redact
-from meltano_assets.errors import FatalError, PlatformError, RetriableError, SkippableError
+from meltano_assets.errors import (
+    FatalError,
+    GoneError,
+    PlatformError,
+    RetriableError,
+    SkippableError,
+)
 
 T = TypeVar("T")
 
 _CHUNK = 1 << 18
 _MAX_REDIRECTS = 5
+_MAX_CONNECTIONS = 32
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
@@ -107,10 +117,14 @@ class HttpClient:
         self._errors = errors or ErrorTable()
         self._headers = dict(headers or {})
         self._budget = budget
-        self._transport = transport or Transport()
+        self.transport = transport or Transport()
         self._secrets = tuple(secrets)
         self._hint = hint
+        self._count = threading.Lock()
         self._session = _Session()
+        # Threads share the session: the pool is as wide as the widest reader.
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=_MAX_CONNECTIONS))
         self._session.headers["User-Agent"] = "meltano-assets"
 
     def close(self) -> None:
@@ -202,8 +216,8 @@ class HttpClient:
         return answer
 
     def _judge(self, response: Response) -> None:
-        if self._transport.after_response:
-            self._transport.after_response(self.source, response)
+        if self.transport.after_response:
+            self.transport.after_response(self.source, response)
         if verdict := self._errors.judge(response):
             raise _RefusedError(response, *verdict)
 
@@ -214,7 +228,7 @@ class HttpClient:
         repeatable: bool,
         authenticated: bool,
     ) -> T:
-        retry, clock = self._transport.retry, self._transport.clock
+        retry, clock = self.transport.retry, self.transport.clock
         line = self._line(request)
         has_renewed = False
         waited = 0.0
@@ -231,10 +245,13 @@ class HttpClient:
                     if self.auth is not None and self.auth.renew():
                         attempt -= 1
                         continue
-                is_safe = is_safe or refusal.response.status == 429
-                if refusal.action != "retry" or not is_safe:
+                is_safe = is_safe or refusal.action == "throttle"
+                if refusal.action not in {"retry", "throttle"} or not is_safe:
                     raise self._error(refusal, line) from None
-                floor = retry_after_seconds(refusal.response.headers, clock.now())
+                floor = max(
+                    retry_after_seconds(refusal.response.headers, clock.now()),
+                    self._errors.wait_seconds(refusal.code, refusal.response.status),
+                )
                 problem = refusal.words
             except requests.ConnectionError as error:
                 is_safe = is_safe or _is_never_sent(error)
@@ -281,11 +298,12 @@ class HttpClient:
             )
             if _is_loopback(self.base_url):
                 settings["proxies"] = {}
-            self.requests += 1
+            with self._count:
+                self.requests += 1
             answer = self._session.send(
                 prepared,
                 allow_redirects=False,
-                timeout=self._transport.timeout_seconds,
+                timeout=self.transport.timeout_seconds,
                 **settings,
             )
             self.last_headers = answer.headers
@@ -306,17 +324,17 @@ class HttpClient:
         raise RetriableError(f"{line} is redirected in a circle", source=self.source)
 
     def _await_turn(self) -> None:
-        clock = self._transport.clock
+        clock = self.transport.clock
         if self._budget is not None:
-            while (wait := self._budget.wait_seconds(clock.monotonic())) > 0:
+            wait = self._budget.book(clock.monotonic())
+            if wait > 0:
                 clock.sleep(wait)
-            self._budget.note(clock.monotonic())
-        if self._transport.before_request:
-            self._transport.before_request(self.source)
+        if self.transport.before_request:
+            self.transport.before_request(self.source)
 
     def _read(self, answer: requests.Response, line: str) -> Response:
         try:
-            body = b"".join(self._chunks(answer, self._transport.max_body_bytes, line))
+            body = b"".join(self._chunks(answer, self.transport.max_body_bytes, line))
         finally:
             answer.close()
         return Response(answer.status_code, answer.headers, body)
@@ -356,8 +374,10 @@ class HttpClient:
         words = self.redact(f"{refusal.words} to {line}")
         if refusal.action == "skip":
             return SkippableError(words, source=self.source)
-        if refusal.action in {"retry", "later"}:
+        if refusal.action in {"retry", "throttle", "later"}:
             return RetriableError(words, source=self.source, hint="try again later")
+        if refusal.action == "gone":
+            return GoneError(words, source=self.source)
         if refusal.action == "quota":
             words = f"the vendor's request limit is used up: {words}"
             return FatalError(
@@ -386,6 +406,38 @@ def nothing(response: Response) -> None:
 def whole(response: Response) -> Response:
     """The answer as it is."""
     return response
+
+
+def oauth_token(
+    client: HttpClient,
+    path: str,
+    form: Mapping[str, str],
+    *,
+    method: str = "POST",
+    prefix: str = "Bearer ",
+) -> TokenAuth:
+    """Logs in with client credentials: ``form`` in the body, or in the query of a GET.
+
+    ``client`` has no authentication of its own; its error table should take refused credentials
+    for ``fatal``.
+    """
+
+    def log_in() -> str:
+        answer = client.fetch(
+            method,
+            path,
+            parse=json_object,
+            params=form if method == "GET" else None,
+            data=form if method != "GET" else None,
+            is_repeatable=True,
+            is_authenticated=False,
+        )
+        token = answer.get("access_token")
+        if not isinstance(token, str) or not token:
+            raise FatalError("the login gave no access token", source=client.source)
+        return token
+
+    return TokenAuth(log_in, prefix=prefix)
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float:

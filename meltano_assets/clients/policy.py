@@ -6,6 +6,7 @@ Small values and objects that ``http.HttpClient`` acts on; nothing here sends an
 from __future__ import annotations
 
 import random
+import threading
 import time
 from base64 import b64encode
 from collections import deque
@@ -16,12 +17,14 @@ from typing import Literal, Protocol
 
 import orjson
 
+from meltano_assets.clients.jobs import JobStore, MemoryJobs
 from meltano_assets.errors import RetriableError
 
-#: What to do about a failed exchange: ``retry`` the same; ``refresh`` the credentials once and repeat
-#: it; ``later``, because only a new read can succeed; ``quota``, because the vendor's limit of a day
-#: or so is used up; ``skip`` what was asked for; ``fatal``, stop.
-Action = Literal["retry", "refresh", "later", "quota", "skip", "fatal"]
+#: What to do about a failed exchange: ``retry`` the same; ``throttle``, the same when the vendor has
+#: surely not acted and wants us slower; ``refresh`` the credentials once and repeat it; ``later``,
+#: because only a new read can succeed; ``quota``, because the vendor's limit of a day or so is used
+#: up; ``gone``, what was asked for is not there; ``skip`` what was asked for; ``fatal``, stop.
+Action = Literal["retry", "throttle", "refresh", "later", "quota", "gone", "skip", "fatal"]
 
 MEBIBYTE = 1 << 20
 
@@ -83,25 +86,51 @@ class HeaderAuth:
         return (self.value,)
 
 
+@dataclass(frozen=True, slots=True)
+class KeysAuth:
+    """Several fixed headers, as older APIs want them: an id and a secret, say."""
+
+    values: Mapping[str, str] = field(repr=False)
+
+    def headers(self) -> Mapping[str, str]:
+        return self.values
+
+    def renew(self) -> bool:
+        return False
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        return tuple(self.values.values())
+
+
 @dataclass(slots=True)
 class TokenAuth:
-    """A token that ``log_in`` fetches when first needed and again when the vendor refuses it."""
+    """A token that ``log_in`` fetches when first needed and again when the vendor refuses it.
+
+    Threads share it: a token that several of them find refused is fetched once.
+    """
 
     log_in: Callable[[], str] = field(repr=False)
     name: str = "Authorization"
     prefix: str = "Bearer "
     _token: str | None = field(default=None, repr=False)
     _seen: list[str] = field(default_factory=list, repr=False)
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _sent: threading.local = field(default_factory=threading.local, repr=False)
 
     def headers(self) -> Mapping[str, str]:
-        if self._token is None:
-            self._token = self.log_in()
-            self._seen.append(self._token)
-        return {self.name: f"{self.prefix}{self._token}"}
+        with self._lock:
+            if self._token is None:
+                self._token = self.log_in()
+                self._seen.append(self._token)
+            self._sent.token = self._token
+            return {self.name: f"{self.prefix}{self._token}"}
 
     def renew(self) -> bool:
-        self._token = None
-        return True
+        with self._lock:
+            if self._token == getattr(self._sent, "token", self._token):
+                self._token = None
+            return True
 
     @property
     def secrets(self) -> Iterable[str]:
@@ -153,19 +182,32 @@ def no_detail(response: Response) -> tuple[str, str]:
     return "", ""
 
 
-_STATUS_ACTIONS: Mapping[int, Action] = {401: "refresh", 408: "retry", 425: "retry", 429: "retry"}
+_STATUS_ACTIONS: Mapping[int, Action] = {
+    401: "refresh",
+    404: "gone",
+    408: "retry",
+    410: "gone",
+    425: "retry",
+    429: "throttle",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorTable:
     """A vendor's errors: ``detail`` reads code and message from a body, ``actions`` says what to
     do by code or status, code first. 5xx, 408, 425 and 429 are retried and 401 refreshed unless
-    told otherwise. With ``in_success`` also 2xx bodies are asked for a code.
+    told otherwise. With ``in_success`` also 2xx bodies are asked for a code. ``waits`` are the
+    seconds to stay away after a code or status, for vendors that send no ``Retry-After``.
     """
 
     detail: Callable[[Response], tuple[str, str]] = no_detail
     actions: Mapping[str | int, Action] = field(default_factory=dict)
     in_success: bool = False
+    waits: Mapping[str | int, float] = field(default_factory=dict)
+
+    def wait_seconds(self, code: str, status: int) -> float:
+        """How long the vendor is left alone after that error, at least."""
+        return self.waits.get(code, self.waits.get(status, 0.0))
 
     def judge(self, response: Response) -> tuple[Action, str, str] | None:
         """What to do about an answer, with code and message; None when it is good."""
@@ -198,23 +240,24 @@ class Retry:
 
 @dataclass(slots=True)
 class RateBudget:
-    """At most ``requests`` in any span of ``per_seconds``, kept by waiting before a request."""
+    """At most ``requests`` in any span of ``per_seconds``, kept by waiting before a request.
+
+    Threads and clients may share one: each request books its own moment.
+    """
 
     requests: int
     per_seconds: float
-    _sent: deque[float] = field(default_factory=deque)
+    _booked: deque[float] = field(default_factory=deque)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def wait_seconds(self, now: float) -> float:
-        """Seconds to wait before the next request may leave."""
-        while self._sent and now - self._sent[0] >= self.per_seconds:
-            self._sent.popleft()
-        if len(self._sent) < self.requests:
-            return 0.0
-        return self.per_seconds - (now - self._sent[0])
-
-    def note(self, now: float) -> None:
-        """Count a request that leaves now."""
-        self._sent.append(now)
+    def book(self, now: float) -> float:
+        """Take the next free moment for a request; returns the seconds until then."""
+        with self._lock:
+            moment = now
+            if len(self._booked) == self.requests:
+                moment = max(now, self._booked.popleft() + self.per_seconds)
+            self._booked.append(moment)
+            return moment - now
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +282,8 @@ class Transport:
     """Called with the source's name before every request: the place to reserve quota."""
     after_response: Callable[[str, Response], None] | None = None
     """Called with the source's name and every answer: the place to read usage headers."""
+    jobs: JobStore = field(default_factory=MemoryJobs)
+    """Where long jobs at the vendor are remembered, so that another process can take them up."""
 
 
 class LoopGuard:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol, TypeVar, cast
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from meltano_assets.clients.http import HttpClient, json_object, nothing
+from meltano_assets.clients.jobs import MemoryJobs, Poll, Progress, run_job
 from meltano_assets.clients.policy import LoopGuard, Response, TokenAuth, Transport
 from meltano_assets.clients.salesforce_wire import (
     ERRORS,
@@ -39,6 +40,7 @@ from meltano_assets.clients.salesforce_wire import (
     whole_csv,
 )
 from meltano_assets.errors import FatalError, RetriableError
+from meltano_assets.streams import JobKey, VendorJob
 
 __all__ = [
     "BulkFailed",
@@ -86,13 +88,61 @@ class Usage:
     allowed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """How a bulk job is awaited."""
+#: Query jobs are ready within moments or within minutes.
+POLL = Poll(first_seconds=0.2, max_seconds=10.0, deadline_seconds=3600.0)
 
-    first_seconds: float = 0.2
-    max_seconds: float = 10.0
-    deadline_seconds: float = 3600.0
+
+@dataclass(slots=True)
+class QueryJob:
+    """A Bulk 2.0 query as ``run_job`` drives it."""
+
+    http: Callable[[], HttpClient]
+    jobs: str
+    request: Mapping[str, object]
+    page_rows: int = BULK_PAGE_ROWS
+    on_job: Callable[[str], None] | None = None
+
+    def order(self) -> str:
+        """Order the job."""
+        job = self.http().fetch(
+            "POST", self.jobs, json=self.request, parse=json_object, is_repeatable=True
+        )
+        if self.on_job:
+            self.on_job(str(job["id"]))
+        return str(job["id"])
+
+    def check(self, job: VendorJob) -> Progress:
+        """Ask for its state once."""
+        answer = self.http().get_json(f"{self.jobs}/{job.id}")
+        state = str(answer.get("state"))
+        if state == "JobComplete":
+            return Progress(state, "ready", answer)
+        is_over = state in {"Failed", "Aborted"}
+        reason = self.http().redact(job_error(answer)) if is_over else ""
+        return Progress(state, "failed" if is_over else "running", answer, reason)
+
+    def read(self, job: VendorJob, progress: Progress) -> Iterator[bytes]:
+        """The result's pages."""
+        guard = LoopGuard(SOURCE)
+        locator = ""
+        while True:
+            params: dict[str, str | int] = {"maxRecords": self.page_rows}
+            if locator:
+                params["locator"] = locator
+            page = self.http().fetch(
+                "GET",
+                f"{self.jobs}/{job.id}/results",
+                params=params,
+                headers={"Accept": "text/csv"},
+                parse=whole_csv,
+            )
+            locator = page.headers.get("Sforce-Locator", "null")
+            if locator != "null":
+                guard.check(locator)
+            if page.body:
+                yield page.body
+            if locator == "null":
+                return
 
 
 class SalesforceClient:
@@ -113,7 +163,7 @@ class SalesforceClient:
     ) -> None:
         self._settings = {name: str(value) for name, value in settings.items() if value}
         self._transport = http or Transport()
-        self._poll = poll or Poll()
+        self._poll = poll or POLL
         self._secrets = tuple(
             self._settings[name]
             for name in ("client_secret", "password", "security_token", "refresh_token")
@@ -152,6 +202,16 @@ class SalesforceClient:
         self._login.close()
         if self._instance is not None:
             self._instance.close()
+
+    @property
+    def transport(self) -> Transport:
+        """What this connection does about time, failure, quota and jobs."""
+        return self._transport
+
+    @property
+    def poll(self) -> Poll:
+        """How this connection awaits bulk jobs."""
+        return self._poll
 
     @property
     def requests(self) -> int:
@@ -309,42 +369,33 @@ class SalesforceClient:
         include_deleted: bool = False,
         page_rows: int = BULK_PAGE_ROWS,
         on_job: Callable[[str], None] | None = None,
-        job_id: str | None = None,
     ) -> Iterator[bytes]:
         """The result of a query job as CSV pages in UTF-8, each with its header line.
 
-        ``on_job`` learns the job's id before the wait; giving it back as ``job_id`` after a
-        crash takes up the same job instead of ordering a new one.
+        ``on_job`` learns the job's id before the wait. The job lives and dies with this read; see
+        ``query_job`` for one that survives a crash.
         """
-        jobs = f"{self._data}/jobs/query"
-        if job_id is None:
-            operation = "queryAll" if include_deleted else "query"
-            order = {"operation": operation, "query": soql, "contentType": "CSV"}
-            job = self._http.fetch("POST", jobs, json=order, parse=json_object, is_repeatable=True)
-            job_id = str(job["id"])
-            if on_job:
-                on_job(job_id)
-        job = self._await_job(f"{jobs}/{job_id}", {"JobComplete"})
-        guard = LoopGuard(SOURCE)
-        locator = ""
-        while True:
-            params: dict[str, str | int] = {"maxRecords": page_rows}
-            if locator:
-                params["locator"] = locator
-            page = self._http.fetch(
-                "GET",
-                f"{jobs}/{job_id}/results",
-                params=params,
-                headers={"Accept": "text/csv"},
-                parse=whole_csv,
-            )
-            locator = page.headers.get("Sforce-Locator", "null")
-            if locator != "null":
-                guard.check(locator)
-            if page.body:
-                yield page.body
-            if locator == "null":
-                return
+        vendor = self.query_job(soql, include_deleted=include_deleted, page_rows=page_rows)
+        vendor.on_job = on_job
+        key = JobKey(SOURCE, "query", "bulk query", {"soql": soql})
+        yield from run_job(
+            key, vendor, replace(self._transport, jobs=MemoryJobs()), poll=self._poll
+        )
+
+    def query_job(
+        self, soql: str, *, include_deleted: bool = False, page_rows: int = BULK_PAGE_ROWS
+    ) -> QueryJob:
+        """A query job for ``run_job``: its result is CSV pages in UTF-8, each with its header."""
+        return QueryJob(
+            lambda: self._http,
+            f"{self._data}/jobs/query",
+            {
+                "operation": "queryAll" if include_deleted else "query",
+                "query": soql,
+                "contentType": "CSV",
+            },
+            page_rows,
+        )
 
     def bulk_ingest(
         self,

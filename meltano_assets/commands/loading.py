@@ -27,6 +27,7 @@ from meltano_assets.errors import FatalError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from meltano_assets.extraction import OpenSource
     from meltano_assets.streams import LoadOutcome, Stream
 
 bookmark_app = typer.Typer(
@@ -83,6 +84,7 @@ def extract(
     Reads what is new since the last time; files hold everything that the options ask for. One
     file for each stream: SOURCE.STREAM.parquet or .csv.
     """
+    from meltano_assets.extraction import open_source
     from meltano_assets.streams import ReadOptions
 
     source, streams = find_streams(name)
@@ -100,7 +102,8 @@ def extract(
             hint="the start must be before --end",
         )
     options = ReadOptions(full_refresh=full_refresh, start=since, end=until, limit=limit)
-    with source.connect(connections.source_settings(source)) as reader:
+    warehouse = connections.warehouse() if output is Output.db else None
+    with open_source(source, connections.source_settings(source), warehouse=warehouse) as reader:
         for stream in streams:
             if output is Output.file:
                 path, rows = _extract_to_file(
@@ -111,7 +114,7 @@ def extract(
             print_outcome(stream.key, extract_to_warehouse(reader, stream, options))
 
 
-def extract_to_warehouse(reader: Any, stream: Stream, options: Any) -> LoadOutcome:
+def extract_to_warehouse(reader: OpenSource, stream: Stream, options: Any) -> LoadOutcome:
     """Read one stream from its bookmark, as the options ask, into its raw table."""
     from meltano_assets.warehouse import state
     from meltano_assets.warehouse.load import load
@@ -120,7 +123,7 @@ def extract_to_warehouse(reader: Any, stream: Stream, options: Any) -> LoadOutco
     bookmark = state.read_bookmark(warehouse, stream.source, stream.name)
     batches = reader.read(stream, bookmark, options, now=datetime.now(UTC))
     with err.status(f"{stream.key} ...") as status:
-        return load(
+        outcome = load(
             warehouse,
             stream,
             batches,
@@ -128,6 +131,8 @@ def extract_to_warehouse(reader: Any, stream: Stream, options: Any) -> LoadOutco
             full_refresh=options.full_refresh,
             on_progress=lambda so_far: status.update(f"{stream.key}: {so_far.read:,} records"),
         )
+    reader.settle()
+    return outcome
 
 
 def _extract_to_file(

@@ -147,6 +147,23 @@ def plan_window(
     return Window(since - stream.lookback if since else None, end)
 
 
+def spans(
+    window: Window, longest: timedelta | None, earliest: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+) -> Iterator[Window]:
+    """The window in pieces no longer than the vendor takes, oldest first, without gap or overlap.
+
+    A window without a start begins at ``earliest`` when it has to be cut.
+    """
+    if longest is None:
+        yield window
+        return
+    start = window.start or earliest
+    while start < window.end:
+        end = min(start + longest, window.end)
+        yield Window(start, end)
+        start = end
+
+
 def moves_bookmark(window: Window, bookmark: Bookmark | None, options: ReadOptions) -> bool:
     """True when nothing lies unread between what is committed and the window's start."""
     if window.start is None:

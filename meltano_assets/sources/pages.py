@@ -41,10 +41,18 @@ class Page:
     """One JSON answer: an envelope around a list of records at ``path`` (dots between names).
 
     Making one raises ValueError when the body is no JSON or has no such list, so it serves as
-    ``parse`` of ``HttpClient.fetch``. ``content`` is equal for pages with the same records.
+    ``parse`` of ``HttpClient.fetch``. ``content`` is equal for pages with the same records. With
+    ``is_optional`` an answer without the list is a page of none.
     """
 
-    def __init__(self, body: bytes, path: str = "", columns: Sequence[Column] = ()) -> None:
+    def __init__(
+        self,
+        body: bytes,
+        path: str = "",
+        columns: Sequence[Column] = (),
+        *,
+        is_optional: bool = False,
+    ) -> None:
         self._body = body
         self._path = path
         self._columns = columns
@@ -56,7 +64,11 @@ class Page:
             self._batch = quick_batch(columns, lines)
         if self._batch is None:
             self.envelope, self._is_plain = parse_json(body)
-            self._records = self.content = _list_at(self.envelope, path)
+            is_absent = is_optional and value_at(self.envelope, path) is None
+            self._records = () if is_absent else _list_at(self.envelope, path)
+            self.content = self._records
+
+    _records: Sequence[Record]
 
     def __len__(self) -> int:
         return len(self.records) if self._batch is None else int(self._batch.num_rows)

@@ -61,6 +61,9 @@ _MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
 
 #: The end of a time that names its zone.
 _ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$", re.I)
+#: A time that is a count since 1970. So much is the year 5138 in seconds, March 1973 in milliseconds.
+_COUNTED = re.compile(r"-?\d{5,17}")
+_FEWEST_MILLISECONDS = 100_000_000_000
 _REFUSED = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
@@ -181,8 +184,13 @@ def _places(numbers: Iterable[Decimal | None]) -> int:
 
 
 def _times(kind: ColumnType, texts: pa.Array) -> pa.Array:
-    """ISO times of any zone, or of none."""
+    """ISO times of any zone, or of none; whole numbers are seconds or milliseconds since 1970."""
     sample = texts[pc.index(texts.is_valid(), True).as_py()].as_py()
+    if _COUNTED.fullmatch(sample):
+        counted = texts.cast(pa.int64())
+        is_seconds = pc.less(pc.abs(counted), _FEWEST_MILLISECONDS)
+        factor = pc.if_else(is_seconds, 1_000_000, 1_000)
+        return pc.multiply_checked(counted, factor).cast(_UTC_TIME).cast(ARROW_TYPES[kind])
     likely = _UTC_TIME if _ZONE.search(sample) else pa.timestamp("us")
     try:
         times = texts.cast(likely)

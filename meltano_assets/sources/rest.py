@@ -9,30 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
 
 from meltano_assets.clients.http import HttpClient
-from meltano_assets.clients.policy import LoopGuard
+from meltano_assets.clients.policy import LoopGuard, Response
 from meltano_assets.sources.base import (
     between,
     naming_stream,
     plan_window,
+    spans,
     undeclared_fields,
     with_bookmarks,
 )
+from meltano_assets.sources.children import read_children
 from meltano_assets.sources.pages import Page
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Params = Mapping[str, str | int]
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Where the next page is: other parameters at the same path, or a link of the vendor."""
+    """Where the next page is: other parameters at the same path, a link of the vendor, or another
+    path with a body of its own.
+    """
 
     params: Params = field(default_factory=dict)
     link: str | None = None
+    body: Mapping[str, object] | None = None
 
 
 class Paging(Protocol):
@@ -92,19 +100,29 @@ class CursorPaging:
 
 @dataclass(frozen=True, slots=True)
 class OffsetPaging:
-    """Pages are counted, by records or (``step=1``) by pages; a page that is not full is the last."""
+    """Pages are counted, by records or (``step=1``) by pages; a page that is not full is the last.
+
+    ``until_empty`` reads on until a page is empty, for vendors that hand out short pages in the
+    middle; ``more`` is the path of a value that says whether more follows.
+    """
 
     param: str = "offset"
     size_param: str = "limit"
     size: int = 100
     start: int = 0
     step: int | None = None
+    until_empty: bool = False
+    more: str | None = None
 
     def first(self) -> Params:
         return {self.param: self.start, self.size_param: self.size}
 
     def following(self, page: Page, sent: Params) -> Next | None:
-        if len(page) < self.size:
+        if self.more is not None:
+            is_last = not page.get(self.more)
+        else:
+            is_last = len(page) == 0 if self.until_empty else len(page) < self.size
+        if is_last:
             return None
         return Next({**sent, self.param: int(sent[self.param]) + (self.step or self.size)})
 
@@ -123,6 +141,28 @@ class LinkPaging:
     def following(self, page: Page, sent: Params) -> Next | None:
         link = page.get(self.link)
         return Next(link=link) if isinstance(link, str) and link else None
+
+
+@dataclass(frozen=True, slots=True)
+class LocatorPaging:
+    """The answer holds a locator (``found_at`` its path) that is posted to another path.
+
+    ``done`` is the path of a value that says that this page is the last.
+    """
+
+    path: str
+    param: str
+    found_at: str
+    done: str
+
+    def first(self) -> Params:
+        return {}
+
+    def following(self, page: Page, sent: Params) -> Next | None:
+        locator = page.get(self.found_at)
+        if page.get(self.done) or not isinstance(locator, (str, int)) or locator == "":
+            return None
+        return Next(link=self.path, body={self.param: locator})
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +205,11 @@ def iso_seconds(moment: datetime) -> str:
 class Endpoint:
     """Where a stream is read. ``start`` and ``end`` are the parameters of the window, ``deleted_at``
     is the field that tells when a record was deleted.
+
+    With a ``body`` the request is a POST that changes nothing. ``is_optional``: an answer without
+    a list means no records. ``max_span``: the vendor takes no longer window; what lies further
+    back than ``earliest`` is not asked for. ``parents``: one request for each record of another
+    endpoint, whose columns fill the path; see :class:`Parents`.
     """
 
     path: str
@@ -175,6 +220,11 @@ class Endpoint:
     end: str | None = None
     time: Callable[[datetime], str | int] = iso_seconds
     deleted_at: str | None = None
+    body: Mapping[str, object] | None = None
+    is_optional: bool = False
+    max_span: timedelta | None = None
+    earliest: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+    parents: Parents | None = None
 
     def within(self, window: Window) -> Endpoint:
         """The endpoint with the window in its parameters."""
@@ -185,9 +235,28 @@ class Endpoint:
             bounds[self.end] = self.time(window.end)
         return self.starting_with(bounds)
 
+    def at(self, path: str) -> Endpoint:
+        """The same endpoint at another path, for one parent's children."""
+        return replace(self, path=path, parents=None)
+
     def starting_with(self, params: Params) -> Endpoint:
         """The endpoint with more parameters in its first request."""
         return replace(self, params={**self.params, **params})
+
+
+@dataclass(frozen=True, slots=True)
+class Parents:
+    """The parents of a child stream: where they are read and which of their fields are used.
+
+    ``columns`` are read of each parent. They fill the child path's braces
+    (``/v1/opportunities/{opportunity_id}/offers``), and those that the child stream also declares
+    are put into its records, so that a parent's time can be the child's replication key. At most
+    ``workers`` requests are under way at once, under the client's one rate budget.
+    """
+
+    endpoint: Endpoint
+    columns: tuple[Column, ...]
+    workers: int = 4
 
 
 def read_pages(
@@ -196,23 +265,30 @@ def read_pages(
     """The endpoint's pages in turn; RetriableError when they go in a circle."""
     guard = LoopGuard(client.source, stream)
     params: Params = {**endpoint.params, **endpoint.paging.first()}
-    link = endpoint.path
-    guard.check((link, sorted(params.items())))
+    link, body = endpoint.path, endpoint.body
+    guard.check((link, sorted(params.items()), body))
+
+    def parse(response: Response) -> Page:
+        return Page(response.body, endpoint.records, columns, is_optional=endpoint.is_optional)
+
     while True:
         page = client.fetch(
-            "GET",
+            "GET" if body is None else "POST",
             link,
             params=params,
-            parse=lambda response: Page(response.body, endpoint.records, columns),
+            json=body,
+            parse=parse,
+            is_repeatable=True,
         )
         following = endpoint.paging.following(page, params)
         if following is not None:
-            token = following.link or (link, sorted(following.params.items()))
+            token = (following.link or link, sorted(following.params.items()), following.body)
             guard.check(token, page.content if len(page) else None)
         yield page
         if following is None:
             return
         link, params = following.link or link, following.params
+        body = body if following.body is None else following.body
 
 
 class RestReader:
@@ -256,13 +332,14 @@ class RestReader:
             return
         if window.start is not None:
             window = Window(min(window.start, now - self._youngest_start), window.end)
-        columns = stream.columns
-        if endpoint.deleted_at:
-            columns += (Column("_deleted_at", "timestamptz", field=endpoint.deleted_at),)
-        pages = read_pages(
-            self.client, endpoint.within(window), stream=stream.name, columns=columns
+        if endpoint.parents is not None:
+            yield from read_children(self, stream, endpoint, window, bookmark, options)
+            return
+        batches: Iterator[pa.RecordBatch] = (
+            self.noted(stream, page).batch
+            for page in self._pages(stream, endpoint, window)
+            if len(page)
         )
-        batches = (self.noted(stream, page).batch for page in pages if len(page))
         if stream.replication_key is not None:
             # What the vendor cannot be asked for is cut here.
             start = options.start if endpoint.start is None else None
@@ -271,9 +348,20 @@ class RestReader:
             batches = (between(batch, key, start, end) for batch in batches)
         yield from with_bookmarks(stream, batches, window, bookmark, options)
 
+    def _pages(self, stream: Stream, endpoint: Endpoint, window: Window) -> Iterator[Page]:
+        columns = stream.columns
+        if endpoint.deleted_at:
+            columns += (Column("_deleted_at", "timestamptz", field=endpoint.deleted_at),)
+        for span in spans(window, endpoint.max_span, endpoint.earliest):
+            yield from read_pages(
+                self.client, endpoint.within(span), stream=stream.name, columns=columns
+            )
+
     def noted(self, stream: Stream, page: Page) -> Page:
         """The page, after a look for fields that nobody declared."""
         endpoint = stream.options.get("endpoint")
         known = {endpoint.deleted_at or ""} if isinstance(endpoint, Endpoint) else set()
+        if not len(page):
+            return page
         self.undeclared.setdefault(stream.name, undeclared_fields(stream, page.fields - known))
         return page

@@ -17,6 +17,7 @@ from itertools import chain
 
 import pyarrow as pa
 
+from meltano_assets.clients.jobs import run_job
 from meltano_assets.clients.policy import Transport
 from meltano_assets.clients.salesforce import Poll, SalesforceClient
 from meltano_assets.environment import Variable
@@ -37,6 +38,7 @@ from meltano_assets.streams import (
     Bookmark,
     Column,
     ColumnType,
+    JobKey,
     ReadOptions,
     Stream,
     Window,
@@ -250,7 +252,20 @@ class SalesforceReader:
             return
         total = first.get("totalSize")
         if options.limit is None and isinstance(total, int) and total >= self._bulk_threshold:
-            files = self._client.bulk_query(soql, include_deleted=True)
+            # Another run at another moment may take this job up: the window's end is not its mark.
+            fields = [column.vendor_field for column in columns]
+            request = {
+                "object": _object(stream),
+                "fields": fields,
+                "start": window.start,
+                "end": options.end,
+            }
+            files = run_job(
+                JobKey(stream.source, stream.name, "bulk query", request),
+                self._client.query_job(soql, include_deleted=True),
+                self._client.transport,
+                poll=self._client.poll,
+            )
             batches = (batch_from_text(columns, read_csv(body, null_text="")) for body in files)
             is_sorted = False
         else:

@@ -74,6 +74,10 @@ create table if not exists meltano.job_log (
     updated_at timestamptz not null default clock_timestamp(),
     unique (source, stream, job_id)
 );
+alter table meltano.job_log add column if not exists kind text not null default '';
+alter table meltano.job_log add column if not exists fingerprint text not null default '';
+create index if not exists job_log_open on meltano.job_log (source, stream, kind, fingerprint)
+    where state in ('ordered', 'ready', 'read');
 create table if not exists meltano.schema_changes (
     id bigint generated always as identity primary key,
     source text not null,

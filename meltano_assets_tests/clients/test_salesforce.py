@@ -16,6 +16,7 @@ from meltano_assets.clients.salesforce_wire import BULK_NULL, bulk_errors, csv_b
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
+from meltano_assets.streams import VendorJob
 from meltano_assets_tests.clients.local_server import Answer, FakeClock, Request, serving
 
 QUICK = Poll(first_seconds=0.01, max_seconds=0.05)
@@ -383,7 +384,9 @@ def test_a_query_job_comes_in_pages_and_can_be_taken_up_again(client: Salesforce
     lines = [line for page in pages for line in page.splitlines()[1:]]
     assert len(set(lines)) == len(lines) == client.count("Lead")
     before = client.requests
-    again = list(client.bulk_query(soql, page_rows=100_000, job_id=seen[0]))
+    vendor = client.query_job(soql, page_rows=100_000)
+    job = VendorJob(seen[0], "ordered", {}, datetime.now(UTC))
+    again = list(vendor.read(job, vendor.check(job)))
     assert sorted(again[0].splitlines()[1:]) == sorted(lines)
     assert client.requests == before + 2
 

@@ -18,7 +18,8 @@ import typer
 from meltano_assets import environment
 from meltano_assets.commands.edge import report
 from meltano_assets.commands.hosts import enrich_command, hosts_app
-from meltano_assets.commands.loading import bookmark_app, extract, load_file, quarantine_app
+from meltano_assets.commands.load import load_file
+from meltano_assets.commands.loading import bookmark_app, extract, quarantine_app
 from meltano_assets.commands.modelling import scaffold_command
 from meltano_assets.commands.sandbox import sandbox_app
 from meltano_assets.commands.sync import sync_app

@@ -33,18 +33,23 @@ ColumnType = Literal[
 ]
 COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
 
-Disposition = Literal["replace", "append", "upsert"]
+Disposition = Literal["replace", "append", "upsert", "scd2"]
 
 #: Columns that the loader adds to every raw table; a stream never declares them.
 #: A source that knows deletes may put ``_deleted_at`` (timestamptz) into its batches.
 LOADER_COLUMNS = ("_loaded_at", "_load_id", "_deleted_at")
+
+#: What tables of the disposition ``scd2`` have besides: since when and until when a version holds.
+HISTORY_COLUMNS = ("_valid_from", "_valid_to", "_row_hash")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a raw table.
 
-    ``name`` is the warehouse column, ``field`` the vendor's own name where it differs.
+    ``name`` is the warehouse column, ``field`` the vendor's own name where it differs. When the name
+    is a new one, ``renamed_from`` is the column's old name; ``field_id`` is what the vendor calls
+    the field for ever, so that a rename is recognised without being declared.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Column:
     description: str = ""
     field: str | None = None
     is_pii: bool = False
+    renamed_from: str | None = None
+    field_id: str | None = None
 
     @property
     def vendor_field(self) -> str:
@@ -88,8 +95,8 @@ class Stream:
         missing = {*self.primary_key, *filter(None, [self.replication_key])} - set(names)
         if missing and names:
             raise ValueError(f"{self.key}: keys without a column: {', '.join(sorted(missing))}")
-        if self.disposition == "upsert" and not self.primary_key:
-            raise ValueError(f"{self.key}: upsert needs a primary key")
+        if self.disposition in ("upsert", "scd2") and not self.primary_key:
+            raise ValueError(f"{self.key}: {self.disposition} needs a primary key")
 
     @property
     def key(self) -> str:
@@ -153,11 +160,13 @@ class Batch:
     """A piece of a stream: Arrow records and, where it is safe, the bookmark behind them.
 
     A bookmark says: once these and all earlier records are committed, the next read may begin
-    there. A batch without one must not move the stored bookmark.
+    there. A batch without one must not move the stored bookmark. ``cleaned`` counts values that
+    the reader had to change, by rule.
     """
 
     records: pa.RecordBatch
     bookmark: Bookmark | None = None
+    cleaned: Mapping[str, int] = field(default_factory=dict)
 
 
 Batches = Iterator[Batch]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -285,112 +284,6 @@ def _declared_streams(name: str | None) -> list[Stream]:
     from meltano_assets.sources import SOURCES
 
     return find_streams(name)[1] if name else [each for s in SOURCES for each in s.streams]
-
-
-class FileFormat(StrEnum):
-    """What a file holds."""
-
-    auto = "auto"
-    csv = "csv"
-    ndjson = "ndjson"
-    parquet = "parquet"
-    singer = "singer"
-
-
-class Into(Enum):
-    """How records meet the rows that are there."""
-
-    upsert = "upsert"
-    append = "append"
-    replace = "replace"
-
-
-def load_file(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="Plain or gzip; - for stdin.")],
-    table: Annotated[
-        str | None, typer.Option(metavar="SCHEMA.TABLE", help="Where the records go.")
-    ] = None,
-    schema: Annotated[
-        str | None, typer.Option(help="Singer: where the streams' tables go.")
-    ] = None,
-    primary_key: Annotated[
-        list[str] | None, typer.Option(help="Key column; repeat or separate by commas.")
-    ] = None,
-    replication_key: Annotated[
-        str | None, typer.Option(help="Column that orders changes: the newest wins.")
-    ] = None,
-    disposition: Annotated[
-        Into | None, typer.Option(help="Default: upsert with a primary key, else append.")
-    ] = None,
-    format: Annotated[FileFormat, typer.Option(help="Told by the content.")] = FileFormat.auto,
-) -> None:
-    """Load a CSV, NDJSON or Parquet file into a table; makes and widens the table as needed.
-
-    With --format singer it is a Singer target: one table a stream, keys from SCHEMA, and each STATE
-    is printed once the records before it are committed.
-    """
-    from meltano_assets.streams import Batch, Stream
-    from meltano_assets.warehouse.files import read_file
-    from meltano_assets.warehouse.load import load
-    from meltano_assets.warehouse.records import INFERRED
-
-    if format is FileFormat.singer:
-        _load_singer(file, schema)
-        return
-    if table is None:
-        raise FatalError("Missing option '--table'", hint="write --table schema.table")
-    place, dot, name = table.partition(".")
-    if not (place and dot and name):
-        raise FatalError(f"--table {table!r} names no schema", hint="write schema.table")
-    keys = tuple(key for text in primary_key or [] for key in text.split(",") if key)
-    how = disposition or (Into.upsert if keys else Into.append)
-    if how is Into.upsert and not keys:
-        raise FatalError("upsert needs --primary-key", hint="name it, or use --disposition append")
-    columns, batches = read_file(file, cast(Any, format.value))
-    known = {column.name: column.name for column in columns}
-    known |= {column.vendor_field: column.name for column in columns}
-    for wanted in (*keys, *filter(None, [replication_key])):
-        if wanted not in known:
-            raise FatalError(f"{file} has no column {wanted!r}." + nearest(wanted, list(known)))
-    stream = Stream(
-        source=place,
-        name=name,
-        columns=columns,
-        primary_key=tuple(known[key] for key in keys),
-        replication_key=known[replication_key] if replication_key else None,
-        disposition=how.value,
-        options={INFERRED: True},
-    )
-    with err.status(f"{stream.key} ...") as status:
-        outcome = load(
-            connections.warehouse(),
-            stream,
-            (Batch(records) for records in batches),
-            environment=environment.current_environment(),
-            on_progress=lambda so_far: status.update(f"{stream.key}: {so_far.read:,} records"),
-        )
-    print_outcome(stream.key, outcome)
-
-
-def _load_singer(file: str, schema: str | None) -> None:
-    from meltano_assets.warehouse.singer import SingerTarget, open_lines
-
-    if not schema:
-        raise FatalError("--format singer needs --schema", hint="name the schema of the tables")
-
-    def hand_on(state: str) -> None:
-        sys.stdout.write(state + "\n")
-        sys.stdout.flush()
-
-    # Standard output belongs to STATE; the account of rows goes to standard error.
-    target = SingerTarget(
-        connections.warehouse(),
-        schema,
-        on_state=hand_on,
-        environment=environment.current_environment(),
-    )
-    for outcome in target.run(open_lines(file)):
-        print_outcome(outcome.table, outcome, to=err)
 
 
 Waiting = Annotated[

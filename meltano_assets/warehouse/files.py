@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -33,7 +33,7 @@ from meltano_assets.streams import Column, ColumnType
 from meltano_assets.warehouse import json_records
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.names import fold_all
-from meltano_assets.warehouse.records import MALFORMED
+from meltano_assets.warehouse.records import MALFORMED, REASON
 from meltano_assets.warehouse.types import from_arrow
 
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
@@ -282,15 +282,20 @@ def _nothing(names: Iterable[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], pa.string()) for _ in fields], names=fields)
 
 
-def with_malformed(records: pa.RecordBatch, texts: list[str]) -> pa.RecordBatch:
+def with_malformed(
+    records: pa.RecordBatch, texts: Sequence[str], reasons: Sequence[str] = ()
+) -> pa.RecordBatch:
     """The records, and behind them rows that hold nothing but the text of a malformed one."""
     arrays = [
         pa.concat_arrays([column, pa.nulls(len(texts), column.type)]) for column in records.columns
     ]
-    malformed = pa.array([None] * records.num_rows + list(texts), pa.string())
-    return pa.RecordBatch.from_arrays(
-        [*arrays, malformed], names=[*records.schema.names, MALFORMED]
-    )
+    before = [None] * records.num_rows
+    names = [*records.schema.names, MALFORMED]
+    arrays.append(pa.array([*before, *texts], pa.string()))
+    if reasons:
+        names.append(REASON)
+        arrays.append(pa.array([*before, *reasons], pa.string()))
+    return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
 # NDJSON

@@ -153,7 +153,7 @@ def _json_column(
         kind = infer(array, before)
         return array, kind if kind in ("timestamptz", "date") else "text"
     if before == "jsonb" or (before is None and found & {dict, list, _Deep}):
-        texts = [None if value is None else _dumps(value) for value in values]
+        texts = [None if value is None else dumps(value) for value in values]
         return pa.array(texts, pa.large_string()), "jsonb"
     texts = [None if value is None else _as_text(value) for value in values]
     return _strings(texts), "text"
@@ -181,10 +181,11 @@ def _raw(text: str) -> bytes:
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else _dumps(value)
+    return value if isinstance(value, str) else dumps(value)
 
 
-def _dumps(value: object) -> str:
+def dumps(value: object) -> str:
+    """JSON text with every number as it was written."""
     try:
         return orjson.dumps(
             value, default=_fragment, option=orjson.OPT_PASSTHROUGH_SUBCLASS

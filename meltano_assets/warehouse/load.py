@@ -93,6 +93,11 @@ def load(
     return job.outcome
 
 
+def new_load_id(moment: datetime) -> str:
+    """A name for a load: when it began, and something that no other has."""
+    return f"{moment:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
 class _Load:
     """One load in progress; ``outcome`` holds what is committed."""
 
@@ -122,7 +127,7 @@ class _Load:
         now = datetime.now(UTC)
         self._started_at = now
         self.outcome = LoadOutcome(
-            load_id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            load_id=new_load_id(now),
             table=str(self._table),
             disposition="replace" if is_replace else stream.disposition,
         )

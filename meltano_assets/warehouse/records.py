@@ -41,7 +41,12 @@ _WIDTH: dict[ColumnType, int] = {"boolean": 1, "integer": 4, "date": 4, "text": 
 #: A reader's column for the text of rows that are no records; such rows hold nothing else.
 MALFORMED = "\x00malformed"
 
+#: A reader's column for the reason, where it knows more than that the row is malformed.
+REASON = "\x00reason"
+_REMARKS = (MALFORMED, REASON)
+
 #: Option of streams whose types were inferred: text that contradicts them widens the column.
+#: True for all columns, or a set of them.
 INFERRED = "inferred_types"
 
 
@@ -84,7 +89,9 @@ class Fitter:
         declared = {column.vendor_field: column.name for column in stream.columns}
         declared |= {column.name: column.name for column in stream.columns}
         self._declared = declared
-        self._is_inferred = bool(stream.options.get(INFERRED))
+        inferred = stream.options.get(INFERRED) or ()
+        self._inferred = inferred if isinstance(inferred, frozenset) else None
+        self._is_inferred = inferred is True
         self._places: dict[tuple[str, ...], list[str | None]] = {}
 
     def fit(self, records: pa.RecordBatch) -> Fitted:
@@ -96,7 +103,12 @@ class Fitter:
         arrays: list[pa.Array] = []
         if MALFORMED in records.schema.names:
             texts = records.column(records.schema.get_field_index(MALFORMED))
-            _note(reasons, mask(pc.is_valid(texts)), bad, "malformed row", None)
+            known = records.schema.get_field_index(REASON)
+            told = [None] * len(texts) if known < 0 else records.column(known).to_pylist()
+            malformed = mask(pc.is_valid(texts))
+            for row in np.flatnonzero(malformed):
+                reasons.setdefault(int(row), (told[row] or "malformed row", None))
+            bad |= malformed
         more: dict[str, pa.Array] = {}
         for index, column in enumerate(self._columns_of(records.schema)):
             if column is None:
@@ -157,7 +169,7 @@ class Fitter:
             raise self._fatal("two fields of a batch have the same name")
         if fields not in self._places:
             known = {**self.names, **self._declared}
-            ours = {name for name in fields if name in (DELETED_AT, MALFORMED)}
+            ours = {name for name in fields if name in (DELETED_AT, *_REMARKS)}
             folded = fold_all((name for name in fields if name not in ours), known)
             self._places[fields] = [
                 (DELETED_AT if name == DELETED_AT else None) if name in ours else folded[name]
@@ -172,7 +184,7 @@ class Fitter:
                 hint="declare the column or set the policy to evolve",
             )
         self.types[column] = from_arrow(array.type)
-        if self._is_inferred and is_text(array.type):
+        if self._may_become_text(column) and is_text(array.type):
             self.types[column] = infer(array) or "text"
         self.names[name] = column
         self.new_names[name] = column
@@ -185,10 +197,11 @@ class Fitter:
         bad: np.ndarray,
     ) -> Converted:
         """Convert, widening the column as often as the values demand."""
-        if self._is_inferred and is_text(array.type) and column != DELETED_AT:
+        is_inferred = self._may_become_text(column)
+        if is_inferred and is_text(array.type) and column != DELETED_AT:
             self.types[column] = widened(self.types[column], array)
         converted = convert(array, self.types[column])
-        if converted.bad is not None and self._is_inferred and self.policy == "evolve":
+        if converted.bad is not None and is_inferred and self.policy == "evolve":
             self.types[column] = "text"
             return convert(array, "text")
         while converted.wider is not None:
@@ -207,6 +220,10 @@ class Fitter:
             self.types[column] = wider
             converted = convert(array, wider)
         return converted
+
+    def _may_become_text(self, column: str) -> bool:
+        """True when the column's type was only guessed from values."""
+        return self._is_inferred or (self._inferred is not None and column in self._inferred)
 
     def _check_keys(
         self,
@@ -277,6 +294,7 @@ def _reject(
             for index, name in enumerate(records.schema.names)
         }
         text = record.pop(MALFORMED, None)
+        record.pop(REASON, None)
         if text is None:
             text = json_values.dumps(record, ignored)
         rejected.append(Rejected(str(text).replace("\x00", "\ufffd"), reason, column))

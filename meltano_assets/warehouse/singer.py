@@ -8,39 +8,51 @@ objects and arrays are ``jsonb``. ACTIVATE_VERSION marks the rows of other versi
 from __future__ import annotations
 
 import gzip
+import io
+import re
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlparse
 
 import orjson
+import psycopg
 import pyarrow as pa
 from psycopg import sql
 
 from meltano_assets.errors import FatalError
-from meltano_assets.streams import Batch, Column, ColumnType, LoadOutcome, Stream
-from meltano_assets.warehouse import files, json_records
+from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
+from meltano_assets.warehouse import files, json_records, singer_schema, state
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.load import load
+from meltano_assets.warehouse.load import load, new_load_id
 from meltano_assets.warehouse.names import fold_all
-from meltano_assets.warehouse.records import DELETED_AT
+from meltano_assets.warehouse.records import DELETED_AT, INFERRED
 from meltano_assets.warehouse.schema import TableName, find
-from meltano_assets.warehouse.types import join
 
 #: Everything gathered is loaded when one of these is reached.
 FLUSH_RECORDS = 50_000
 FLUSH_BYTES = 64 * 1024 * 1024
 FLUSH_SECONDS = 60.0
 
+_GZIP_MAGIC = b"\x1f\x8b"
+
 _VERSION = "_sdc_table_version"
+_DELETED = "_sdc_deleted_at"
 _VERSION_COLUMN = Column(_VERSION, "bigint", "The version of the table that the tap was sending.")
 _METADATA_COLUMNS = (
     Column("_sdc_extracted_at", "timestamptz", "When the tap took the record from its source."),
     Column("_sdc_received_at", "timestamptz", "When the target read the record."),
-    Column("_sdc_sequence", "bigint", "Place of the record in the input."),
+    Column("_sdc_batched_at", "timestamptz", "When the target began to store the record."),
+    Column(_DELETED, "timestamptz", "When the record was deleted at the source."),
+    Column("_sdc_sequence", "bigint", "Milliseconds since 1970 when the target read the record."),
+    _VERSION_COLUMN,
+    Column("_sdc_sync_started_at", "bigint", "Milliseconds since 1970 when the input began."),
 )
 
 
@@ -50,16 +62,23 @@ class _Table:
 
     stream: Stream
     kinds: dict[str, ColumnType]
+    required: frozenset[str]
     is_closed: bool
     declaration: Mapping[str, object]
     is_stored: bool = False
+    has_batches: bool = False
     records: list[dict[str, object]] = field(default_factory=list)
-    malformed: list[str] = field(default_factory=list)
+    #: Records that cannot be loaded as the schema says, as text, with the reason.
+    refused: list[tuple[str, str]] = field(default_factory=list)
     version: int | None = None
 
 
 class SingerTarget:
-    """Takes the lines of one tap; ``outcomes`` tells what was loaded, per load."""
+    """Takes the lines of one tap; ``outcomes`` tells what was loaded, per load.
+
+    ``disposition`` is for streams with key properties; those without are appended.
+    ``is_hard_delete`` removes the rows of other versions, which are else marked as deleted.
+    """
 
     def __init__(
         self,
@@ -69,6 +88,10 @@ class SingerTarget:
         on_state: Callable[[str], None],
         on_progress: Callable[[LoadOutcome], None] | None = None,
         add_metadata: bool = False,
+        is_hard_delete: bool = False,
+        disposition: Disposition = "upsert",
+        options: Mapping[str, object] | None = None,
+        lock_wait_seconds: float = 600,
         run_id: str = "",
         environment: str = "local",
     ) -> None:
@@ -77,12 +100,17 @@ class SingerTarget:
         self._on_state = on_state
         self._on_progress = on_progress
         self._add_metadata = add_metadata
+        self._is_hard_delete = is_hard_delete
+        self._disposition = disposition
+        self._options = dict(options or {})
+        self._lock_wait_seconds = lock_wait_seconds
         self._run_id = run_id
         self._environment = environment
         self._tables: dict[str, _Table] = {}
-        self._names: dict[str, str] = {}
+        self._names: dict[str, str] | None = None
         self._state: str | None = None
         self._gathered = self._bytes = 0
+        self._began = round(time.time() * 1000)
         self._flushed_at = time.monotonic()
         self.outcomes: list[LoadOutcome] = []
 
@@ -95,11 +123,11 @@ class SingerTarget:
             is_due = time.monotonic() - self._flushed_at > FLUSH_SECONDS
             if self._gathered >= FLUSH_RECORDS or self._bytes >= FLUSH_BYTES or is_due:
                 self.flush()
-        self.flush()
         for table in self._tables.values():
-            if not table.is_stored:
+            if not table.is_stored and not table.records and not table.refused:
                 # A stream without records is a table without rows, not a table that is missing.
                 self._store(table, iter(()))
+        self.flush()
         return self.outcomes
 
     def flush(self) -> None:
@@ -129,7 +157,7 @@ class SingerTarget:
         elif kind == "SCHEMA":
             self._declare(message, number)
         elif kind == "STATE":
-            self._state = orjson.dumps(message.get("value")).decode()
+            self._state = json_records.dumps(message.get("value"))
         elif kind == "ACTIVATE_VERSION":
             self._activate(message, number)
         elif kind == "BATCH":
@@ -140,20 +168,28 @@ class SingerTarget:
     def _table(self, message: Mapping[str, object], number: int) -> _Table:
         name = message.get("stream")
         if not isinstance(name, str) or name not in self._tables:
-            raise FatalError(f"line {number}: a record comes before the SCHEMA of its stream")
+            raise FatalError(
+                f"line {number}: a {message['type']} comes before the SCHEMA of its stream",
+                source=self._schema,
+                stream=name if isinstance(name, str) else None,
+            )
         return self._tables[name]
 
     def _record(self, message: Mapping[str, object], line: bytes, number: int) -> None:
         table = self._table(message, number)
         record = message.get("record")
         if not isinstance(record, dict):
-            raise FatalError(f"line {number}: a RECORD without a record")
+            raise self._fatal(table, f"line {number}: a RECORD without a record")
         self._gathered += 1
         self._bytes += len(line)
-        if (deleted := record.pop("_sdc_deleted_at", None)) is not None:
+        if (deleted := record.pop(_DELETED, None)) is not None:
             record[DELETED_AT] = deleted
         if table.is_closed and not record.keys() <= {*table.kinds, DELETED_AT}:
-            table.malformed.append(orjson.dumps(record, default=str).decode())
+            self._refuse(table, record, f"line {number}: a property that the schema does not allow")
+            return
+        # A delete says no more than what was deleted.
+        if not table.required <= record.keys() and deleted is None:
+            self._refuse(table, record, f"line {number}: a required property is missing")
             return
         version = message.get("version")
         if isinstance(version, int):
@@ -164,70 +200,99 @@ class SingerTarget:
         if self._add_metadata:
             record.setdefault("_sdc_extracted_at", message.get("time_extracted"))
             record.setdefault("_sdc_received_at", datetime.now(UTC).isoformat())
-            record.setdefault("_sdc_sequence", number)
+            record.setdefault("_sdc_sequence", round(time.time() * 1000))
+            record.setdefault("_sdc_sync_started_at", self._began)
+            record[_DELETED] = deleted
         table.records.append(record)
+
+    def _refuse(self, table: _Table, record: Mapping[str, object], reason: str) -> None:
+        table.refused.append((json_records.dumps(record), reason))
 
     def _declare(self, message: Mapping[str, object], number: int) -> None:
         name, schema = message.get("stream"), message.get("schema")
         if not isinstance(name, str) or not isinstance(schema, dict):
             raise FatalError(f"line {number}: a SCHEMA without stream or schema")
-        if name in self._tables:
-            if self._tables[name].declaration == message:
+        known = self._tables.get(name)
+        if known is not None:
+            if known.declaration == message:
                 return
-            self._load(self._tables[name])
-        properties = schema.get("properties") or {}
-        columns = fold_all(properties)
+            self._load(known)
+        try:
+            found = singer_schema.properties(schema)
+        except FatalError as error:
+            error.message = f"line {number}: {error.message}"
+            error.source, error.stream = self._schema, name
+            raise
+        columns = fold_all(found)
         declared = [
-            Column(columns[key], column_type(value), field=key)
-            for key, value in properties.items()
-            if key != "_sdc_deleted_at"
+            Column(columns[key], kind.type, field=key)
+            for key, kind in found.items()
+            if key != _DELETED
         ]
         named = message.get("key_properties")
         keys = [str(key) for key in named] if isinstance(named, list) else []
-        missing = [key for key in keys if key not in columns]
-        if missing:
+        if not set(keys) <= columns.keys():
             raise FatalError(
                 f"line {number}: key properties that the schema does not have",
                 source=self._schema,
                 stream=name,
             )
+        taken = {column.name for column in declared}
         if self._add_metadata:
-            taken = {column.name for column in declared}
             declared += [column for column in _METADATA_COLUMNS if column.name not in taken]
-        self._names = fold_all([name], self._names)
         stream = Stream(
             self._schema,
-            self._names[name],
+            self._table_name(name),
             tuple(declared),
             primary_key=tuple(columns[key] for key in keys),
-            disposition="upsert" if keys else "append",
+            disposition=self._disposition if keys else "append",
+            options={
+                INFERRED: frozenset(columns[key] for key, kind in found.items() if kind.is_loose),
+                **self._options,
+            },
         )
-        kinds = {column.vendor_field: column.type for column in declared}
-        is_closed = schema.get("additionalProperties") is False
-        self._tables[name] = _Table(stream, kinds, is_closed, message)
+        required = schema.get("required")
+        self._tables[name] = _Table(
+            stream,
+            kinds={column.vendor_field: column.type for column in declared},
+            required=frozenset(map(str, required)) if isinstance(required, list) else frozenset(),
+            is_closed=schema.get("additionalProperties") is False,
+            declaration=message,
+        )
+
+    def _table_name(self, name: str) -> str:
+        """The stream's table: the one it had in earlier runs, else a name that is free."""
+        with self._warehouse.connect(application_name="meltano-assets singer") as connection:
+            if self._names is None:
+                state.ensure(connection)
+                self._names = state.known_tables(connection, self._schema)
+            if name not in self._names:
+                self._names = fold_all([name], self._names)
+                state.write_table(connection, self._schema, name, self._names[name])
+        return self._names[name]
 
     def _declare_version(self, table: _Table) -> None:
-        columns = (*table.stream.columns, _VERSION_COLUMN)
-        table.stream = Stream(
-            table.stream.source,
-            table.stream.name,
-            columns,
-            primary_key=table.stream.primary_key,
-            disposition=table.stream.disposition,
-        )
-        table.kinds[_VERSION] = "bigint"
+        if _VERSION not in table.kinds:
+            columns = (*table.stream.columns, _VERSION_COLUMN)
+            table.stream = replace(table.stream, columns=columns)
+            table.kinds[_VERSION] = "bigint"
 
     def _load(self, table: _Table) -> None:
-        if not table.records and not table.malformed:
+        if not table.records and not table.refused:
             return
+        if self._add_metadata:
+            now = datetime.now(UTC).isoformat()
+            for record in table.records:
+                record.setdefault("_sdc_batched_at", now)
         # A field that a record leaves out is null, whatever the other records of the load hold.
         records = json_records.batch(table.records, dict(table.kinds), table.kinds)
-        malformed = table.malformed
+        refused = table.refused
         if not records.num_columns:
-            malformed += json_records.empty(table.records)
-        if malformed:
-            records = files.with_malformed(records, malformed)
-        table.records, table.malformed = [], []
+            refused += [(text, "the record is empty") for text in json_records.empty(table.records)]
+        if refused:
+            texts, reasons = zip(*refused, strict=True)
+            records = files.with_malformed(records, texts, reasons)
+        table.records, table.refused = [], []
         self._store(table, iter([records]))
 
     def _store(self, table: _Table, batches: Iterator[pa.RecordBatch]) -> None:
@@ -240,91 +305,149 @@ class SingerTarget:
                 run_id=self._run_id,
                 environment=self._environment,
                 on_progress=self._on_progress,
+                lock_wait_seconds=self._lock_wait_seconds,
             )
         )
 
     def _activate(self, message: Mapping[str, object], number: int) -> None:
         """Rows that the tap did not send again in this version are gone at the source."""
         table = self._table(message, number)
+        version = message.get("version")
+        if not isinstance(version, int):
+            raise self._fatal(table, f"line {number}: an ACTIVATE_VERSION without a version")
         self._load(table)
-        name = TableName(table.stream.source, table.stream.name)
+        stream = table.stream
+        name = TableName(stream.source, stream.name)
         with self._warehouse.connect(application_name="meltano-assets singer") as connection:
+            state.lock_stream(connection, stream.source, stream.name, self._lock_wait_seconds)
             found = find(connection, name)
             if found is None or _VERSION not in found.columns:
                 return
-            connection.execute(
-                sql.SQL(
-                    "update {} set _deleted_at = now(), _loaded_at = now()"
-                    " where _deleted_at is null and {} is distinct from %s"
-                ).format(name.sql, sql.Identifier(_VERSION)),
-                [message.get("version")],
+            began = datetime.now(UTC)
+            gone = self._retire(connection, table, name, _DELETED in found.columns, version)
+            if gone:
+                outcome = LoadOutcome(
+                    new_load_id(began), str(name), stream.disposition, deleted=gone, checkpoints=1
+                )
+                self.outcomes.append(outcome)
+                entry = state.LogEntry(
+                    stream.source, stream.name, self._run_id, self._environment, began, outcome
+                )
+                state.write_log(connection, entry)
+
+    def _retire(
+        self,
+        connection: psycopg.Connection,
+        table: _Table,
+        name: TableName,
+        has_metadata: bool,
+        version: int,
+    ) -> int:
+        """Mark or remove the rows of other versions; returns how many."""
+        # BATCH files carry no version: where they are used, rows without one are none of another.
+        differs = sql.SQL("<>" if table.has_batches else "is distinct from")
+        others = sql.SQL("{} {} {}").format(sql.Identifier(_VERSION), differs, sql.Literal(version))
+        if self._is_hard_delete:
+            statement = sql.SQL("delete from {} where {}").format(name.sql, others)
+            return connection.execute(statement).rowcount
+        marks = [sql.SQL("_deleted_at = now(), _loaded_at = now()")]
+        if has_metadata:
+            marks.append(sql.SQL("_sdc_deleted_at = now()"))
+        return connection.execute(
+            sql.SQL("update {} set {} where _deleted_at is null and {}").format(
+                name.sql, sql.SQL(", ").join(marks), others
             )
+        ).rowcount
 
     def _batch(self, message: Mapping[str, object], number: int) -> None:
         """Files that the tap wrote instead of RECORD messages."""
         table = self._table(message, number)
+        manifest, encoding = message.get("manifest"), message.get("encoding")
+        if not isinstance(manifest, list):
+            raise self._fatal(table, f"line {number}: a BATCH without a manifest")
+        said = encoding.get("format") if isinstance(encoding, dict) else None
+        if said not in (None, "jsonl", "parquet"):
+            raise self._fatal(
+                table, f"line {number}: a BATCH in an unknown format", "use jsonl or parquet"
+            )
         self._load(table)
-        manifest = message.get("manifest")
-        for address in manifest if isinstance(manifest, list) else []:
+        table.has_batches = True
+        for address in manifest:
             parts = urlparse(str(address))
             if parts.scheme not in ("", "file"):
-                raise FatalError(f"line {number}: a BATCH file that is not local")
+                raise self._fatal(table, f"line {number}: a BATCH file that is not local")
             path = Path(unquote(parts.path))
-            form: files.FileFormat = "parquet" if path.suffix == ".parquet" else "ndjson"
-            _, batches = files.read_file(path, form)
-            self._store(table, batches)
+            is_parquet = said == "parquet" or (said is None and ".parquet" in path.suffixes)
+            if not is_parquet and _is_empty(path):
+                continue
+            _, batches = files.read_file(path, "parquet" if is_parquet else "ndjson")
+            self._store(table, self._completed(table, batches))
+
+    def _completed(
+        self, table: _Table, batches: Iterable[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of a file with every declared field and the metadata that is wanted."""
+        now = datetime.now(UTC)
+        stamps = {
+            "_sdc_received_at": pa.scalar(now),
+            "_sdc_batched_at": pa.scalar(now),
+            "_sdc_sequence": pa.scalar(round(time.time() * 1000)),
+            "_sdc_sync_started_at": pa.scalar(self._began),
+        }
+        for batch in batches:
+            for name in table.kinds:
+                if name in batch.schema.names:
+                    continue
+                value = stamps.get(name) if self._add_metadata else None
+                filled = (
+                    pa.nulls(batch.num_rows) if value is None else pa.repeat(value, batch.num_rows)
+                )
+                batch = batch.append_column(name, filled)  # noqa: PLW2901
+            yield batch
+
+    def _fatal(self, table: _Table, message: str, hint: str | None = None) -> FatalError:
+        return FatalError(message, source=table.stream.source, stream=table.stream.name, hint=hint)
 
 
-def column_type(schema: object) -> ColumnType:
-    """The column for a property of a JSON schema; what may be several things is text."""
-    if not isinstance(schema, dict):
-        return "jsonb"
-    for union in ("anyOf", "oneOf"):
-        if isinstance(schema.get(union), list):
-            kinds = [
-                column_type(one)
-                for one in schema[union]
-                if not (isinstance(one, dict) and one.get("type") in ("null", ["null"]))
-            ]
-            return _joined(kinds)
-    named = schema.get("type")
-    names = named if isinstance(named, list) else [named] if named else []
-    known: dict[str, ColumnType] = {
-        "integer": "bigint",
-        "number": "numeric",
-        "boolean": "boolean",
-        "object": "jsonb",
-        "array": "jsonb",
-        "string": "text",
-    }
-    if schema.get("format") == "date-time":
-        known["string"] = "timestamptz"
-    elif schema.get("format") == "date":
-        known["string"] = "date"
-    return _joined([known[name] for name in names if name in known])
+def _is_empty(path: Path) -> bool:
+    return next(open_lines(str(path)), None) is None
 
 
-def _joined(kinds: list[ColumnType]) -> ColumnType:
-    if not kinds:
-        return "jsonb"
-    result = kinds[0]
-    for kind in kinds[1:]:
-        result = join(result, kind)
-    return result
+_MESSAGE = re.compile(rb'"type"\s*:\s*"(?:SCHEMA|RECORD|STATE|ACTIVATE_VERSION|BATCH)"')
+
+
+def is_singer(path: str) -> bool:
+    """True when the first line begins like a Singer message; takes nothing from standard input."""
+    try:
+        with _opened(path) as opened:
+            head = opened.peek(1 << 16)
+            if head.startswith(_GZIP_MAGIC):
+                head = zlib.decompressobj(31).decompress(head, 1 << 16)
+    except (OSError, zlib.error):
+        return False
+    first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+    is_message = first.startswith(b"{") and _MESSAGE.search(first) is not None
+    return is_message and (b'"stream"' in first or b'"value"' in first)
 
 
 def open_lines(path: str) -> Iterator[bytes]:
-    """The lines of a file, plain or gzip, or of standard input (``-``)."""
-    if path == "-":
-        yield from sys.stdin.buffer
-        return
-    name = Path(path)
+    """The lines of a file or of standard input (``-``), plain or gzip."""
     try:
-        with name.open("rb") as opened:
-            is_gzip = opened.read(2) == b"\x1f\x8b"
-        with gzip.open(name) if is_gzip else name.open("rb") as lines:
-            yield from lines
-    except (EOFError, gzip.BadGzipFile):
+        with _opened(path) as opened:
+            if opened.peek(2).startswith(_GZIP_MAGIC):
+                yield from gzip.GzipFile(fileobj=opened)
+            else:
+                yield from opened
+    except (EOFError, gzip.BadGzipFile, zlib.error):
         raise FatalError(f"{path}: the compressed file is damaged or cut off") from None
     except OSError as error:
         raise FatalError(f"{path} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[io.BufferedReader]:
+    if path == "-":
+        yield cast(io.BufferedReader, sys.stdin.buffer)
+        return
+    with Path(path).open("rb") as opened:
+        yield opened

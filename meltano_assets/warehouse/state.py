@@ -20,7 +20,7 @@ from meltano_assets.streams import Bookmark, LoadOutcome
 from meltano_assets.warehouse.connection import Warehouse
 
 SCHEMA = "meltano"
-_LOCK_WAIT = "1s"
+_LOCK_WAIT = 1.0
 
 _DDL = """
 create table if not exists meltano.load_log (
@@ -99,6 +99,14 @@ create table if not exists meltano.column_names (
     first_seen_at timestamptz not null default clock_timestamp(),
     primary key (source, stream, field),
     unique (source, stream, column_name)
+);
+create table if not exists meltano.table_names (
+    source text not null,
+    stream text not null,
+    table_name text not null,
+    first_seen_at timestamptz not null default clock_timestamp(),
+    primary key (source, stream),
+    unique (source, table_name)
 );
 create table if not exists meltano.quota_ledger (
     id bigint generated always as identity primary key,
@@ -250,7 +258,7 @@ def set_bookmark(warehouse: Warehouse, source: str, stream: str, bookmark: Bookm
     """Put the bookmark where a person wants it; None means: read everything next time."""
     with warehouse.connect(application_name="meltano-assets bookmark") as connection:
         ensure(connection)
-        _lock_stream(connection, source, stream)
+        lock_stream(connection, source, stream)
         write_bookmark(connection, source, stream, bookmark or Bookmark(), reason="set")
 
 
@@ -268,7 +276,7 @@ def rewind_bookmark(
     """
     with warehouse.connect(application_name="meltano-assets bookmark") as connection:
         ensure(connection)
-        _lock_stream(connection, source, stream)
+        lock_stream(connection, source, stream)
         rows = connection.execute(
             "select id, value, cursor, set_at from meltano.bookmarks"
             " where source = %s and stream = %s order by id desc",
@@ -311,14 +319,19 @@ def write_bookmark(
     )
 
 
-def _lock_stream(connection: psycopg.Connection, source: str, stream: str) -> None:
-    """Fail rather than move the bookmark under a running load.
+def lock_stream(
+    connection: psycopg.Connection, source: str, stream: str, wait_seconds: float = _LOCK_WAIT
+) -> None:
+    """Keep loads of the stream out until the transaction ends; FatalError when one is running.
 
     Waits a moment: the lock of a load that has just ended goes with its server process.
     """
     try:
-        connection.execute("select set_config('lock_timeout', %s, true)", [_LOCK_WAIT])
+        # 0 would mean: wait without end.
+        wait = f"{max(1, round(wait_seconds * 1000))}"
+        connection.execute("select set_config('lock_timeout', %s, true)", [wait])
         connection.execute("select pg_advisory_xact_lock(%s)", [stream_lock(source, stream)])
+        connection.execute("select set_config('lock_timeout', '0', true)")
     except psycopg.errors.LockNotAvailable:
         raise FatalError(
             "a load of this stream is running",
@@ -465,6 +478,23 @@ def write_names(
             (source, stream, name.replace("\x00", _WRITTEN_NUL), column, load_id)
             for name, column in names
         ],
+    )
+
+
+def known_tables(connection: psycopg.Connection, source: str) -> dict[str, str]:
+    """Stream → table, for streams whose own names are no names of tables."""
+    rows = connection.execute(
+        "select stream, table_name from meltano.table_names where source = %s", [source]
+    ).fetchall()
+    return {str(stream): str(table) for stream, table in rows}
+
+
+def write_table(connection: psycopg.Connection, source: str, stream: str, table: str) -> None:
+    """Remember which table belongs to which stream."""
+    connection.execute(
+        "insert into meltano.table_names (source, stream, table_name) values (%s, %s, %s)"
+        " on conflict do nothing",
+        [source, stream.replace("\x00", _WRITTEN_NUL), table],
     )
 
 

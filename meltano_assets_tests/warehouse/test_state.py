@@ -31,6 +31,7 @@ def test_all_books_exist_after_the_first_look(warehouse: Warehouse) -> None:
         "quota_ledger",
         "reconciliation",
         "schema_changes",
+        "table_names",
     ]
 
 

@@ -69,9 +69,7 @@ def load_file(
     ] = None,
     disposition: Annotated[
         Into | None,
-        typer.Option(
-            help="Default: upsert with a primary key, else append. scd2 keeps every version."
-        ),
+        typer.Option(help="Default: upsert with a primary key, else append."),
     ] = None,
     policy: Annotated[
         Policy,
@@ -84,7 +82,7 @@ def load_file(
         bool,
         typer.Option(
             "--full-refresh",
-            help="The file holds everything: replaces the table; with scd2, ends what it lacks.",
+            help="The file holds everything: replaces the table.",
         ),
     ] = False,
     format: Annotated[FileFormat, typer.Option(help="Told by the content.")] = FileFormat.auto,
@@ -176,7 +174,7 @@ def _load_records(
     if not (place and dot and name):
         raise FatalError(f"--table {table!r} names no schema", hint="write schema.table")
     how = disposition or (Into.upsert if keys else Into.append)
-    if how in (Into.upsert, Into.scd2) and not keys:
+    if how is Into.upsert and not keys:
         raise FatalError(
             f"{how.value} needs --primary-key", hint="name it, or use --disposition append"
         )

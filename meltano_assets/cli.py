@@ -20,7 +20,8 @@ from meltano_assets.commands.edge import report
 from meltano_assets.commands.hosts import enrich_command, hosts_app
 from meltano_assets.commands.load import load_file
 from meltano_assets.commands.loading import bookmark_app, extract, quarantine_app
-from meltano_assets.commands.modelling import scaffold_command
+from meltano_assets.commands.mapping import mapping_app
+from meltano_assets.commands.modelling import dbt_command, scaffold_command
 from meltano_assets.commands.sandbox import sandbox_app
 from meltano_assets.commands.sync import sync_app
 from meltano_assets.commands.terminal import SuggestingGroup, out, say
@@ -62,6 +63,12 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(hosts_app, name="hosts")
 app.add_typer(sync_app, name="sync")
+app.add_typer(mapping_app, name="mapping")
+app.command(
+    "dbt",
+    epilog="Example: meltano-assets dbt build --select marts.sales",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)(dbt_command)
 app.command("extract", epilog="Example: meltano-assets extract salesforce.leads --days 7")(extract)
 app.command(
     "load",

@@ -43,6 +43,9 @@ VERBS = [
     "hosts",
     "enrich",
     "sync",
+    "mapping",
+    "dbt",
+    "scaffold",
     "sandbox",
     "doctor",
 ]

@@ -6,11 +6,9 @@ The manifest is what ``dbt parse`` wrote; it is made when it is missing or older
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import dagster as dg
 from dagster_dbt import (
@@ -24,8 +22,13 @@ from dagster_dbt import (
 
 from meltano_assets import environment
 from meltano_assets.automation import ON_NEWS
-from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.errors import FatalError
+from meltano_assets.modelling import (
+    dbt_program,
+    dbt_variables,
+    offline_variables,
+    target_directory,
+)
 from meltano_assets.resources import WarehouseResource, dagster_edge
 
 PARSED = "partial_parse.msgpack"
@@ -71,8 +74,8 @@ def dbt_project() -> DbtProject:
     """
     folder = environment.dbt_project_directory()
     url = environment.warehouse_url()
-    variables = connection_variables(url) if url else {"DBT_DBNAME": WAREHOUSE_DATABASE}
-    target = environment.state_directory() / "dbt" / variables["DBT_DBNAME"]
+    variables = dbt_variables(url) if url else offline_variables()
+    target = target_directory(variables)
     project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target)
     if _is_stale(folder, project.manifest_path):
         _parse(project, variables)
@@ -95,7 +98,7 @@ def _is_stale(folder: Path, manifest: Path) -> bool:
 def _parse(project: DbtProject, variables: Mapping[str, str]) -> None:
     """Write the manifest; needs no database."""
     folder = str(project.project_dir)
-    command = [_dbt_program(), "--quiet", "parse", "--project-dir", folder]
+    command = [dbt_program(), "--quiet", "parse", "--project-dir", folder]
     command += ["--profiles-dir", folder, "--target-path", str(project.target_path)]
     command += ["--log-path", str(project.target_path)]
     result = subprocess.run(
@@ -110,12 +113,6 @@ def _parse(project: DbtProject, variables: Mapping[str, str]) -> None:
         raise FatalError(
             f"dbt parse failed:\n{result.stdout.strip()}", source="dbt", hint=f"look into {folder}"
         )
-
-
-def _dbt_program() -> str:
-    """dbt of this very environment, also where that is not on the PATH."""
-    beside = Path(sys.executable).parent / "dbt"
-    return str(beside) if beside.is_file() else "dbt"
 
 
 def _with_metadata(build: DbtCliInvocation) -> Iterator[Any]:
@@ -156,23 +153,7 @@ def _tidy(build: DbtCliInvocation, project: DbtProject) -> None:
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """The resource that runs dbt."""
-    return DbtCliResource(project_dir=project, dbt_executable=_dbt_program())
-
-
-def connection_variables(url: str) -> dict[str, str]:
-    """The warehouse's address as the variables that ``profiles.yml`` reads."""
-    parts = urlsplit(url)
-    variables = {
-        "DBT_HOST": parts.hostname or "127.0.0.1",
-        "DBT_PORT": str(parts.port or 5432),
-        "DBT_USER": unquote(parts.username or ""),
-        "DBT_PASSWORD": unquote(parts.password or ""),
-        "DBT_DBNAME": unquote(parts.path.lstrip("/")) or "postgres",
-        "DBT_TARGET": environment.current_environment(),
-    }
-    if sslmode := parse_qs(parts.query).get("sslmode"):
-        variables["PGSSLMODE"] = sslmode[0]
-    return variables
+    return DbtCliResource(project_dir=project, dbt_executable=dbt_program())
 
 
 def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
@@ -189,7 +170,7 @@ def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, dbt: DbtCliResource, database: WarehouseResource
     ) -> Iterator[Any]:
         with dagster_edge():
-            variables = connection_variables(database.open().url)
+            variables = dbt_variables(database.open().url)
         # dbt runs as a child process and reads its address from the environment.
         os.environ.update(variables)
         os.environ["DBT_TARGET_PATH"] = str(project.target_path)

@@ -1,4 +1,4 @@
-"""The dbt project's side: source YAML and staging models of a source."""
+"""The dbt project's side: dbt itself, source YAML and staging models of a source."""
 
 from __future__ import annotations
 
@@ -25,3 +25,25 @@ def scaffold_command(
         say(f"wrote {path.relative_to(project.parent)}")
     if not changed:
         say(f"{found.name}: nothing to do, the dbt project has every stream and column")
+
+
+def dbt_command(context: typer.Context) -> None:
+    """Run dbt on the project, with the warehouse's address and the field mapping."""
+    import os
+    import subprocess
+
+    from meltano_assets import connections, environment, modelling
+
+    folder = str(environment.dbt_project_directory())
+    variables = modelling.dbt_variables(connections.warehouse().url)
+    arguments = context.args or ["--help"]
+    command = [modelling.dbt_program(), *arguments]
+    if arguments[0] not in ("--help", "-h", "--version"):
+        command += ["--project-dir", folder, "--profiles-dir", folder]
+        target = str(modelling.target_directory(variables))
+        variables |= {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target}
+    try:
+        ended = subprocess.run(command, env={**os.environ, **variables}, check=False)
+    finally:
+        connections.release()
+    raise typer.Exit(ended.returncode)

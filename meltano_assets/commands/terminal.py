@@ -58,6 +58,7 @@ _VERBS = (
     "enrich",
     "sync",
     "mapping",
+    "dbt",
     "scaffold",
     "sandbox",
     "doctor",

@@ -10,8 +10,9 @@ the system. Not here: writing to Salesforce (``salesforce_sync``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 
@@ -216,8 +217,15 @@ VARIABLES = (
 class SalesforceReader:
     """Reads objects of one organisation."""
 
-    def __init__(self, client: SalesforceClient, *, bulk_threshold: int = BULK_THRESHOLD) -> None:
+    def __init__(
+        self,
+        client: SalesforceClient,
+        *,
+        bulk_threshold: int = BULK_THRESHOLD,
+        mapped: Callable[[Stream], tuple[Column, ...]] = lambda _stream: (),
+    ) -> None:
         self._client = client
+        self._mapped = mapped
         self._bulk_threshold = bulk_threshold
         self.undeclared: dict[str, frozenset[str]] = {}
 
@@ -287,6 +295,8 @@ class SalesforceReader:
             ) from None
         fields = described if isinstance(described, list) else []
         names = {str(field.get("name")): str(field.get("name")).lower() for field in fields}
+        # What the user's own mapping reads is chosen, though no stream declares it.
+        stream = replace(stream, columns=(*stream.columns, *self._mapped(stream)))
         self.undeclared[stream.name] = undeclared_fields(stream, names)
         present = tuple(c for c in stream.columns if c.vendor_field.lower() in names.values())
         keys = {*stream.primary_key, stream.replication_key}
@@ -335,9 +345,16 @@ def connect(
     bulk_threshold: int = BULK_THRESHOLD,
 ) -> Iterator[SalesforceReader]:
     """A reader of the organisation that the settings name."""
+    from meltano_assets import environment, field_mapping
+
     required(settings, "salesforce", VARIABLES)
+    mapped = field_mapping.read(environment.dbt_project_directory() / field_mapping.FILE)
     with SalesforceClient(settings, http=transport, poll=poll) as client:
-        yield SalesforceReader(client, bulk_threshold=bulk_threshold)
+        yield SalesforceReader(
+            client,
+            bulk_threshold=bulk_threshold,
+            mapped=lambda stream: field_mapping.mapped_columns(mapped, stream),
+        )
 
 
 SALESFORCE = Source(

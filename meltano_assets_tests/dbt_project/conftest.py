@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from dbt.cli.main import dbtRunner
 
+from meltano_assets import field_mapping
 from meltano_assets.environment import dbt_project_directory
+from meltano_assets.modelling import dbt_variables
 from meltano_assets.warehouse.server import EmbeddedServer
 
 DATABASE = "dbt_project"
@@ -40,17 +41,13 @@ class Project:
 
     url: str
     target: Path
+    mapped: Mapping[str, Mapping[str, str | None]] | None = None
 
     def dbt(self, *arguments: str, **variables: object) -> dict[str, str]:
         """Run dbt; what failed or warned, by name."""
-        parts = urlsplit(self.url)
-        connection = {
-            "DBT_HOST": str(parts.hostname),
-            "DBT_PORT": str(parts.port),
-            "DBT_USER": str(parts.username),
-            "DBT_PASSWORD": str(parts.password),
-            "DBT_DBNAME": parts.path.lstrip("/"),
-        }
+        connection = dbt_variables(self.url)
+        if self.mapped is not None:
+            connection[field_mapping.VARIABLE] = field_mapping.columns_for_dbt(self.mapped)
         folder = str(dbt_project_directory())
         command = [*arguments, "--project-dir", folder, "--profiles-dir", folder, "--quiet"]
         command += ["--target-path", str(self.target), "--log-path", str(self.target)]

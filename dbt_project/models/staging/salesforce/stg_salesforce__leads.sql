@@ -22,7 +22,7 @@ final as (
         {{ clean_text('website') }} as website,
         coalesce(is_converted, false) as is_converted,
         converted_date,
-        mql_date__c as marketing_qualified_date,
+        {{ mapped('leads', 'marketing_qualified_date', 'date') }} as marketing_qualified_date,
         created_date as created_at,
         last_modified_date as modified_at,
         system_modstamp as system_modified_at,

@@ -1,0 +1,49 @@
+"""How dbt is run: its program, its folder for files, the variables that it reads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from meltano_assets import environment, field_mapping
+from meltano_assets.connections import WAREHOUSE_DATABASE
+
+
+def dbt_program() -> str:
+    """dbt of this very environment, also where that is not on the PATH."""
+    beside = Path(sys.executable).parent / "dbt"
+    return str(beside) if beside.is_file() else "dbt"
+
+
+def target_directory(variables: Mapping[str, str]) -> Path:
+    """Where dbt's files go: a manifest names its database, so each has its own folder."""
+    return environment.state_directory() / "dbt" / variables["DBT_DBNAME"]
+
+
+def offline_variables() -> dict[str, str]:
+    """What dbt needs to read the project without a database."""
+    return {"DBT_DBNAME": WAREHOUSE_DATABASE, **_field_mapping()}
+
+
+def dbt_variables(url: str) -> dict[str, str]:
+    """The warehouse's address and the field mapping as ``profiles.yml`` and macros read them."""
+    parts = urlsplit(url)
+    variables = {
+        "DBT_HOST": parts.hostname or "127.0.0.1",
+        "DBT_PORT": str(parts.port or 5432),
+        "DBT_USER": unquote(parts.username or ""),
+        "DBT_PASSWORD": unquote(parts.password or ""),
+        "DBT_DBNAME": unquote(parts.path.lstrip("/")) or "postgres",
+        "DBT_TARGET": environment.current_environment(),
+        **_field_mapping(),
+    }
+    if sslmode := parse_qs(parts.query).get("sslmode"):
+        variables["PGSSLMODE"] = sslmode[0]
+    return variables
+
+
+def _field_mapping() -> dict[str, str]:
+    mapped = field_mapping.read(environment.dbt_project_directory() / field_mapping.FILE)
+    return {field_mapping.VARIABLE: field_mapping.columns_for_dbt(mapped)}

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from meltano_assets.sandbox.company_days import build_day
 from meltano_assets.sandbox.company_hosts import DomainFacts, Installation, RawHost
+from meltano_assets.sandbox.company_netsuite import Books
 from meltano_assets.sandbox.company_sales import Clockwork, Record, salesforce_id
 from meltano_assets.sandbox.company_start import build_start
 from meltano_assets.sandbox.company_support import SupportDesk
@@ -55,6 +56,7 @@ class Company:
         self.world = World(seed, scale, self.clock)
         build_start(self.world)
         self._support = SupportDesk(self.world)
+        self._books: Books | None = None
         self._built = 0
         self._lock = threading.RLock()
         self._facts: dict[int, dict[str, DomainFacts]] = {}
@@ -137,6 +139,17 @@ class Company:
     def zendesk_records(self) -> dict[str, list[Record]]:
         """The small collections beside tickets: organizations, users, groups and so on."""
         return self._support.records
+
+    # NetSuite
+
+    def books(self, day: int) -> Books:
+        """What finance keeps in NetSuite, until the end of that day at least."""
+        self.build(day)
+        with self._lock:
+            if self._books is None:
+                self._books = Books(self.world)
+            self._books.build(day)
+            return self._books
 
     # Truths
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from meltano_assets.sandbox import company_hosts as hosts
+from meltano_assets.sandbox.company_netsuite import book_truths
 from meltano_assets.sandbox.company_sales import (
     OPPORTUNITY_TRAPS,
     Record,
@@ -31,6 +32,7 @@ def build_truths(company: Company, day: int) -> dict[str, object]:
         "enrichment": _enrichment(company, day),
         "accounts": _accounts(company, day, state),
         "tickets": _tickets(company, day),
+        "books": book_truths(company.books(day), company.now(day)),
         "hostile_values": {
             "usage_data_nul_in_stats": company.world.traps["nul_in_stats"],
             "usage_data_infinite_license": company.world.traps["infinite_license"],

@@ -13,6 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from meltano_assets.sandbox.company_billing import BillingDesk
 from meltano_assets.sandbox.company_days import build_day
 from meltano_assets.sandbox.company_hosts import DomainFacts, Installation, RawHost
 from meltano_assets.sandbox.company_netsuite import Books
@@ -57,6 +58,7 @@ class Company:
         build_start(self.world)
         self._support = SupportDesk(self.world)
         self._books: Books | None = None
+        self._billing = BillingDesk(self.world)
         self._built = 0
         self._lock = threading.RLock()
         self._facts: dict[int, dict[str, DomainFacts]] = {}
@@ -150,6 +152,17 @@ class Company:
                 self._books = Books(self.world)
             self._books.build(day)
             return self._books
+
+    # Zuora
+
+    def zuora_records(self, day: int) -> dict[str, list[Record]]:
+        """Object name → records that came, changed or were deleted (``Deleted``) on that day.
+
+        Day 0 has all of them. Times are UTC datetimes, dates dates, money and numbers decimals.
+        """
+        self.build(day)
+        with self._lock:
+            return self._billing.records(day)
 
     # Truths
 

@@ -16,7 +16,7 @@ from decimal import Decimal
 from itertools import count
 from math import floor
 
-from meltano_assets.sandbox.company_billing_books import Books, money
+from meltano_assets.sandbox.company_ledger import Ledger, money
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_words import dice, mailbox, person
 from meltano_assets.sandbox.company_world import World
@@ -113,7 +113,7 @@ class BillingDesk:
         self.live: dict[str, dict[str, Record]] = {}
         self._days: dict[int, dict[str, dict[str, Record]]] = {}
         self._built = -1
-        self.books = Books(self)
+        self.ledger = Ledger(self)
 
     # What is asked for
 
@@ -147,7 +147,7 @@ class BillingDesk:
     def put(self, name: str, at: float, **fields: object) -> Record:
         """A new record of that moment."""
         moment = self._clock.at(at)
-        user = f"2c92a0user{self._rng.randrange(1, 9):022d}"
+        user = f"2c92a0aa{self._rng.randrange(1, 9):024x}"
         record: Record = {
             "Id": fields.pop("Id", None) or self.new_id(),
             **fields,
@@ -199,7 +199,7 @@ class BillingDesk:
     # Customers
 
     def _begin(self) -> None:
-        self.books.open_catalog(-1_300.0)
+        self.ledger.open_catalog(-1_300.0)
         state = self._world.salesforce_state(0)
         accounts = state["Account"]
         deals = [o for o in state["Opportunity"].values() if o["IsWon"] and not o["IsDeleted"]]
@@ -269,7 +269,7 @@ class BillingDesk:
             Batch=f"Batch{1 + number % 3}",
             BillToContactId=contacts[0],
             SoldToContactId=contacts[1],
-            CommunicationProfileId=self.books.profile(number),
+            CommunicationProfileId=self.ledger.profile(number),
             AdditionalEmailAddresses=f"billing@{organisation.domain}" if number % 4 == 0 else None,
             AllowInvoiceEdit=False,
             AutoPay=number % 3 == 0,
@@ -280,7 +280,7 @@ class BillingDesk:
             BillCycleDay=1 + number % 28,
             InvoiceDeliveryPrefsEmail=True,
             InvoiceDeliveryPrefsPrint=number % 9 == 0,
-            InvoiceTemplateId=self.books.template,
+            InvoiceTemplateId=self.ledger.template,
             Notes=_ODD_NOTES[number % 8] if number % 8 < len(_ODD_NOTES) else None,
             PaymentTerm=term,
             SalesRepName=" ".join(person(rng)),
@@ -393,12 +393,14 @@ class BillingDesk:
         subscription.status = "Cancelled"
         subscription.cancelled = day
         rest = [s for s in subscription.segments if s.end > day]
-        unused = sum((money(s.price * s.quantity * (s.end - day).days / 365) for s in rest), Decimal(0))
+        unused = sum(
+            (money(s.price * s.quantity * (s.end - day).days / 365) for s in rest), Decimal(0)
+        )
         for segment in rest:
             segment.end = day
         self._amend(subscription, at, "Cancellation", "cancelled by the customer")
         if unused:
-            self.books.give_back(subscription, at, unused)
+            self.ledger.give_back(subscription, at, unused)
 
     def _amend(self, subscription: Subscription, at: float, kind: str, why: str) -> None:
         number = self.number("Amendment")
@@ -474,7 +476,7 @@ class BillingDesk:
             Notes=None,
         )
         subscription.record = key
-        self.books.charge(subscription, at)
+        self.ledger.charge(subscription, at)
         monthly = sum(
             (s.mrr_on(self.date_at(at)) for s in self._by_account[subscription.account]),
             Decimal(0),
@@ -485,7 +487,7 @@ class BillingDesk:
         self, subscription: Subscription, at: float, amount: Decimal, span: tuple[date, date]
     ) -> None:
         if amount > 0:
-            self.books.invoice(
+            self.ledger.invoice(
                 subscription, at, amount, span, self._payment_days[subscription.account]
             )
 
@@ -503,7 +505,11 @@ class BillingDesk:
 
         self.change("Account", any_of("Account"), moment(), Notes=f"Called on day {day}")
         self.change("Contact", any_of("Contact"), moment(), City="Utrecht")
-        in_use = {a[f"{kind}ToContactId"] for a in self.live["Account"].values() for kind in ("Bill", "Sold")}
+        in_use = {
+            a[f"{kind}ToContactId"]
+            for a in self.live["Account"].values()
+            for kind in ("Bill", "Sold")
+        }
         spare = [key for key in self.live["Contact"] if key not in in_use]
         if spare and day % 2 == 0:
             self.delete("Contact", rng.choice(spare), moment())
@@ -518,5 +524,4 @@ class BillingDesk:
             WorkEmail=f"{mailbox(given, family)}@example.org",
             OtherPhoneType="Work",
         )
-        self.books.daily(day, moment)
-
+        self.ledger.daily(day, moment)

@@ -33,6 +33,7 @@ from meltano_assets.sandbox.state import CompanyClock, StateFolder, remembered_p
 from meltano_assets.sandbox.version_database import Login, VersionDatabase
 from meltano_assets.sandbox.whois import Whois
 from meltano_assets.sandbox.zendesk import Zendesk
+from meltano_assets.sandbox.zuora import ENTITY, PARTNER, ZONE, Zuora
 
 LOOPBACK = "127.0.0.1"
 #: Ports count up in this order from ``port_base``.
@@ -46,11 +47,14 @@ SERVICES = (
     "dns",
     "control",
     "whois_chain",
+    "zuora",
 )
 #: Where the servers of the WHOIS chain listen, where the machine has these addresses.
 _WHOIS_CHAIN = {"iana": "127.0.0.1", "registry": "127.0.0.2", "registrar": "127.0.0.3"}
 ZENDESK_EMAIL = "admin@meltano-sandbox.com"
 DISCOVERORG_USERNAME = "sandbox@meltano-sandbox.com"
+ZUORA_CLIENT_ID = "5d1a2b3c-0000-4000-8000-5a4e444e0001"
+ZUORA_USERNAME = "billing@meltano-sandbox.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,16 @@ class Sandbox:
                 day,
                 api_key=made["clearbit_api_key"],
                 requests_per_minute=600 if is_strict else 60_000,
+            ).service,
+            "zuora": Zuora(
+                self.company,
+                day,
+                now=self.clock.now,
+                client_id=ZUORA_CLIENT_ID,
+                client_secret=made["zuora_client_secret"],
+                username=ZUORA_USERNAME,
+                password=made["zuora_password"],
+                requests_per_minute=50_000 if is_strict else 1_000_000,
             ).service,
         }
         registries = Registries(self.company, day)
@@ -248,7 +262,8 @@ class Sandbox:
 
     def advance(self, days: int) -> dict[str, object]:
         """Let the company live on; the counts of what came or changed, by vendor."""
-        counts: dict[str, dict[str, int]] = {"salesforce": {}, "version": {}, "zendesk": {}}
+        vendors = ("salesforce", "version", "zendesk", "zuora")
+        counts: dict[str, dict[str, int]] = {vendor: {} for vendor in vendors}
 
         def count(vendor: str, name: str, number: int) -> None:
             if number:
@@ -268,6 +283,8 @@ class Sandbox:
                 count("version", "usage_data", len(pings.usage_data))
                 count("version", "version_checks", len(pings.version_checks))
                 count("zendesk", "tickets", len(self.company.zendesk_tickets(day)))
+                for name, records in self.company.zuora_records(day).items():
+                    count("zuora", name, len(records))
         return dict(counts)
 
     def _carry_out_faults(self, service: str) -> None:
@@ -347,6 +364,16 @@ class Sandbox:
             "clearbit": {
                 "base_url": self._url("clearbit"),
                 "api_key": made["clearbit_api_key"],
+            },
+            "zuora": {
+                "base_url": self._url("zuora"),
+                "client_id": ZUORA_CLIENT_ID,
+                "client_secret": made["zuora_client_secret"],
+                "username": ZUORA_USERNAME,
+                "password": made["zuora_password"],
+                "partner_id": PARTNER,
+                "entity_id": ENTITY,
+                "time_zone": str(ZONE),
             },
             "rdap": {"bootstrap_url": self._url("rdap") + "/rdap/dns.json"},
             "whois": {

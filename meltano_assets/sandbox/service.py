@@ -97,10 +97,17 @@ class HttpService:
     dropped its sessions).
     """
 
-    def __init__(self, name: str, title: str, handler: Handler, error_answer: ErrorAnswer) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        handler: Handler,
+        error_answer: ErrorAnswer,
+        kinds: tuple[str, ...] = (),
+    ) -> None:
         self.name = name
         self.title = title
-        self.faults = FaultBox(HTTP_KINDS)
+        self.faults = FaultBox((*HTTP_KINDS, *kinds))
         self.counters = Counters()
         self._error_answer = error_answer
         self._handler = handler

@@ -75,6 +75,8 @@ _SECRETS = (
     "discoverorg_partner_key",
     "clearbit_api_key",
     "version_password",
+    "zuora_client_secret",
+    "zuora_password",
 )
 
 

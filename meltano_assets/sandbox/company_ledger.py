@@ -47,7 +47,7 @@ def next_month(day: date) -> date:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-class Books:
+class Ledger:
     """Writes what Zuora's billing engine and its accountants would."""
 
     def __init__(self, desk: BillingDesk) -> None:
@@ -107,7 +107,9 @@ class Books:
             plan_record = put(
                 "ProductRatePlan", at, ProductId=owner, EffectiveEndDate=start, **other
             )
-            self._plan_charge(at, str(plan_record["Id"]), f"Retired seats {i + 1}", Decimal(10), "Recurring")
+            self._plan_charge(
+                at, str(plan_record["Id"]), f"Retired seats {i + 1}", Decimal(10), "Recurring"
+            )
 
     def _plan(self, at: float, start: date, place: int, name: str, price: Decimal) -> None:
         put = self._desk.put

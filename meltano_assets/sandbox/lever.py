@@ -1,0 +1,326 @@
+"""Lever's recruiting API, as its documentation and its clients have it.
+
+Lists with opaque offsets, objects, children of opportunities; ``/candidates`` is the older name of
+``/opportunities``. Times are milliseconds. Errors are a status with ``code`` and ``message``; too many
+requests are 429 without ``Retry-After``. Who may not see confidential data does not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import quote, unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_hiring import HiringDesk
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.service import HttpService, json_response
+
+PAGE = 100
+#: Children of opportunities that are always empty here.
+_EMPTY_CHILDREN = (
+    "referrals", "resumes", "interviews", "feedback", "notes", "panels", "forms", "files",
+)  # fmt: skip
+_EXPANDABLE = (
+    "applications", "stage", "owner", "followers", "sourcedBy", "contact", "user", "hiringManager",
+    "posting", "creator",
+)  # fmt: skip
+
+
+class LeverError(Exception):
+    """An error in Lever's form."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class TokenBucket:
+    """So many requests a second, and a stock for bursts."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._stock = float(burst)
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """True when the request may pass."""
+        now = time.monotonic()
+        self._stock = min(self._burst, self._stock + (now - self._at) * self._per_second)
+        self._at = now
+        if self._stock < 1:
+            return False
+        self._stock -= 1
+        return True
+
+
+class Lever:
+    """The company's recruiting at the address of its service."""
+
+    def __init__(
+        self,
+        company: Company,
+        day: Callable[[], int],
+        *,
+        api_key: str,
+        oauth_token: str,
+        per_second: float,
+        burst: int,
+    ) -> None:
+        self._company = company
+        self._day = day
+        self._basic = f"Basic {base64.b64encode(f'{api_key}:'.encode()).decode()}"
+        self._bearer = f"Bearer {oauth_token}"
+        self._bucket = TokenBucket(per_second, burst)
+        self._desk = HiringDesk(company)
+        self._lists: dict[str, list[Record]] = {}
+        self._lists_day = -1
+        self.service = HttpService("lever", "Lever", self.handle, self._error)
+
+    # Requests
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        try:
+            given = request.headers.get("authorization", "").encode()
+            if not any(
+                secrets.compare_digest(given, known.encode())
+                for known in (self._basic, self._bearer)
+            ):
+                raise LeverError(401, "Unauthorized", "Invalid or missing API credentials.")
+            if not self._bucket.take():
+                raise LeverError(429, "TooManyRequests", "You have exceeded the rate limit.")
+            if request.method != "GET":
+                raise LeverError(403, "Forbidden", "This key may not change anything.")
+            path = request.url.path.removeprefix("/v1").strip("/")
+            query: dict[str, list[str]] = {}
+            for name, value in request.query_params.multi_items():
+                query.setdefault(name, []).append(value)
+            return self._answer(path, query)
+        except LeverError as error:
+            body = {"code": error.code, "message": error.message}
+            return json_response(body, error.status)
+
+    def _error(self, kind: str, fault: Fault) -> Response | None:
+        status, code, message = {
+            "throttle": (429, "TooManyRequests", "You have exceeded the rate limit."),
+            "expire_session": (401, "Unauthorized", "Invalid or missing API credentials."),
+            "unavailable": (503, "ServiceUnavailable", "Lever is down for maintenance."),
+        }.get(kind, (500, "ServerError", "An unexpected error occurred."))
+        return json_response({"code": code, "message": message}, status)
+
+    # Records
+
+    def _now(self) -> int:
+        return int(self._company.now(self._day()).timestamp() * 1000)
+
+    def _records(self, name: str) -> list[Record]:
+        day = self._day()
+        if day != self._lists_day:
+            self._desk.build(day)
+            self._lists, self._lists_day = {}, day
+        if name not in self._lists:
+            desk, now = self._desk, self._now()
+            makers: dict[str, Callable[[], list[Record]]] = {
+                "opportunities": lambda: desk.opportunities(now),
+                "opportunities/deleted": lambda: desk.deleted(now),
+                "postings": lambda: desk.postings(now),
+                "requisitions": lambda: desk.requisitions(now),
+                "users": lambda: desk.users(now),
+                "sources": lambda: desk.sources(now),
+                "tags": lambda: desk.tags(now),
+                "stages": desk.stages,
+                "archive_reasons": desk.archive_reasons,
+                "audit_events": list,
+                "feedback_templates": list,
+                "form_templates": list,
+                "requisition_fields": list,
+            }
+            if name not in makers:
+                raise LeverError(404, "ResourceNotFound", f"Resource not found: {name}")
+            self._lists[name] = makers[name]()
+        return self._lists[name]
+
+    def _answer(self, path: str, query: Mapping[str, list[str]]) -> Response:
+        parts = path.split("/")
+        if parts[0] == "candidates":  # the older name; deprecated, and served
+            parts[0] = "opportunities"
+        if parts == ["opportunities", "deleted"]:
+            return self._list("opportunities/deleted", query)
+        if len(parts) == 1:
+            return self._list(parts[0], query)
+        records = self._records(parts[0])
+        found = next((r for r in self._seen(records, query) if r.get("id") == parts[1]), None)
+        if found is None:
+            raise LeverError(404, "ResourceNotFound", f"{parts[0]} {parts[1]} was not found")
+        if len(parts) == 2:
+            return json_response({"data": self._shown(found, query, parts[0])})
+        if parts[0] == "opportunities" and len(parts) == 3:
+            return self._children(parts[1], parts[2], query)
+        raise LeverError(404, "ResourceNotFound", "Resource not found")
+
+    def _children(self, opportunity: str, name: str, query: Mapping[str, list[str]]) -> Response:
+        if name in _EMPTY_CHILDREN:
+            children: list[Record] | None = []
+        elif name == "applications":
+            children = self._desk.applications(opportunity, self._now())
+        elif name == "offers":
+            children = self._desk.offers(opportunity, self._now())
+        else:
+            raise LeverError(404, "ResourceNotFound", f"Resource not found: {name}")
+        if children is None:
+            raise LeverError(404, "ResourceNotFound", f"Opportunity {opportunity} was not found")
+        return self._page(f"opportunities/{opportunity}/{name}", children, query)
+
+    @staticmethod
+    def _seen(records: list[Record], query: Mapping[str, list[str]]) -> list[Record]:
+        """Confidential records come only to who asks for them."""
+        asked = query.get("confidentiality", ["non-confidential"])[-1]
+        if asked not in ("all", "confidential", "non-confidential"):
+            raise LeverError(400, "BadRequestError", "Invalid parameter: confidentiality")
+        if asked == "all":
+            return records
+        return [r for r in records if r.get("confidentiality", asked) == asked]
+
+    def _list(self, name: str, query: Mapping[str, list[str]]) -> Response:
+        records = self._seen(self._records(name), query)
+        for time_ in ("created_at", "updated_at", "deleted_at"):
+            key = {"created_at": "createdAt", "updated_at": "updatedAt"}.get(time_, "deletedAt")
+            start = _number(query, f"{time_}_start")
+            end = _number(query, f"{time_}_end")
+            if start is not None:
+                records = [r for r in records if int(str(r.get(key) or 0)) >= start]
+            if end is not None:
+                records = [r for r in records if int(str(r.get(key) or 0)) <= end]
+        if name == "opportunities":
+            for parameter, field in (
+                ("stage_id", "stage"),
+                ("contact_id", "contact"),
+                ("origin", "origin"),
+                ("owner_id", "owner"),
+            ):
+                if parameter in query:
+                    records = [r for r in records if r[field] in query[parameter]]
+            for parameter, field in (("tag", "tags"), ("source", "sources"), ("email", "emails")):
+                if parameter in query:
+                    wanted = set(query[parameter])
+                    records = [r for r in records if wanted & set(_texts(r[field]))]
+            if "archived" in query:
+                is_wanted = query["archived"][-1] == "true"
+                records = [r for r in records if (r["archived"] is not None) == is_wanted]
+            if "archived_reason_id" in query or "archive_reason_id" in query:
+                reasons = query.get("archived_reason_id", query.get("archive_reason_id", []))
+                records = [r for r in records if _reason(r) in reasons]
+        if name == "users" and query.get("includeDeactivated", ["false"])[-1] != "true":
+            records = [r for r in records if r["deactivatedAt"] is None]
+        for parameter, field in (("state", "state"), ("status", "status")):
+            if parameter in query and name in ("postings", "requisitions"):
+                records = [r for r in records if r.get(field) in query[parameter]]
+        return self._page(name, records, query)
+
+    # Pages
+
+    def _page(self, name: str, records: list[Record], query: Mapping[str, list[str]]) -> Response:
+        size = _number(query, "limit")
+        size = PAGE if size is None else size
+        if not 1 <= size <= PAGE:
+            raise LeverError(400, "BadRequestError", "limit must be between 1 and 100")
+        begin = 0
+        if offset := query.get("offset", [""])[-1]:
+            begin = self._place(offset, name)
+        page = records[begin : begin + size]
+        has_next = begin + size < len(records)
+        body: dict[str, object] = {
+            "data": [self._shown(record, query, name) for record in page],
+            "hasNext": has_next,
+        }
+        if has_next:
+            is_stuck = self.service.faults.take("repeat_page", f"GET /v1/{name}")
+            body["next"] = self._offset(begin if is_stuck else begin + size, name)
+        return json_response(body)
+
+    @staticmethod
+    def _offset(place: int, name: str) -> str:
+        """Opaque, written for a URL already; to be handed back as it is."""
+        mark = hashlib.sha256(f"{name}:{place}".encode()).hexdigest()[:12]
+        token = base64.b64encode(f"{place}:{mark}".encode()).decode()
+        return quote(json.dumps([f"0.{token}", place]), safe="")
+
+    def _place(self, offset: str, name: str) -> int:
+        wrong = LeverError(400, "BadRequestError", f"Invalid offset token: {offset[:60]}")
+        try:
+            token, _place = json.loads(unquote(offset))
+            plain = base64.b64decode(str(token).removeprefix("0."), validate=True).decode()
+            place = int(plain.partition(":")[0])
+        except (ValueError, TypeError, binascii.Error):
+            raise wrong from None
+        if self._offset(place, name) != quote(unquote(offset), safe=""):
+            raise wrong
+        return place
+
+    def _shown(self, record: Record, query: Mapping[str, list[str]], name: str) -> Record:
+        """The record with what is to be expanded, and only what is to be included."""
+        shown = dict(record)
+        expanded = [part for value in query.get("expand", []) for part in value.split(",")]
+        for field in expanded:
+            if field not in _EXPANDABLE and field != "archived":
+                raise LeverError(400, "BadRequestError", f"Cannot expand {field}")
+            if field in shown:
+                shown[field] = self._expanded(field, record)
+        included = [part for value in query.get("include", []) for part in value.split(",")]
+        if included and name == "opportunities":
+            shown = {key: value for key, value in shown.items() if key in {*included, "id"}}
+        fault = self.service.faults.take("change_schema", f"GET /v1/{name}")
+        if fault is not None:
+            for option in ("add", "retype"):
+                values = fault.options.get(option)
+                shown.update(values if isinstance(values, dict) else {})
+            gone = fault.options.get("drop")
+            for key in gone if isinstance(gone, list) else []:
+                shown.pop(str(key), None)
+        return shown
+
+    def _expanded(self, field: str, record: Record) -> object:
+        value = record[field]
+        if field == "applications":
+            return self._desk.applications(str(record["id"]), self._now())
+        if field == "contact":
+            keys = ("name", "headline", "emails", "phones", "location")
+            return {"id": value, **{key: record.get(key) for key in keys}}
+        if field == "archived":
+            return value
+        names = {"stage": "stages", "posting": "postings"}
+        known = {r["id"]: r for r in self._records(names.get(field, "users"))}
+        if isinstance(value, list):
+            return [known.get(key, key) for key in value]
+        return known.get(value, value)
+
+
+def _number(query: Mapping[str, list[str]], name: str) -> int | None:
+    if name not in query:
+        return None
+    text = query[name][-1]
+    if not text.removeprefix("-").isdigit():
+        raise LeverError(400, "BadRequestError", f"{name} must be a number of milliseconds")
+    return int(text)
+
+
+def _texts(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _reason(record: Record) -> object:
+    archived = record["archived"]
+    return archived["reason"] if isinstance(archived, dict) else None

@@ -1,0 +1,661 @@
+"""Marketo Engage, as its Swagger descriptions and its clients have it.
+
+Identity (``/identity``), lead database (``/rest/v1``), assets (``/rest/asset/v1``) and bulk extract
+(``/bulk/v1``, see ``marketo_bulk``). Whatever goes wrong is told by HTTP 200 with ``success: false``
+and a code, as the service does. Paths may end in ``.json``. Tokens and limits go by the real clock,
+records by the company's.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_marketing import CHANGE_VALUE, DELETE_LEAD, MarketingDesk
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.faults import HTTP_KINDS, Fault, FaultBox
+from meltano_assets.sandbox.marketo_bulk import BulkExtract
+from meltano_assets.sandbox.marketo_schema import (
+    ACTIVITY_FIELDS,
+    DEFAULT_LEAD_FIELDS,
+    MEMBER_FIELDS,
+    SEARCHABLE,
+    WORKSHOP,
+    WORKSHOP_FIELDS,
+    activity_types,
+    lead_fields,
+)
+from meltano_assets.sandbox.marketo_wire import (
+    BATCH,
+    Limits,
+    MarketoError,
+    batch_size,
+    envelope,
+    make_token,
+    marketo_day,
+    read_token,
+    rest_name,
+    split_list,
+    wire_time,
+)
+from meltano_assets.sandbox.service import HttpService, json_response
+
+TOKEN_SECONDS = 3_600
+#: So many activities are looked through for one answer, whether they fit the question or not.
+SCANNED = 1_000
+KINDS = (
+    *HTTP_KINDS,
+    "too_many_at_once",
+    "job_failed",
+    "job_stuck",
+    "file_missing",
+    "file_error",
+    "cut_file",
+    "wrong_checksum",
+    "queue_full",
+    "export_quota",
+    "no_updated_at",
+)
+
+
+class Marketo:
+    """The marketing platform of the company at the address of its service."""
+
+    def __init__(
+        self,
+        company: Company,
+        day: Callable[[], int],
+        *,
+        client_id: str,
+        client_secret: str,
+        folder: Path,
+        limits: Limits,
+    ) -> None:
+        self._day = day
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._limits = limits
+        self._token = ""
+        self._token_until = 0.0
+        self._old_tokens: deque[str] = deque(maxlen=100)
+        self._recent: deque[float] = deque()
+        self._today = ""
+        self._calls_today = 0
+        self._errors_today: Counter[str] = Counter()
+        self._running = 0
+        self._desk = MarketingDesk(company)
+        self._company = company
+        self._activities: list[Record] = []
+        self._activity_times: list[str] = []
+        self._sorted_to = -1
+        self._types = activity_types()
+        self._fields = lead_fields()
+        self.service = HttpService("marketo", "Marketo Engage", self.handle, self._error)
+        self.service.faults = FaultBox(KINDS)
+        self._bulk = BulkExtract(self, folder, self.service.faults, limits)
+
+    # Requests
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        path = request.url.path.removesuffix(".json").rstrip("/")
+        try:
+            query, body = await _asked(request)
+        except ValueError:
+            return self._refuse(MarketoError("609", "Invalid JSON"))
+        if path == "/identity/oauth/token":
+            return self._identity(request, query)
+        self._running += 1
+        try:
+            self._admit(request, query)
+            method = query.get("_method", request.method).upper()
+            if path.startswith("/bulk/v1/"):
+                return await self._bulk.handle(
+                    method, path.removeprefix("/bulk/v1/"), query, body, request.headers
+                )
+            if method != "GET":
+                raise MarketoError("603", "Access denied")
+            if path.startswith("/rest/asset/v1/"):
+                return self._asset(path.removeprefix("/rest/asset/v1/"), query)
+            if path.startswith("/rest/v1/"):
+                return self._database(path.removeprefix("/rest/v1/"), query)
+            raise MarketoError("610", "Requested resource not found")
+        except MarketoError as error:
+            return self._refuse(error)
+        finally:
+            self._running -= 1
+
+    def _refuse(self, error: MarketoError) -> Response:
+        self._errors_today[error.code] += 1
+        return envelope(success=False, errors=[{"code": error.code, "message": error.message}])
+
+    def _identity(self, request: Request, query: Mapping[str, str]) -> Response:
+        if request.method not in ("GET", "POST"):
+            return json_response({"error": "method_not_allowed"}, 405)
+        is_known = secrets.compare_digest(
+            f"{query.get('client_id')}\n{query.get('client_secret')}".encode(),
+            f"{self._client_id}\n{self._client_secret}".encode(),
+        )
+        if not is_known:
+            description = "No client with requested id" + f": {query.get('client_id', '')}"
+            if query.get("client_id") == self._client_id:
+                description = "Bad client credentials"
+            return json_response({"error": "unauthorized", "error_description": description}, 401)
+        if query.get("grant_type") != "client_credentials":
+            return json_response(
+                {
+                    "error": "unsupported_grant_type",
+                    "error_description": f"Unsupported grant type: {query.get('grant_type')}",
+                },
+                400,
+            )
+        now = time.monotonic()
+        if not self._token or now >= self._token_until:
+            self._forget_token()
+            self._token = f"{secrets.token_hex(16)}:sj"
+            self._token_until = now + TOKEN_SECONDS
+        return json_response(
+            {
+                "access_token": self._token,
+                "token_type": "bearer",
+                "expires_in": max(0, int(self._token_until - now) - 1),
+                "scope": "api@meltano-sandbox.com",
+            }
+        )
+
+    def _forget_token(self) -> None:
+        if self._token:
+            self._old_tokens.append(self._token)
+        self._token = ""
+
+    def _admit(self, request: Request, query: Mapping[str, str]) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        token = given.strip() if scheme.lower() == "bearer" else query.get("access_token", "")
+        if not token:
+            raise MarketoError("600", "Access token not specified")
+        if token in self._old_tokens or (
+            token == self._token and time.monotonic() >= self._token_until
+        ):
+            raise MarketoError("602", "Access token expired")
+        if not secrets.compare_digest(token.encode(), self._token.encode()):
+            raise MarketoError("601", "Access token invalid")
+        self._count_call()
+
+    def _count_call(self) -> None:
+        limits, now = self._limits, time.monotonic()
+        while self._recent and now - self._recent[0] >= limits.seconds:
+            self._recent.popleft()
+        if self._running > limits.at_once or self.service.faults.take("too_many_at_once"):
+            raise MarketoError("615", "Concurrent access limit reached")
+        if len(self._recent) >= limits.calls:
+            message = (
+                f"Max rate limit '{limits.calls}' exceeded with in '{limits.seconds:.0f}' secs"
+            )
+            raise MarketoError("606", message)
+        self._recent.append(now)
+        if (today := marketo_day()) != self._today:
+            self._today, self._calls_today = today, 0
+            self._errors_today.clear()
+        if self._calls_today >= limits.calls_a_day or self.service.faults.take("quota"):
+            raise MarketoError("607", f"Max daily quota '{limits.calls_a_day}' reached")
+        self._calls_today += 1
+
+    def _error(self, kind: str, fault: Fault) -> Response | None:
+        if kind == "throttle":
+            limits = self._limits
+            message = (
+                f"Max rate limit '{limits.calls}' exceeded with in '{limits.seconds:.0f}' secs"
+            )
+            return self._refuse(MarketoError("606", message))
+        if kind == "expire_session":
+            self._forget_token()
+            return None
+        if kind == "unavailable":
+            return self._refuse(MarketoError("608", "API temporarily unavailable"))
+        code = fault.text("code")
+        if code:
+            return self._refuse(MarketoError(code, fault.text("message", "System error")))
+        return json_response({"error": "Internal Server Error"}, 500)
+
+    # Records
+
+    @property
+    def desk(self) -> MarketingDesk:
+        """The records as they stand on the company's day."""
+        day = self._day()
+        if self._sorted_to < day:
+            self._desk.build(day)
+            self._activities = sorted(
+                self._desk.activities, key=lambda a: (str(a["activityDate"]), int(str(a["id"])))
+            )
+            self._activity_times = [str(a["activityDate"]) for a in self._activities]
+            self._sorted_to = day
+        return self._desk
+
+    def activities_between(self, start: str, end: str) -> list[Record]:
+        """Activities of a span of time, both ends in it."""
+        assert self.desk
+        first = bisect_left(self._activity_times, start)
+        return self._activities[first : bisect_left(self._activity_times, f"{end}~")]
+
+    def changed_schema(self, subject: str) -> Fault | None:
+        """The change of schema that is in force for leads, activities and so on."""
+        return self.service.faults.take("change_schema", subject)
+
+    def described(self) -> list[Record]:
+        """The lead fields, as they are at the moment."""
+        fault = self.changed_schema("leads")
+        if fault is None:
+            return self._fields
+        drop, add, retype = (fault.options.get(name) for name in ("drop", "add", "retype"))
+        gone = drop if isinstance(drop, list) else []
+        fields = [f for f in self._fields if "rest" not in f or rest_name(f) not in gone]
+        if isinstance(retype, dict):
+            fields = [
+                {**f, "dataType": "string"} if "rest" in f and rest_name(f) in retype else f
+                for f in fields
+            ]
+        for place, name in enumerate(add if isinstance(add, dict) else {}):
+            fields.append(
+                {
+                    "id": 9_000 + place,
+                    "displayName": name,
+                    "dataType": "string",
+                    "length": 255,
+                    "rest": {"name": name, "readOnly": False},
+                }
+            )
+        return fields
+
+    # Pages
+
+    def _page(self, query: Mapping[str, str], kind: str, records: list[Record]) -> Response:
+        """One page of a list, with a token where more follows."""
+        size = batch_size(query)
+        begin = read_token(query.get("nextPageToken"), kind)
+        page = records[begin : begin + size]
+        content: dict[str, object] = {"result": page}
+        if begin + size < len(records):
+            is_stuck = self.service.faults.take("repeat_page", kind)
+            content["nextPageToken"] = make_token(kind, begin if is_stuck else begin + size)
+        return envelope(**content)
+
+    # The lead database
+
+    def _database(self, path: str, query: Mapping[str, str]) -> Response:
+        parts = path.split("/")
+        match parts:
+            case ["leads"]:
+                return self._leads_by_filter(query)
+            case ["lead", number]:
+                lead = self.desk.leads.get(int(number)) if number.isdigit() else None
+                if lead is None:
+                    raise MarketoError("1004", f"Lead '{number}' not found")
+                return envelope(result=self._leads([lead], query))
+            case ["leads", "describe"]:
+                return envelope(result=self.described())
+            case ["leads", "describe2"]:
+                return envelope(result=[self._described_anew()])
+            case ["leads", "partitions"]:
+                result = [{"id": 1, "name": "Default", "description": "Initial partition"}]
+                return envelope(result=result)
+            case ["leads", "programs", number]:
+                return self._members_as_leads(int(number) if number.isdigit() else 0, query)
+            case ["programs", number, "members"]:
+                return self._program_members(int(number) if number.isdigit() else 0, query)
+            case ["programs" | "program", "members", "describe"]:
+                fields = [
+                    {"name": name, "displayName": name, "dataType": kind, "updateable": False}
+                    for name, kind in MEMBER_FIELDS.items()
+                ]
+                searchable = [["leadId"], ["statusName"], ["reachedSuccess"]]
+                about = {
+                    "name": "API Program Membership",
+                    "description": "Map for API program membership fields",
+                    "createdAt": "2020-02-11T00:00:00Z",
+                    "updatedAt": "2020-02-11T00:00:00Z",
+                    "dedupeFields": ["leadId", "programId"],
+                    "searchableFields": searchable,
+                    "fields": fields,
+                }
+                return envelope(result=[about])
+            case ["lists"]:
+                return self._named(query, "lists", self.desk.lists)
+            case ["lists", number] if number.isdigit():
+                return self._one(self.desk.lists.get(int(number)), f"List '{number}'")
+            case ["lists" | "list", number, "leads"] if number.isdigit():
+                return self._list_leads(int(number), query)
+            case ["campaigns"]:
+                return self._named(query, "campaigns", self.desk.campaigns)
+            case ["campaigns", number] if number.isdigit():
+                return self._one(self.desk.campaigns.get(int(number)), f"Campaign '{number}'")
+            case ["activities", "types"]:
+                return envelope(result=self._types)
+            case ["activities", "pagingtoken"]:
+                since = wire_time(query.get("sinceDatetime"), "sinceDatetime")
+                return envelope(nextPageToken=self._token_since(since))
+            case ["activities"]:
+                return self._read_activities(query)
+            case ["activities", "deletedleads"]:
+                return self._activity_page(query, {DELETE_LEAD}, set(), "deletedleads")
+            case ["activities", "leadchanges"]:
+                return self._lead_changes(query)
+            case ["stats", "usage" | "errors" as kind, *rest] if rest in ([], ["last7days"]):
+                return self._stats(kind)
+            case ["customobjects"]:
+                about = {
+                    "name": WORKSHOP,
+                    "displayName": "Workshop",
+                    "description": "Workshops that leads attended",
+                    "createdAt": "2020-02-11T00:00:00Z",
+                    "updatedAt": "2020-02-11T00:00:00Z",
+                    "idField": "marketoGUID",
+                    "dedupeFields": ["leadId", "workshopName"],
+                    "searchableFields": [["leadId"], ["marketoGUID"]],
+                    "fields": [{"name": n, "dataType": "string"} for n in WORKSHOP_FIELDS],
+                    "relationships": [],
+                }
+                return envelope(result=[about])
+            case ["companies" | "opportunities" | "salespersons" as name, "describe"]:
+                raise MarketoError("1018", f"CRM Enabled: {name} is managed by salesforce.com")
+        raise MarketoError("610", "Requested resource not found")
+
+    def _one(self, record: Record | None, name: str) -> Response:
+        if record is None:
+            raise MarketoError("1013", f"{name} not found")
+        return envelope(result=[record])
+
+    def _named(
+        self, query: Mapping[str, str], kind: str, records: Mapping[int, Record]
+    ) -> Response:
+        chosen = [records[number] for number in sorted(records)]
+        for parameter, field in (
+            ("id", "id"),
+            ("name", "name"),
+            ("programName", "programName"),
+            ("workspaceName", "workspaceName"),
+        ):
+            if parameter in query:
+                wanted = query[parameter].split(",")
+                chosen = [r for r in chosen if str(r.get(field)) in wanted]
+        if query.get("isTriggerable") in ("true", "1"):
+            chosen = []
+        return self._page(query, kind, chosen)
+
+    def _leads(self, leads: Iterable[Record], query: Mapping[str, str]) -> list[Record]:
+        names = split_list(query.get("fields")) or list(DEFAULT_LEAD_FIELDS)
+        known = {rest_name(field) for field in self.described() if "rest" in field}
+        for name in names:
+            if name not in known:
+                raise MarketoError("1006", f"Field '{name}' not found")
+        if "id" not in names:
+            names.insert(0, "id")
+        return [{name: lead.get(name) for name in names} for lead in leads]
+
+    def _described_anew(self) -> Record:
+        fields = [
+            {
+                "name": rest_name(field),
+                "displayName": field["displayName"],
+                "dataType": field["dataType"],
+                "length": field.get("length"),
+                "updateable": False,
+                "crmManaged": rest_name(field).startswith("sfdc"),
+            }
+            for field in self.described()
+            if "rest" in field
+        ]
+        return {
+            "name": "API Lead",
+            "searchableFields": [[name] for name in SEARCHABLE],
+            "fields": fields,
+        }
+
+    def _leads_by_filter(self, query: Mapping[str, str]) -> Response:
+        kind = query.get("filterType")
+        if not kind:
+            raise MarketoError("1002", "Missing value for required parameter 'filterType'")
+        values = split_list(query.get("filterValues"))
+        if not values:
+            raise MarketoError("1002", "Missing value for required parameter 'filterValues'")
+        if len(values) > BATCH:
+            raise MarketoError("1003", f"Number of filterValues exceeds the limit of {BATCH}")
+        if kind not in SEARCHABLE and not kind.endswith("__c"):
+            raise MarketoError("1003", f"Invalid filterType '{kind}'")
+        leads = self.desk.leads
+        if kind == "id":
+            found = [leads[int(v)] for v in values if v.isdigit() and int(v) in leads]
+        else:
+            wanted = {value.lower() for value in values}
+            found = [lead for lead in leads.values() if str(lead.get(kind)).lower() in wanted]
+        return self._page(query, "leads", self._leads(found, query))
+
+    def _list_leads(self, number: int, query: Mapping[str, str]) -> Response:
+        if number not in self.desk.lists:
+            raise MarketoError("1013", f"List '{number}' not found")
+        leads = [self.desk.leads[lead] for lead in sorted(self.desk.list_members.get(number, {}))]
+        return self._page(query, f"list{number}", self._leads(leads, query))
+
+    def _members_of(self, program: int) -> list[Record]:
+        if program not in self.desk.programs:
+            raise MarketoError("1013", f"Program '{program}' not found")
+        members = self.desk.members
+        return [members[key] for key in sorted(members) if key[0] == program]
+
+    def _members_as_leads(self, program: int, query: Mapping[str, str]) -> Response:
+        members = self._members_of(program)
+        leads = self._leads((self.desk.leads[int(str(m["leadId"]))] for m in members), query)
+        for lead, member in zip(leads, members, strict=True):
+            lead["membership"] = {
+                "id": int(str(member["leadId"])),
+                "acquiredBy": member["acquiredBy"],
+                "isExhausted": member["isExhausted"],
+                "membershipDate": member["membershipDate"],
+                "progressionStatus": member["statusName"],
+                "reachedSuccess": member["reachedSuccess"],
+                "reachedSuccessDate": member["reachedSuccessDate"],
+                "updatedAt": member["updatedAt"],
+            }
+        return self._page(query, f"program{program}", leads)
+
+    def _program_members(self, program: int, query: Mapping[str, str]) -> Response:
+        members = self._members_of(program)
+        kind = query.get("filterType", "")
+        if kind == "updatedAt":
+            start = wire_time(query.get("startAt"), "startAt")
+            end = wire_time(query.get("endAt"), "endAt")
+            members = [m for m in members if start <= str(m["updatedAt"]) <= end]
+        elif kind in ("leadId", "statusName", "reachedSuccess"):
+            wanted = [value.lower() for value in split_list(query.get("filterValues"))]
+            members = [m for m in members if str(m[kind]).lower() in wanted]
+        else:
+            raise MarketoError("1003", f"Invalid filterType '{kind}'")
+        result = [{"seq": seq, **member} for seq, member in enumerate(members)]
+        return self._page(query, f"members{program}", result)
+
+    # Activities
+
+    def _token_since(self, since: str) -> str:
+        assert self.desk
+        return make_token("activities", bisect_left(self._activity_times, since))
+
+    def _read_activities(self, query: Mapping[str, str]) -> Response:
+        types = split_list(query.get("activityTypeIds"))
+        if not types or not all(kind.isdigit() for kind in types):
+            raise MarketoError("1003", "Invalid value for 'activityTypeIds'")
+        if len(types) > 10:
+            raise MarketoError("1003", "Number of activityTypeIds exceeds the limit of 10")
+        leads = split_list(query.get("leadIds"))
+        if len(leads) > 30:
+            raise MarketoError("1003", "Number of leadIds exceeds the limit of 30")
+        return self._activity_page(
+            query, {int(kind) for kind in types}, {int(lead) for lead in leads}, "activities"
+        )
+
+    def _activity_page(
+        self, query: Mapping[str, str], types: set[int], leads: set[int], subject: str
+    ) -> Response:
+        if not query.get("nextPageToken"):
+            raise MarketoError("1002", "Missing value for required parameter 'nextPageToken'")
+        assert self.desk
+        begin = read_token(query["nextPageToken"], "activities")
+        size = batch_size(query)
+        result: list[Record] = []
+        place = begin
+        while place < min(len(self._activities), begin + SCANNED) and len(result) < size:
+            activity = self._activities[place]
+            place += 1
+            if activity["activityTypeId"] in types and (not leads or activity["leadId"] in leads):
+                result.append(self._rendered_activity(activity))
+        has_more = place < len(self._activities)
+        if has_more and self.service.faults.take("repeat_page", subject):
+            place = begin
+        content = {"result": result} if result else {}
+        return envelope(
+            **content, nextPageToken=make_token("activities", place), moreResult=has_more
+        )
+
+    def _rendered_activity(self, activity: Record) -> Record:
+        record = {name: activity[name] for name in ("id", *ACTIVITY_FIELDS)}
+        if record["campaignId"] is None:
+            del record["campaignId"]
+        attributes = activity["attributes"]
+        assert isinstance(attributes, dict)
+        record["attributes"] = [{"name": n, "value": v} for n, v in attributes.items()]
+        return record
+
+    def _lead_changes(self, query: Mapping[str, str]) -> Response:
+        if not query.get("fields"):
+            raise MarketoError("1002", "Missing value for required parameter 'fields'")
+        response = self._activity_page(query, {CHANGE_VALUE}, set(), "leadchanges")
+        content = orjson.loads(response.body)
+        for record in content.get("result", []):
+            values = {item["name"]: item["value"] for item in record["attributes"]}
+            record["fields"] = [
+                {
+                    "id": 1,
+                    "name": "leadStatus",
+                    "newValue": values.get("New Value"),
+                    "oldValue": values.get("Old Value"),
+                }
+            ]
+        return json_response(content)
+
+    def _stats(self, kind: str) -> Response:
+        date = self._today
+        if kind == "usage":
+            users = [{"userId": "api@meltano-sandbox.com", "count": self._calls_today}]
+            return envelope(result=[{"date": date, "total": self._calls_today, "users": users}])
+        errors = [{"errorCode": c, "count": n} for c, n in sorted(self._errors_today.items())]
+        total = sum(self._errors_today.values())
+        return envelope(result=[{"date": date, "total": total, "errors": errors}])
+
+    # Assets
+
+    def _asset(self, path: str, query: Mapping[str, str]) -> Response:
+        match path.split("/"):
+            case ["programs"]:
+                programs = [self.desk.programs[number] for number in sorted(self.desk.programs)]
+                for name, is_after in (("earliestUpdatedAt", True), ("latestUpdatedAt", False)):
+                    if name in query:
+                        bound = wire_time(query[name], name)[:19]
+                        programs = [
+                            p
+                            for p in programs
+                            if (str(p["updatedAt"])[:19] >= bound) is is_after
+                            or str(p["updatedAt"])[:19] == bound
+                        ]
+                if "status" in query:
+                    programs = [p for p in programs if p["status"] == query["status"]]
+                return self._assets(query, programs)
+            case ["program", "byName"]:
+                return self._assets(
+                    query,
+                    [p for p in self.desk.programs.values() if p["name"] == query.get("name")],
+                )
+            case ["program", number] if number.isdigit():
+                program = self.desk.programs.get(int(number))
+                if program is None:
+                    raise MarketoError("702", f"Program with id '{number}' not found")
+                return self._assets(query, [{**program, "tags": []}])
+            case ["folders"]:
+                return self._assets(query, _folders())
+            case ["channels"]:
+                return self._assets(query, [])
+            case ["tagTypes"] | ["smartLists"]:
+                return self._assets(query, [])
+            case ["staticLists"]:
+                folder = {"id": 20, "type": "Folder"}
+                lists = [
+                    {**record, "folder": folder, "url": None, "workspace": "Default"}
+                    for _number, record in sorted(self.desk.lists.items())
+                ]
+                return self._assets(query, lists)
+            case ["smartCampaigns"]:
+                return self._assets(
+                    query,
+                    [
+                        {**record, "isActive": record["active"], "isSystem": False}
+                        for _number, record in sorted(self.desk.campaigns.items())
+                    ],
+                )
+        raise MarketoError("610", "Requested resource not found")
+
+    def _assets(self, query: Mapping[str, str], records: list[Record]) -> Response:
+        """A page by offset; beyond the end a warning stands for the result."""
+        offset, most = query.get("offset", "0"), query.get("maxReturn", "20")
+        if not offset.isdigit() or not most.isdigit() or not 1 <= int(most) <= 200:
+            raise MarketoError("1003", "Invalid value for 'offset' or 'maxReturn'")
+        page = records[int(offset) : int(offset) + int(most)]
+        if self.service.faults.take("repeat_page", "assets"):
+            page = records[: int(most)]
+        if not page:
+            return envelope(errors=[], warnings=["No assets found for the given search criteria."])
+        return envelope(errors=[], warnings=[], result=page)
+
+
+def _folders() -> list[Record]:
+    """The root folders, which are as old as the subscription."""
+    return [
+        {
+            "id": number,
+            "name": name,
+            "description": None,
+            "createdAt": "2012-01-01T00:00:00Z+0000",
+            "updatedAt": "2012-01-01T00:00:00Z+0000",
+            "url": None,
+            "folderId": {"id": number, "type": "Folder"},
+            "folderType": "Zone",
+            "parent": None,
+            "path": f"/{name}",
+            "isArchive": False,
+            "isSystem": True,
+            "accessZoneId": 1,
+            "workspace": "Default",
+        }
+        for number, name in ((1, "Design Studio"), (2, "Marketing Activities"))
+    ]
+
+
+async def _asked(request: Request) -> tuple[dict[str, str], object]:
+    """Parameters of the address and of a form; the body where it is JSON."""
+    query: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        query[name] = f"{query[name]},{value}" if name in query else value
+    content = await request.body()
+    if not content:
+        return query, None
+    if "form-urlencoded" in request.headers.get("content-type", ""):
+        query.update(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
+        return query, None
+    return query, orjson.loads(content)

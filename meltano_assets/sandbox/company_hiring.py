@@ -109,13 +109,14 @@ class HiringDesk:
             if self._days == 0:
                 self._first_people()
             rng = dice(f"{self._seed}:hiring:{self._days}")
-            for _ in range(scaled(400 if self._days == 0 else 6, self._company.scale)):
-                created = (
-                    rng.uniform(-540, -0.5) if self._days == 0 else self._days - 1 + rng.random()
-                )
-                posting = rng.randrange(len(_JOBS))
-                given, family = person(rng)
-                self._add(f"{given} {family}", posting, created, None)
+            spans: list[tuple[float, float, int]] = [(self._days - 1, self._days, 6)]
+            if self._days == 0:
+                spans = [(-540, -20, 400), (-20, -0.5, 60)]
+            for since, until, many in spans:
+                for _ in range(scaled(many, self._company.scale)):
+                    created, posting = rng.uniform(since, until), rng.randrange(len(_JOBS))
+                    given, family = person(rng)
+                    self._add(f"{given} {family}", posting, created, None)
 
     def _first_people(self) -> None:
         """The sales team, each hired shortly before Salesforce knew them."""

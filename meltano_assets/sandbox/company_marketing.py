@@ -501,7 +501,7 @@ class MarketingDesk:
         campaign = FIRST_CAMPAIGN + 2 * (program - FIRST_PROGRAM)
         mailing = 10_000 + program
         name = f"{self.programs[program]['name']}.Invitation"
-        step = {
+        step: Record = {
             "Campaign Run ID": campaign % 97,
             "Choice Number": 0,
             "Step ID": 7,

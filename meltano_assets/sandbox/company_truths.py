@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from meltano_assets.sandbox import company_hosts as hosts
+from meltano_assets.sandbox.company_hiring import HiringDesk
+from meltano_assets.sandbox.company_marketing import MarketingDesk
 from meltano_assets.sandbox.company_netsuite import book_truths
 from meltano_assets.sandbox.company_sales import (
     OPPORTUNITY_TRAPS,
@@ -33,6 +35,8 @@ def build_truths(company: Company, day: int) -> dict[str, object]:
         "accounts": _accounts(company, day, state),
         "tickets": _tickets(company, day),
         "books": book_truths(company.books(day), company.now(day)),
+        "marketing": _marketing(company, day),
+        "hiring": _hiring(company, day),
         "hostile_values": {
             "usage_data_nul_in_stats": company.world.traps["nul_in_stats"],
             "usage_data_infinite_license": company.world.traps["infinite_license"],
@@ -212,3 +216,15 @@ def _tickets(company: Company, day: int) -> dict[str, object]:
         "by_status": dict(sorted(Counter(str(t["status"]) for t in live.values()).items())),
         "by_organization": dict(Counter(str(t["organization_id"]) for t in live.values())),
     }
+
+
+def _marketing(company: Company, day: int) -> dict[str, object]:
+    desk = MarketingDesk(company)
+    desk.build(day)
+    return desk.truths()
+
+
+def _hiring(company: Company, day: int) -> dict[str, object]:
+    desk = HiringDesk(company)
+    desk.build(day)
+    return desk.truths(int(company.now(day).timestamp() * 1000))

@@ -23,6 +23,11 @@ for requests that contain a text (``METHOD /path?query``; the question for WHOIS
                    ``retype`` {name: value}; in force until cleared
 =================  =======================================================================
 
+Marketo also knows ``quota`` (607), ``too_many_at_once`` (615), ``no_updated_at`` (1035),
+``export_quota`` and ``queue_full`` (1029), and of its export jobs ``job_failed``, ``job_stuck`` (stays
+queued), ``file_missing`` (404 though completed), ``file_error`` (JSON instead of CSV), ``cut_file`` and
+``wrong_checksum``; ``server_error`` takes a ``code`` of its own.
+
 The ``version`` database knows ``refuse`` (logins fail until cleared), ``terminate`` (sessions are
 cut once) and ``change_schema`` (``table``, ``add`` {column: type}, ``drop`` [column]).
 """

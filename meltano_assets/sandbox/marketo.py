@@ -137,7 +137,8 @@ class Marketo:
 
     def _refuse(self, error: MarketoError) -> Response:
         self._errors_today[error.code] += 1
-        return envelope(success=False, errors=[{"code": error.code, "message": error.message}])
+        errors = [{"code": error.code, "message": error.message}]
+        return envelope({"errors": errors}, success=False)
 
     def _identity(self, request: Request, query: Mapping[str, str]) -> Response:
         if request.method not in ("GET", "POST"):
@@ -288,7 +289,7 @@ class Marketo:
         if begin + size < len(records):
             is_stuck = self.service.faults.take("repeat_page", kind)
             content["nextPageToken"] = make_token(kind, begin if is_stuck else begin + size)
-        return envelope(**content)
+        return envelope(content)
 
     # The lead database
 
@@ -301,14 +302,14 @@ class Marketo:
                 lead = self.desk.leads.get(int(number)) if number.isdigit() else None
                 if lead is None:
                     raise MarketoError("1004", f"Lead '{number}' not found")
-                return envelope(result=self._leads([lead], query))
+                return envelope({"result": self._leads([lead], query)})
             case ["leads", "describe"]:
-                return envelope(result=self.described())
+                return envelope({"result": self.described()})
             case ["leads", "describe2"]:
-                return envelope(result=[self._described_anew()])
+                return envelope({"result": [self._described_anew()]})
             case ["leads", "partitions"]:
                 result = [{"id": 1, "name": "Default", "description": "Initial partition"}]
-                return envelope(result=result)
+                return envelope({"result": result})
             case ["leads", "programs", number]:
                 return self._members_as_leads(int(number) if number.isdigit() else 0, query)
             case ["programs", number, "members"]:
@@ -328,7 +329,7 @@ class Marketo:
                     "searchableFields": searchable,
                     "fields": fields,
                 }
-                return envelope(result=[about])
+                return envelope({"result": [about]})
             case ["lists"]:
                 return self._named(query, "lists", self.desk.lists)
             case ["lists", number] if number.isdigit():
@@ -340,10 +341,10 @@ class Marketo:
             case ["campaigns", number] if number.isdigit():
                 return self._one(self.desk.campaigns.get(int(number)), f"Campaign '{number}'")
             case ["activities", "types"]:
-                return envelope(result=self._types)
+                return envelope({"result": self._types})
             case ["activities", "pagingtoken"]:
                 since = wire_time(query.get("sinceDatetime"), "sinceDatetime")
-                return envelope(nextPageToken=self._token_since(since))
+                return envelope({"nextPageToken": self._token_since(since)})
             case ["activities"]:
                 return self._read_activities(query)
             case ["activities", "deletedleads"]:
@@ -365,7 +366,7 @@ class Marketo:
                     "fields": [{"name": n, "dataType": "string"} for n in WORKSHOP_FIELDS],
                     "relationships": [],
                 }
-                return envelope(result=[about])
+                return envelope({"result": [about]})
             case ["companies" | "opportunities" | "salespersons" as name, "describe"]:
                 raise MarketoError("1018", f"CRM Enabled: {name} is managed by salesforce.com")
         raise MarketoError("610", "Requested resource not found")
@@ -373,7 +374,7 @@ class Marketo:
     def _one(self, record: Record | None, name: str) -> Response:
         if record is None:
             raise MarketoError("1013", f"{name} not found")
-        return envelope(result=[record])
+        return envelope({"result": [record]})
 
     def _named(
         self, query: Mapping[str, str], kind: str, records: Mapping[int, Record]
@@ -520,10 +521,9 @@ class Marketo:
         has_more = place < len(self._activities)
         if has_more and self.service.faults.take("repeat_page", subject):
             place = begin
-        content = {"result": result} if result else {}
-        return envelope(
-            **content, nextPageToken=make_token("activities", place), moreResult=has_more
-        )
+        content: Record = {"result": result} if result else {}
+        following = {"nextPageToken": make_token("activities", place), "moreResult": has_more}
+        return envelope(content | following)
 
     def _rendered_activity(self, activity: Record) -> Record:
         record = {name: activity[name] for name in ("id", *ACTIVITY_FIELDS)}
@@ -555,10 +555,12 @@ class Marketo:
         date = self._today
         if kind == "usage":
             users = [{"userId": "api@meltano-sandbox.com", "count": self._calls_today}]
-            return envelope(result=[{"date": date, "total": self._calls_today, "users": users}])
+            return envelope(
+                {"result": [{"date": date, "total": self._calls_today, "users": users}]}
+            )
         errors = [{"errorCode": c, "count": n} for c, n in sorted(self._errors_today.items())]
         total = sum(self._errors_today.values())
-        return envelope(result=[{"date": date, "total": total, "errors": errors}])
+        return envelope({"result": [{"date": date, "total": total, "errors": errors}]})
 
     # Assets
 
@@ -620,8 +622,9 @@ class Marketo:
         if self.service.faults.take("repeat_page", "assets"):
             page = records[: int(most)]
         if not page:
-            return envelope(errors=[], warnings=["No assets found for the given search criteria."])
-        return envelope(errors=[], warnings=[], result=page)
+            nothing = ["No assets found for the given search criteria."]
+            return envelope({"errors": [], "warnings": nothing})
+        return envelope({"errors": [], "warnings": [], "result": page})
 
 
 def _folders() -> list[Record]:

@@ -30,6 +30,18 @@ from meltano_assets.sandbox.marketo_schema import (
     WORKSHOP,
     WORKSHOP_FIELDS,
 )
+from meltano_assets.sandbox.marketo_wire import (
+    Limits,
+    MarketoError,
+    batch_size,
+    envelope,
+    make_token,
+    marketo_day,
+    read_token,
+    rest_name,
+    split_list,
+    wire_time,
+)
 
 if TYPE_CHECKING:
     from meltano_assets.sandbox.marketo import Marketo
@@ -148,7 +160,7 @@ class BulkExtract:
         if method == "POST" and action == "cancel":
             return self._cancel(job)
         if method == "GET" and action == "status":
-            return envelope(result=[job.rendered()])
+            return envelope({"result": [job.rendered()]})
         if method == "GET" and action == "file":
             return self._file(job, headers)
         raise MarketoError("610", "Requested resource not found")
@@ -221,13 +233,13 @@ class BulkExtract:
         if self._faults.take("queue_full") or queued >= QUEUED_AT_MOST:
             raise MarketoError("1029", "Too many jobs in queue")
         job.status, job.queued = "Queued", datetime.now(UTC)
-        return envelope(result=[job.rendered()])
+        return envelope({"result": [job.rendered()]})
 
     def _cancel(self, job: Job) -> Response:
         if job.status not in ("Created", "Queued", "Processing"):
             raise MarketoError("1003", f"Export job is already {job.status.lower()}")
         job.status = "Cancelled"
-        return envelope(result=[job.rendered()])
+        return envelope({"result": [job.rendered()]})
 
     def _list(self, kind: str, query: Mapping[str, str]) -> Response:
         wanted = [status.lower() for status in split_list(query.get("status"))]
@@ -238,12 +250,10 @@ class BulkExtract:
         ]
         size = batch_size(query)
         begin = read_token(query.get("nextPageToken"), "exports")
-        more = (
-            {"nextPageToken": make_token("exports", begin + size)}
-            if begin + size < len(jobs)
-            else {}
-        )
-        return envelope(result=jobs[begin : begin + size], **more)
+        content: Record = {"result": jobs[begin : begin + size]}
+        if begin + size < len(jobs):
+            content["nextPageToken"] = make_token("exports", begin + size)
+        return envelope(content)
 
     def _file(self, job: Job, headers: Headers) -> Response:
         if job.status != "Completed":
@@ -295,7 +305,7 @@ class BulkExtract:
         header = [str(titles.get(f, f)) if isinstance(titles, dict) else f for f in fields]
         job = Job(kind, format_, header, lambda: self._rows(kind, fields, records))
         self._jobs[job.key] = job
-        return envelope(result=[job.rendered()])
+        return envelope({"result": [job.rendered()]})
 
     def _chosen(self, kind: str, fields: list[str], filters: Record) -> list[Record]:
         """The records that the order asks for, as they are now."""

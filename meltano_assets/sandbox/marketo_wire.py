@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     processing_seconds: float = 0.0
 
 
-def envelope(*, success: bool = True, **content: object) -> Response:
+def envelope(content: Record, *, success: bool = True) -> Response:
     """An answer in Marketo's form."""
     number = f"{secrets.token_hex(2)}#{secrets.token_hex(6)[:11]}"
     return json_response({"requestId": number, "success": success, **content})

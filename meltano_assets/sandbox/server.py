@@ -26,6 +26,9 @@ from meltano_assets.sandbox.control import Control, Faulty, Manifest
 from meltano_assets.sandbox.dns import NameServer, UdpProtocol
 from meltano_assets.sandbox.enrichment_api import Clearbit, DiscoverOrg
 from meltano_assets.sandbox.faults import parse_fault
+from meltano_assets.sandbox.lever import Lever
+from meltano_assets.sandbox.marketo import Marketo
+from meltano_assets.sandbox.marketo_wire import Limits
 from meltano_assets.sandbox.rdap import Rdap
 from meltano_assets.sandbox.registries import Registries
 from meltano_assets.sandbox.service import Counted, Counters, HangUpProtocol, HttpService
@@ -48,6 +51,8 @@ SERVICES = (
     "control",
     "whois_chain",
     "zuora",
+    "marketo",
+    "lever",
 )
 #: Where the servers of the WHOIS chain listen, where the machine has these addresses.
 _WHOIS_CHAIN = {"iana": "127.0.0.1", "registry": "127.0.0.2", "registrar": "127.0.0.3"}
@@ -146,6 +151,22 @@ class Sandbox:
                 username=ZUORA_USERNAME,
                 password=made["zuora_password"],
                 requests_per_minute=50_000 if is_strict else 1_000_000,
+            ).service,
+            "marketo": Marketo(
+                self.company,
+                day,
+                client_id=made["marketo_client_id"],
+                client_secret=made["marketo_client_secret"],
+                folder=self._folder.path / "marketo",
+                limits=Limits() if is_strict else Limits(calls=100_000, calls_a_day=10_000_000),
+            ).service,
+            "lever": Lever(
+                self.company,
+                day,
+                api_key=made["lever_api_key"],
+                oauth_token=made["lever_oauth_token"],
+                per_second=10 if is_strict else 1_000,
+                burst=20 if is_strict else 1_000,
             ).service,
         }
         registries = Registries(self.company, day)
@@ -374,6 +395,16 @@ class Sandbox:
                 "partner_id": PARTNER,
                 "entity_id": ENTITY,
                 "time_zone": str(ZONE),
+            },
+            "marketo": {
+                "base_url": self._url("marketo"),
+                "client_id": made["marketo_client_id"],
+                "client_secret": made["marketo_client_secret"],
+            },
+            "lever": {
+                "base_url": self._url("lever") + "/v1",
+                "api_key": made["lever_api_key"],
+                "oauth_token": made["lever_oauth_token"],
             },
             "rdap": {"bootstrap_url": self._url("rdap") + "/rdap/dns.json"},
             "whois": {

@@ -77,6 +77,10 @@ _SECRETS = (
     "version_password",
     "zuora_client_secret",
     "zuora_password",
+    "marketo_client_id",
+    "marketo_client_secret",
+    "lever_api_key",
+    "lever_oauth_token",
 )
 
 

@@ -42,12 +42,15 @@ class Project:
     url: str
     target: Path
     mapped: Mapping[str, Mapping[str, str | None]] | None = None
+    is_mapping_told: bool = True
 
     def dbt(self, *arguments: str, **variables: object) -> dict[str, str]:
         """Run dbt; what failed or warned, by name."""
         connection = dbt_variables(self.url)
         if self.mapped is not None:
             connection[field_mapping.VARIABLE] = field_mapping.columns_for_dbt(self.mapped)
+        if not self.is_mapping_told:
+            connection[field_mapping.VARIABLE] = ""
         folder = str(dbt_project_directory())
         command = [*arguments, "--project-dir", folder, "--profiles-dir", folder, "--quiet"]
         command += ["--target-path", str(self.target), "--log-path", str(self.target)]

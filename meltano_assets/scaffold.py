@@ -27,8 +27,9 @@ LOADER_COLUMNS = (
 
 #: Names that say nothing outside their table; a staging model puts the entity before them.
 _BARE = "name type status description number code title state category key value label"
+_KEYS = ("id", "internal_id", "unique_id", "guid", "marketo_guid")
 _DELETED = ("is_deleted", "deleted")
-_CLAIMS = ("is_", "has_", "allow_", "can_", "was_", "should_", "uses_")
+_CLAIMS = ("is_", "has_", "allow_", "can_", "was_", "should_", "uses_", "include", "auto_", "mark_")
 #: Words that Postgres takes for something else when they stand bare in a select list.
 _RESERVED = (
     "all analyse analyze and any array as asc asymmetric both case cast check collate column "
@@ -100,6 +101,7 @@ def sources_yaml(source: Source, before: Mapping[str, Any] | None = None) -> str
 
 
 def _table_lines(stream: Stream, before: Mapping[str, Any], title: str) -> Iterable[str]:
+    entity = singular(stream.name)
     described = {column["name"]: column for column in before.get("columns", [])}
     text = before.get("description") or stream.description or f"{_words(stream.name)} of {title}."
     yield f"      - name: {stream.name}"
@@ -111,7 +113,7 @@ def _table_lines(stream: Stream, before: Mapping[str, Any], title: str) -> Itera
         known = described.get(column.name, {})
         yield f"          - name: {_text(column.name)}"
         yield f"            data_type: {column.type}"
-        told = column.description or known.get("description") or _described(column, title)
+        told = column.description or known.get("description") or _described(column, entity, title)
         yield f"            description: {_text(told)}"
         if column.is_pii or known.get("config", {}).get("meta", {}).get("pii"):
             yield "            config: {meta: {pii: true}}"
@@ -169,8 +171,9 @@ def _names(stream: Stream, columns: Iterable[Column]) -> dict[str, str]:
 
 def _renamed(stream: Stream, column: Column) -> str:
     entity = singular(stream.name)
-    name = column.name
-    if stream.primary_key == (name,) and name in ("id", f"{entity}id"):
+    # A custom field's mark is the vendor's business.
+    name = re.sub(r"(__(c|r|qt))+$", "", column.name)
+    if stream.primary_key == (name,) and name in _KEYS:
         return f"{entity}_id"
     if name in _BARE.split() or name in _RESERVED.split():
         return f"{entity}_{name}"
@@ -214,9 +217,8 @@ def model_yaml(stream: Stream, title: str) -> str:
     names = _names(stream, columns)
     for column in columns:
         lines.append(f"      - name: {_text(names[column.name])}")
-        lines.append(
-            f"        description: {_text(column.description or _described(column, title))}"
-        )
+        told = column.description or _described(column, singular(stream.name), title)
+        lines.append(f"        description: {_text(told)}")
         if column.is_pii:
             lines.append("        config: {meta: {pii: true}}")
     lines += [
@@ -233,9 +235,28 @@ def _grain(stream: Stream, title: str) -> str:
     return f"One row per {what} of {title}, deleted ones included."
 
 
-def _described(column: Column, title: str) -> str:
-    vendor = f" ({column.vendor_field} of {title})" if column.vendor_field != column.name else ""
-    return f"{_words(column.name)}{vendor}."
+def _described(column: Column, entity: str, title: str) -> str:
+    """Words for a column that its declaration leaves without any."""
+    known = {
+        "created_date": "When the record was created.",
+        "created_at": "When the record was created.",
+        "updated_date": "When the record was last changed.",
+        "updated_at": "When the record was last changed.",
+        "last_modified_date": "When the record was last changed.",
+        "created_by_id": "Who created the record.",
+        "updated_by_id": "Who last changed the record.",
+    }
+    if column.name in known:
+        return known[column.name]
+    name = re.sub(r"(__(c|r|qt))+$", "", column.name)
+    thing = entity.replace("_", " ")
+    if name in _KEYS:
+        return f"Id of the {thing} in {title}."
+    what = name.removesuffix("_id").strip("_").replace("_", " ")
+    if name.endswith("_id"):
+        return f"The {what} of the {thing}: its id in {title}."
+    vendor = f" ({column.field} in {title})" if column.field and column.field != name else ""
+    return f"{what.capitalize()} of the {thing}{vendor}."
 
 
 def _words(name: str) -> str:

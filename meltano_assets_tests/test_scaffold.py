@@ -66,7 +66,7 @@ def test_the_source_yaml_tells_types_and_personal_columns(written: Path) -> None
         "description": '"Who": bought it',
         "config": {"meta": {"pii": True}},
     }
-    assert columns["customer_id"]["description"] == "Customer id (CustomerId of Shop)."
+    assert columns["customer_id"]["description"] == "The customer of the order: its id in Shop."
     assert set(columns) - {c.name for c in ORDERS.columns} == {
         "_loaded_at",
         "_load_id",
@@ -80,7 +80,9 @@ def test_a_second_run_changes_nothing_and_a_new_column_keeps_what_people_wrote(
     assert scaffold.write(SHOP, tmp_path) == []
     sources = written / "_shop__sources.yml"
     sources.write_text(
-        sources.read_text().replace("description: Status.", "description: open or paid.")
+        sources.read_text().replace(
+            "description: Status of the order.", "description: open or paid."
+        )
     )
     model = written / "stg_shop__orders.sql"
     model.write_text("select 1")

@@ -15,13 +15,33 @@ from psycopg import sql
 from meltano_assets.hosts import cache
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hosts import DomainFacts
-from meltano_assets.sources import SOURCES, salesforce, version, zendesk
+from meltano_assets.sources import (
+    SOURCES,
+    ci_stats,
+    customers,
+    lever,
+    license,
+    marketo,
+    netsuite_streams,
+    salesforce,
+    stripe,
+    version,
+    zendesk,
+    zuora_streams,
+)
 from meltano_assets.streams import Stream
 
-STREAMS: tuple[Stream, ...] = (
-    *(stream for source in SOURCES for stream in source.streams),
-    cache.CLEANED_HOSTS,
-    *cache.CACHES,
+_DECLARED = (ci_stats, customers, lever, license, marketo, netsuite_streams, stripe, zuora_streams)
+STREAMS: tuple[Stream, ...] = tuple(
+    {
+        stream.key: stream
+        for stream in (
+            *(stream for module in _DECLARED for stream in module.STREAMS),
+            *(stream for source in SOURCES for stream in source.streams),
+            cache.CLEANED_HOSTS,
+            *cache.CACHES,
+        )
+    }.values()
 )
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)

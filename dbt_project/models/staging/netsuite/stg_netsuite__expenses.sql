@@ -1,0 +1,65 @@
+with
+
+source as (
+    select * from {{ raw_table('netsuite', 'expenses') }}
+),
+
+final as (
+    select
+        {{ clean_text('unique_id') }} as expense_id,
+        transaction_id,
+        account_id,
+        category_id,
+        department_id,
+        class_id,
+        location_id,
+        customer_id,
+        currency_id,
+        tax_code_id,
+        amortization_sched_id,
+        project_task_id,
+        created_from_id,
+        {{ clean_text('transaction_type') }} as transaction_type,
+        {{ clean_text('account_name') }} as account_name,
+        {{ clean_text('category_name') }} as category_name,
+        {{ clean_text('department_name') }} as department_name,
+        {{ clean_text('class_name') }} as class_name,
+        {{ clean_text('location_name') }} as location_name,
+        {{ clean_text('customer_name') }} as customer_name,
+        {{ clean_text('currency_name') }} as currency_name,
+        {{ clean_text('tax_code_name') }} as tax_code_name,
+        {{ clean_text('amortization_sched_name') }} as amortization_sched_name,
+        {{ clean_text('project_task_name') }} as project_task_name,
+        {{ clean_text('created_from_name') }} as created_from_name,
+        {{ clean_text('memo') }} as memo,
+        {{ clean_text('tax_details_reference') }} as tax_details_reference,
+        {{ clean_text('amortization_residual') }} as amortization_residual,
+        is_billable,
+        is_closed,
+        mark_received,
+        is_non_reimbursable,
+        linked_order_list,
+        custom_field_list,
+        line,
+        order_doc,
+        order_line,
+        amount,
+        gross_amt,
+        tax1_amt,
+        tax_amount,
+        tax_rate1,
+        tax_rate2,
+        foreign_amount,
+        exchange_rate,
+        quantity,
+        rate,
+        expense_date,
+        amortiz_start_date,
+        amortization_end_date,
+        last_modified_date as last_modified_at,
+        {{ is_deleted() }} as is_deleted,
+        _loaded_at as loaded_at
+    from source
+)
+
+select * from final

@@ -81,6 +81,7 @@ class Zuora:
         username: str,
         password: str,
         requests_per_minute: int = 50_000,
+        polls: int = 1,
     ) -> None:
         self._client = (client_id, client_secret)
         self._keys = (username, password)
@@ -90,7 +91,7 @@ class Zuora:
         self._locators: dict[str, tuple[Query, list[Record], int, float]] = {}
         self._requests = RateLimit(requests_per_minute)
         self.service = HttpService("zuora", "Zuora Billing", self.handle, self._error, ZUORA_FAULTS)
-        self.jobs = Jobs(self._tenant, self.service.faults, zone=ZONE, partner=PARTNER)
+        self.jobs = Jobs(self._tenant, self.service.faults, zone=ZONE, partner=PARTNER, polls=polls)
 
     # Requests
 
@@ -232,7 +233,7 @@ class Zuora:
 
     def _query_more(self, body: Mapping[str, object]) -> Response:
         locator = str(body.get("queryLocator") or "")
-        kept = self._locators.pop(locator, None)
+        kept = self._locators.get(locator)
         is_lost = self.service.faults.take("lose_locator", locator) is not None
         if kept is None or is_lost or kept[3] < time.monotonic():
             return json_response(

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from csv import reader
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import RawIOBase
+from typing import TYPE_CHECKING
 
 import orjson
 import pyarrow as pa
@@ -31,6 +33,9 @@ from pyarrow import csv
 
 from meltano_assets.errors import RetriableError
 from meltano_assets.streams import Column, ColumnType
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 Record = Mapping[str, object]
 
@@ -138,6 +143,66 @@ def read_csv(
         name: column.combine_chunks()
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
+
+
+#: Text columns of a CSV are parsed in pieces of so many bytes; no record may be larger.
+_CSV_BLOCK = 8 << 20
+
+
+def read_csv_stream(
+    chunks: Iterable[bytes], *, null_text: str | None = None
+) -> Iterator[dict[str, pa.Array]]:
+    """A CSV file that is too large to hold, piece by piece as ``read_csv`` gives it.
+
+    RetriableError when it is none; a file cut at a line's end looks whole, so count the records.
+    """
+    source = _Chunks(chunks)
+    names = _header(source.first_line())
+    if not names:
+        return
+    try:
+        pieces = csv.open_csv(
+            source,
+            read_options=csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
+            parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=["" if null_text is None else null_text],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=null_text is not None,
+                check_utf8=False,
+            ),
+        )
+        for piece in pieces:
+            yield dict(zip(piece.schema.names, piece.columns, strict=True))
+    except pa.ArrowInvalid:
+        raise RetriableError("a file of records is cut off or no CSV") from None
+
+
+class _Chunks(RawIOBase):
+    """Chunks of bytes as a file to read once."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._held = b""
+
+    def first_line(self) -> bytes:
+        """The bytes up to the first line's end, which stay to be read."""
+        while b"\n" not in self._held and (chunk := next(self._chunks, b"")):
+            self._held += chunk
+        return self._held
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        if not self._held:
+            self._held = next(self._chunks, b"")
+        size = min(len(view), len(self._held))
+        view[:size] = self._held[:size]
+        self._held = self._held[size:]
+        return size
 
 
 def _header(body: bytes) -> list[str]:

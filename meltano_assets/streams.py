@@ -95,6 +95,8 @@ class Stream:
         missing = {*self.primary_key, *filter(None, [self.replication_key])} - set(names)
         if missing and names:
             raise ValueError(f"{self.key}: keys without a column: {', '.join(sorted(missing))}")
+        if self.disposition == "scd2" and (taken := {*names} & {*HISTORY_COLUMNS}):
+            raise ValueError(f"{self.key}: scd2 makes columns of its own: {', '.join(taken)}")
         if self.disposition in ("upsert", "scd2") and not self.primary_key:
             raise ValueError(f"{self.key}: {self.disposition} needs a primary key")
 

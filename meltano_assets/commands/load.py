@@ -32,6 +32,7 @@ class Into(Enum):
     upsert = "upsert"
     append = "append"
     replace = "replace"
+    scd2 = "scd2"
 
 
 class Policy(StrEnum):
@@ -69,7 +70,9 @@ def load_file(
     ] = None,
     disposition: Annotated[
         Into | None,
-        typer.Option(help="Default: upsert with a primary key, else append."),
+        typer.Option(
+            help="Default: upsert with a primary key, else append; scd2 keeps all versions."
+        ),
     ] = None,
     policy: Annotated[
         Policy,
@@ -82,7 +85,7 @@ def load_file(
         bool,
         typer.Option(
             "--full-refresh",
-            help="The file holds everything: replaces the table.",
+            help="The file holds everything: replaces the table; scd2: ends what is gone.",
         ),
     ] = False,
     format: Annotated[FileFormat, typer.Option(help="Told by the content.")] = FileFormat.auto,
@@ -174,7 +177,7 @@ def _load_records(
     if not (place and dot and name):
         raise FatalError(f"--table {table!r} names no schema", hint="write schema.table")
     how = disposition or (Into.upsert if keys else Into.append)
-    if how is Into.upsert and not keys:
+    if how in (Into.upsert, Into.scd2) and not keys:
         raise FatalError(
             f"{how.value} needs --primary-key", hint="name it, or use --disposition append"
         )

@@ -362,7 +362,7 @@ def _loaded_tables() -> list[tuple[str, str]]:
 
 def _as_streams(tables: list[tuple[str, str]]) -> list[Stream]:
     """Tables of `load` as streams: columns and key are what the table has."""
-    from meltano_assets.streams import LOADER_COLUMNS, Column, Stream
+    from meltano_assets.streams import HISTORY_COLUMNS, LOADER_COLUMNS, Column, Stream
     from meltano_assets.warehouse.schema import TableName, find
 
     streams = []
@@ -371,18 +371,20 @@ def _as_streams(tables: list[tuple[str, str]]) -> list[Stream]:
             table = find(connection, TableName(schema, name))
             if table is None:
                 continue
+            is_history = "_valid_from" in table.primary_key
             columns = [
                 Column(column, kind)
                 for column, kind in table.columns.items()
-                if column not in LOADER_COLUMNS
+                if column not in (*LOADER_COLUMNS, *(HISTORY_COLUMNS if is_history else ()))
             ]
+            keys = tuple(key for key in table.primary_key if not is_history or key != "_valid_from")
             streams.append(
                 Stream(
                     source=schema,
                     name=name,
                     columns=tuple(columns),
-                    primary_key=table.primary_key,
-                    disposition="upsert" if table.primary_key else "append",
+                    primary_key=keys,
+                    disposition="scd2" if is_history else "upsert" if keys else "append",
                 )
             )
     return streams

@@ -12,7 +12,11 @@ LIVE_ROWS = "live rows"
 
 def live_rows(warehouse: Warehouse, stream: Stream) -> int:
     """Rows of the raw table that the vendor has not deleted; 0 before the first load."""
-    return _count(warehouse, stream.source, stream.name, sql.SQL("_deleted_at is null"))
+    return _count(warehouse, stream.source, stream.name, _is_live(stream))
+
+
+def _is_live(stream: Stream) -> sql.SQL:
+    return sql.SQL("_valid_to is null" if stream.disposition == "scd2" else "_deleted_at is null")
 
 
 def all_rows(warehouse: Warehouse, stream: Stream) -> int:
@@ -32,8 +36,14 @@ def duplicate_keys(warehouse: Warehouse, stream: Stream) -> int:
         return 0
     keys = sql.SQL(", ").join(map(sql.Identifier, stream.primary_key))
     query = sql.SQL(
-        "select count(*) from (select {keys} from {table} group by {keys} having count(*) > 1) as d"
-    ).format(keys=keys, table=sql.Identifier(stream.source, stream.name))
+        "select count(*) from (select {keys} from {table} where {is_one} group by {keys}"
+        " having count(*) > 1) as d"
+    ).format(
+        keys=keys,
+        # A history holds many versions of a key; one of them holds now.
+        is_one=_is_live(stream) if stream.disposition == "scd2" else sql.SQL("true"),
+        table=sql.Identifier(stream.source, stream.name),
+    )
     with warehouse.connect() as connection:
         row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0

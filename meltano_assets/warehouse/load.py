@@ -22,7 +22,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
-from meltano_assets.warehouse import merge, quarantine, schema, state, swap
+from meltano_assets.warehouse import history, merge, quarantine, schema, state, swap
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import pieces
 from meltano_assets.warehouse.landing import Landing, SeenKeys
@@ -35,6 +35,9 @@ from meltano_assets.warehouse.types import join
 #: What is prepared at a time, whatever the size of the source's batches.
 _PIECE_ROWS = 65_536
 _PIECE_BYTES = 24 * 1024 * 1024
+
+#: Option: a record of a key that the history has is no news, when no time tells which is newer.
+ONLY_MISSING = "only_missing_keys"
 
 #: Records set aside are written when this many have come together.
 _REJECTED_PER_WRITE = 5_000
@@ -123,13 +126,14 @@ class _Load:
         self._before_commit = before_commit
         self._table = TableName(stream.source, stream.name)
         self._keys = Keys(stream.primary_key, stream.replication_key)
+        self._is_history = stream.disposition == "scd2"
         self._began = time.monotonic()
         now = datetime.now(UTC)
         self._started_at = now
         self.outcome = LoadOutcome(
             load_id=new_load_id(now),
             table=str(self._table),
-            disposition="replace" if is_replace else stream.disposition,
+            disposition="replace" if is_replace and not self._is_history else stream.disposition,
         )
         #: Of the checkpoint in progress.
         self._part = self._new_part()
@@ -211,7 +215,7 @@ class _Load:
             there = {name: types[name] for name in self._live.columns if name in types}
             types = {**there, **types}
             for column, kind in self._live.columns.items():
-                if column in LOADER_TYPES:
+                if column in LOADER_TYPES or (column in history.HISTORY_TYPES and self._is_history):
                     continue
                 types[column] = join(types[column], kind) if column in types else kind
         types[DELETED_AT] = "timestamptz"
@@ -280,7 +284,9 @@ class _Load:
     def _open_landing(self) -> Landing:
         if self._landing is None:
             columns = self._data_types()
-            if self._is_replace or self._live is None or self._is_live_empty():
+            if not self._is_history and (
+                self._is_replace or self._live is None or self._is_live_empty()
+            ):
                 beside, changes = swap.open_beside(
                     self._connection,
                     self._table,
@@ -357,6 +363,8 @@ class _Load:
         landing.pause()
         if landing.beside_table is not None:
             self._exchange(landing, landing.beside_table)
+        elif self._is_history:
+            self._keep(landing)
         else:
             self._merge(landing)
         self._landing = None
@@ -410,6 +418,43 @@ class _Load:
                 source=self._stream.source,
                 stream=self._stream.name,
                 hint="if the source really lost them, load once with shrinking allowed",
+            )
+
+    def _keep(self, landing: Landing) -> None:
+        """Into a history table: versions are added and closed."""
+        connection, part = self._connection, self._part
+        types = self._data_types()
+        changes = history.ensure(connection, self._table, self._live, types, self._keys)
+        table = schema.find(connection, self._table)
+        assert table is not None
+        self._changes += changes + schema.grow(connection, table, {**types, **LOADER_TYPES})
+        if landing.rows:
+            kept = history.keep(
+                connection,
+                landing.sql,
+                self._table,
+                self._keys,
+                types,
+                landing.delivered,
+                rows=landing.rows,
+                has_deletes=landing.has_deletes,
+                may_repeat=self._seen.may_repeat(),
+                only_missing=bool(self._stream.options.get(ONLY_MISSING)),
+                load_id=self.outcome.load_id,
+            )
+            part.superseded += kept.superseded
+            part.inserted += kept.inserted
+            part.updated += kept.updated
+            part.deleted += kept.deleted
+            part.unchanged += landing.rows - kept.superseded - kept.inserted - kept.updated
+        if self._is_replace:
+            part.deleted += history.end_missing(
+                connection,
+                landing.sql,
+                self._table,
+                self._keys,
+                load_id=self.outcome.load_id,
+                max_shrink=1.0 if self._allow_shrink else self._stream.max_shrink,
             )
 
     def _merge(self, landing: Landing) -> None:

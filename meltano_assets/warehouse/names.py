@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
-from meltano_assets.streams import LOADER_COLUMNS
+from meltano_assets.streams import HISTORY_COLUMNS, LOADER_COLUMNS
 
 #: Postgres' NAMEDATALEN - 1.
 NAME_BYTES = 63
@@ -49,7 +49,7 @@ def fold_all(fields: Iterable[str], known: Mapping[str, str] | None = None) -> d
     first does.
     """
     columns = dict(known or {})
-    taken = {*columns.values(), *LOADER_COLUMNS, *_SYSTEM_COLUMNS}
+    taken = {*columns.values(), *LOADER_COLUMNS, *HISTORY_COLUMNS, *_SYSTEM_COLUMNS}
     fresh = [name for name in dict.fromkeys(fields) if name not in columns]
     exact = {name for name in fresh if fold(name) == name and name not in taken}
     for name in exact:

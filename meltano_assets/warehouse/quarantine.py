@@ -60,6 +60,12 @@ def write(
             " replayed_at timestamptz)"
         ).format(name.sql)
     )
+    found = find(connection, name)
+    if found is None or not {"record", "reason", "column_name", "load_id"} <= found.columns.keys():
+        raise FatalError(
+            f"records must be set aside, and {name} exists and is another table",
+            hint="rename that table",
+        )
     statement = sql.SQL("copy {} (record, reason, column_name, load_id) from stdin")
     with connection.cursor().copy(statement.format(name.sql)) as copy:
         for one in rejected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 from psycopg import sql
@@ -10,7 +11,7 @@ from psycopg import sql
 from meltano_assets.streams import Batch, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse import json_records, quarantine
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.load import load
+from meltano_assets.warehouse.load import ONLY_MISSING, load
 from meltano_assets.warehouse.schema import TableName, find
 
 _RECORDS_PER_BATCH = 10_000
@@ -30,6 +31,10 @@ def replay(
     if waiting == 0:
         return None
     can_compare = bool(stream.primary_key and stream.replication_key)
+    if stream.disposition == "scd2":
+        target = replace(stream, options={**stream.options, ONLY_MISSING: True})
+    else:
+        target = stream.with_disposition("upsert" if can_compare else "append")
     done: list[int] = []
 
     def mark(connection: psycopg.Connection) -> None:
@@ -42,7 +47,7 @@ def replay(
 
     return load(
         warehouse,
-        stream.with_disposition("upsert" if can_compare else "append"),
+        target,
         _batches(warehouse, name, done),
         run_id=run_id,
         environment=environment,

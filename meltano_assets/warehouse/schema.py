@@ -115,7 +115,7 @@ def require_key(connection: psycopg.Connection, table: Table, key: tuple[str, ..
         )
     try:
         with connection.transaction():
-            add_primary_key(connection, table.name, key, primary_key_name(table.name.name))
+            add_primary_key(connection, table.name, key, free_name(connection, table.name, "_pkey"))
     except (errors.UniqueViolation, errors.NotNullViolation):
         raise FatalError(
             f"{table.name} has no primary key, and its rows do not allow one",
@@ -183,6 +183,20 @@ def set_defaults(connection: psycopg.Connection, name: TableName) -> None:
             " alter column _load_id set default current_setting('meltano.load_id', true)"
         ).format(name.sql)
     )
+
+
+def free_name(connection: psycopg.Connection, table: TableName, suffix: str) -> str:
+    """A name for an index of the table that no other relation of its schema has."""
+    for attempt in range(1000):
+        name = suffixed(table.name, suffix if not attempt else f"_{attempt}{suffix}")
+        found = connection.execute(
+            "select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            " where n.nspname = %s and c.relname = %s",
+            [table.schema, name],
+        ).fetchone()
+        if found is None:
+            return name
+    raise FatalError(f"there is no free name for an index of {table}")
 
 
 def primary_key_name(table: str) -> str:

@@ -347,10 +347,13 @@ class SingerTarget:
         # BATCH files carry no version: where they are used, rows without one are none of another.
         differs = sql.SQL("<>" if table.has_batches else "is distinct from")
         others = sql.SQL("{} {} {}").format(sql.Identifier(_VERSION), differs, sql.Literal(version))
-        if self._is_hard_delete:
+        if self._is_hard_delete and table.stream.disposition != "scd2":
             statement = sql.SQL("delete from {} where {}").format(name.sql, others)
             return connection.execute(statement).rowcount
         marks = [sql.SQL("_deleted_at = now(), _loaded_at = now()")]
+        if table.stream.disposition == "scd2":
+            marks.append(sql.SQL("_valid_to = greatest(now(), _valid_from)"))
+            others = sql.SQL("_valid_to is null and {}").format(others)
         if has_metadata:
             marks.append(sql.SQL("_sdc_deleted_at = now()"))
         return connection.execute(

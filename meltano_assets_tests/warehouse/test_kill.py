@@ -19,7 +19,7 @@ from meltano_assets.warehouse.load import load
 from meltano_assets_tests.warehouse.loading_process import records
 from meltano_assets_tests.warehouse.tables import batch, query, stream
 
-DISPOSITIONS: tuple[Disposition, ...] = ("upsert", "append", "replace")
+DISPOSITIONS: tuple[Disposition, ...] = ("upsert", "append", "replace", "scd2")
 
 
 def run(warehouse: Warehouse, disposition: str, number: int, seed: int, moment: str) -> int:
@@ -38,14 +38,28 @@ def expected(disposition: Disposition, rounds: int, seed: int) -> list[tuple[obj
     table: dict[object, dict[str, object]] = {}
     for number in range(rounds):
         rows = records(disposition, number, seed)
+        if disposition == "scd2":
+            table.update({(row["id"], row["at"]): row for row in rows})
+            continue
         if disposition == "replace":
             table.clear()
         table.update({row["id"]: row for row in rows})
-    return sorted((row["id"], row["name"], row["amount"], row["at"]) for row in table.values())
+    found = sorted((row["id"], row["at"], row["name"], row["amount"]) for row in table.values())  # type: ignore[type-var] # an id and a time
+    if disposition != "scd2":
+        return found
+    # Each version holds until the next one of its key.
+    following = [*found[1:], (None, None)]
+    return [
+        (*row, row[1], after[1] if after[0] == row[0] else None)
+        for row, after in zip(found, following, strict=True)
+    ]
 
 
 def actual(warehouse: Warehouse) -> list[tuple[object, ...]]:
-    return query(warehouse, "select id, name, amount::text, at from shop.killed order by id")
+    spans = query(warehouse, "select 1 from information_schema.columns where table_schema = 'shop'"
+                             " and table_name = 'killed' and column_name = '_valid_to'")  # fmt: skip
+    columns = "id, at, name, amount::text" + ", _valid_from, _valid_to" * bool(spans)
+    return query(warehouse, f"select {columns} from shop.killed order by id, at")
 
 
 def check_agreement(warehouse: Warehouse) -> None:
@@ -71,6 +85,7 @@ def check_agreement(warehouse: Warehouse) -> None:
         ("upsert", ["before-copy", "during-copy", "before-commit", "after-commit"]),
         ("append", ["during-copy", "after-commit"]),
         ("replace", ["during-copy", "before-commit"]),
+        ("scd2", ["during-copy", "before-commit", "after-commit"]),
     ],
 )
 def test_a_load_killed_anywhere_is_completed_by_the_next(

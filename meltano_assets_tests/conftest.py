@@ -25,6 +25,7 @@ _OWN_PREFIXES = (
     "DBT_",
     "SALESFORCE_",
     "ZENDESK_",
+    "NETSUITE_",
     "VERSION_DB_",
     "DISCOVERORG_",
     "CLEARBIT_",

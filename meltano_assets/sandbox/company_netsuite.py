@@ -100,6 +100,14 @@ class Books:
                 gone.append(Deleted(kind, key, str(name), at))
         return sorted(gone, key=lambda item: (item.at, item.internal_id))
 
+    def changes(self, since: datetime, until: datetime) -> dict[str, int]:
+        """How many records of each type came, changed or went after ``since`` until ``until``."""
+        counts: dict[str, int] = {}
+        for (kind, _key), versions in self._versions.items():
+            if any(since < at <= until for at, _record in versions):
+                counts[kind] = counts.get(kind, 0) + 1
+        return counts
+
     # Records and their versions
 
     def _new_id(self, kind: str) -> str:

@@ -12,6 +12,10 @@ for requests that contain a text (``METHOD /path?query``; the question for WHOIS
 ``html``           a gateway's HTML page instead of JSON (``status``, default 502)
 ``drop``           the connection closes without an answer; silence in DNS
 ``drop_after``     the request is carried out, then the connection closes without an answer
+``fault``          NetSuite: a fault by ``name`` (invalidSessionFault …) and ``code``
+``not_success``    NetSuite: HTTP 200 whose status says no, by ``code``
+``expire_search``  NetSuite: every open search ends
+``entities``       NetSuite: an answer with a DOCTYPE and entities
 ``truncate``       the body ends in the middle while the connection closes
 ``garbage``        a body of the right type that cannot be parsed
 ``slow``           the answer waits ``seconds`` (default 1)

@@ -29,6 +29,8 @@ from meltano_assets.sandbox.faults import parse_fault
 from meltano_assets.sandbox.lever import Lever
 from meltano_assets.sandbox.marketo import Marketo
 from meltano_assets.sandbox.marketo_wire import Limits
+from meltano_assets.sandbox.netsuite import CONCURRENCY, DEFAULT_VERSION, MANY, NetSuite
+from meltano_assets.sandbox.netsuite_passport import Credentials
 from meltano_assets.sandbox.rdap import Rdap
 from meltano_assets.sandbox.registries import Registries
 from meltano_assets.sandbox.service import Counted, Counters, HangUpProtocol, HttpService
@@ -53,11 +55,14 @@ SERVICES = (
     "zuora",
     "marketo",
     "lever",
+    "netsuite",
 )
 #: Where the servers of the WHOIS chain listen, where the machine has these addresses.
 _WHOIS_CHAIN = {"iana": "127.0.0.1", "registry": "127.0.0.2", "registrar": "127.0.0.3"}
 ZENDESK_EMAIL = "admin@meltano-sandbox.com"
 DISCOVERORG_USERNAME = "sandbox@meltano-sandbox.com"
+NETSUITE_ACCOUNT = "1234567_SB1"
+NETSUITE_EMAIL = "finance@meltano-sandbox.com"
 ZUORA_CLIENT_ID = "5d1a2b3c-0000-4000-8000-5a4e444e0001"
 ZUORA_USERNAME = "billing@meltano-sandbox.com"
 
@@ -66,6 +71,7 @@ ZUORA_USERNAME = "billing@meltano-sandbox.com"
 class Options:
     """What the sandbox is started with.
 
+    ``netsuite_wsdl`` is a folder with a WSDL set for NetSuite to serve instead of its own;
     ``has_vendor_limits`` holds clients to the vendors' own rates (ten Zendesk exports a minute);
     without it the rates are so high that only a loop meets them.
     """
@@ -79,6 +85,7 @@ class Options:
     faults: tuple[Mapping[str, object], ...] = ()
     database: str = "sandbox_version"
     has_vendor_limits: bool = False
+    netsuite_wsdl: Path | None = None
 
 
 class _Server(uvicorn.Server):
@@ -170,6 +177,13 @@ class Sandbox:
                 burst=20 if is_strict else 1_000,
             ).service,
         }
+        self._http["netsuite"] = NetSuite(
+            self.company,
+            day,
+            credentials=self._netsuite_credentials(),
+            wsdl_folder=self._options.netsuite_wsdl,
+            concurrency=CONCURRENCY if is_strict else MANY,
+        ).service
         registries = Registries(self.company, day)
         self._http["rdap"] = Rdap(registries).service
         self._whois = Whois(registries, lambda role: self._chain[role])
@@ -200,6 +214,18 @@ class Sandbox:
             counters=counters,
             advance=self.advance,
             on_faults_changed=self._carry_out_faults,
+        )
+
+    def _netsuite_credentials(self) -> Credentials:
+        made = self._secrets
+        return Credentials(
+            account=NETSUITE_ACCOUNT,
+            consumer_key=made["netsuite_consumer_key"],
+            consumer_secret=made["netsuite_consumer_secret"],
+            token_id=made["netsuite_token_id"],
+            token_secret=made["netsuite_token_secret"],
+            email=NETSUITE_EMAIL,
+            password=made["netsuite_password"],
         )
 
     # Life
@@ -284,7 +310,7 @@ class Sandbox:
 
     def advance(self, days: int) -> dict[str, object]:
         """Let the company live on; the counts of what came or changed, by vendor."""
-        vendors = ("salesforce", "version", "zendesk", "zuora")
+        vendors = ("salesforce", "version", "zendesk", "zuora", "netsuite")
         counts: dict[str, dict[str, int]] = {vendor: {} for vendor in vendors}
 
         def count(vendor: str, name: str, number: int) -> None:
@@ -307,6 +333,9 @@ class Sandbox:
                 count("zendesk", "tickets", len(self.company.zendesk_tickets(day)))
                 for name, records in self.company.zuora_records(day).items():
                     count("zuora", name, len(records))
+                since, until = self.company.now(day - 1), self.company.now(day)
+                for name, number in self.company.books(day).changes(since, until).items():
+                    count("netsuite", name, number)
         return dict(counts)
 
     def _carry_out_faults(self, service: str) -> None:
@@ -407,6 +436,18 @@ class Sandbox:
                 "api_key": made["lever_api_key"],
                 "oauth_token": made["lever_oauth_token"],
             },
+            "netsuite": {
+                "base_url": self._url("netsuite"),
+                "account": NETSUITE_ACCOUNT,
+                "consumer_key": made["netsuite_consumer_key"],
+                "consumer_secret": made["netsuite_consumer_secret"],
+                "token_id": made["netsuite_token_id"],
+                "token_secret": made["netsuite_token_secret"],
+                "wsdl_version": DEFAULT_VERSION,
+                "email": NETSUITE_EMAIL,
+                "password": made["netsuite_password"],
+                "role": "3",
+            },
             "rdap": {"bootstrap_url": self._url("rdap") + "/rdap/dns.json"},
             "whois": {
                 "host": LOOPBACK,
@@ -483,6 +524,7 @@ def _options(
     faults: Iterable[str | Mapping[str, object]],
     database: str,
     has_vendor_limits: bool,
+    netsuite_wsdl: Path | None,
 ) -> Options:
     return Options(
         state_dir=Path(state_dir),
@@ -494,6 +536,7 @@ def _options(
         faults=tuple(parse_fault(f) if isinstance(f, str) else f for f in faults),
         database=database,
         has_vendor_limits=has_vendor_limits,
+        netsuite_wsdl=netsuite_wsdl,
     )
 
 
@@ -509,6 +552,7 @@ def run(
     faults: Iterable[str | Mapping[str, object]] = (),
     database: str = "sandbox_version",
     has_vendor_limits: bool = False,
+    netsuite_wsdl: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; ``on_ready`` gets the manifest once everything answers.
 
@@ -524,6 +568,7 @@ def run(
         faults=faults,
         database=database,
         has_vendor_limits=has_vendor_limits,
+        netsuite_wsdl=netsuite_wsdl,
     )
 
     async def serve() -> None:
@@ -556,6 +601,7 @@ def serve_in_thread(
     faults: Iterable[str | Mapping[str, object]] = (),
     database: str = "sandbox_version",
     has_vendor_limits: bool = False,
+    netsuite_wsdl: Path | None = None,
 ) -> Iterator[Manifest]:
     """The sandbox in a thread of this process while the block runs; gives the manifest.
 
@@ -572,6 +618,7 @@ def serve_in_thread(
         faults=faults,
         database=database,
         has_vendor_limits=has_vendor_limits,
+        netsuite_wsdl=netsuite_wsdl,
     )
     sandbox = Sandbox(options)
     loop = asyncio.new_event_loop()

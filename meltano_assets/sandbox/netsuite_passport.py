@@ -1,0 +1,148 @@
+"""Who may use the simulated NetSuite: token passports, and passports of user and password.
+
+A token passport is signed anew for every request: its nonce counts once, its time must be near.
+A user's passport is taken with each request or once at ``login``, which opens a session by cookie.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from meltano_assets.sandbox.netsuite_wire import Node, SoapFault, child, text_of
+
+CLOCK_TOLERANCE_SECONDS = 300
+SESSION_SECONDS = 20 * 60
+_ALGORITHMS = {
+    "HMAC-SHA256": hashlib.sha256,
+    "HMAC-SHA1": hashlib.sha1,
+    "HMAC_SHA256": hashlib.sha256,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the account's administrator has handed out."""
+
+    account: str
+    consumer_key: str
+    consumer_secret: str = field(repr=False)
+    token_id: str
+    token_secret: str = field(repr=False)
+    email: str
+    password: str = field(repr=False)
+
+
+def refused(message: str = "Invalid login attempt.") -> SoapFault:
+    """The fault for credentials that are not right; it doesn't say why."""
+    return SoapFault("invalidCredentialsFault", "INVALID_LOGIN_CREDENTIALS", message)
+
+
+class Gate:
+    """Checks who asks, and remembers nonces and sessions."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._known = credentials
+        self._nonces: dict[str, float] = {}
+        self._sessions: dict[str, float] = {}
+
+    def end_sessions(self) -> None:
+        """Log everybody out."""
+        self._sessions.clear()
+
+    def check(self, header: Node | None, session: str | None) -> None:
+        """SoapFault unless the request proves who sends it."""
+        token, user = child(header, "tokenPassport"), child(header, "passport")
+        if token is not None:
+            if child(header, "applicationInfo") is not None or user is not None:
+                raise SoapFault(
+                    "unexpectedErrorFault", "USER_ERROR", "Ambiguous authentication: tokenPassport"
+                    " must be sent without applicationInfo and passport.",
+                )  # fmt: skip
+            self._check_token(token)
+        elif user is not None:
+            self.check_user(user)
+        elif not self._is_open(session):
+            raise SoapFault(
+                "invalidSessionFault",
+                "SESSION_TIMED_OUT",
+                "Your connection has timed out. Please log in again.",
+            )
+
+    def check_user(self, passport: Node) -> None:
+        """SoapFault unless user, password and account are right."""
+        known = self._known
+        given = (text_of(passport, "email"), text_of(passport, "password"))
+        if not _same(given[0], known.email) or not _same(given[1], known.password):
+            raise refused("You have entered an invalid email address or password.")
+        if text_of(passport, "account").upper() != known.account:
+            raise SoapFault("invalidAccountFault", "INVALID_ACCT", "Invalid account.")
+
+    def open_session(self) -> str:
+        """A session's cookie."""
+        session = secrets.token_hex(16)
+        self._sessions[session] = time.monotonic()
+        return session
+
+    def close_session(self, session: str | None) -> None:
+        """Forget a session."""
+        self._sessions.pop(session or "", None)
+
+    def _is_open(self, session: str | None) -> bool:
+        last = self._sessions.get(session or "")
+        if session is None or last is None or time.monotonic() - last > SESSION_SECONDS:
+            return False
+        self._sessions[session] = time.monotonic()
+        return True
+
+    def _check_token(self, passport: Node) -> None:
+        known = self._known
+        parts = {
+            name: text_of(passport, name)
+            for name in ("account", "consumerKey", "token", "nonce", "timestamp")
+        }
+        signature = child(passport, "signature")
+        algorithm = _ALGORITHMS.get(
+            str(signature.get("algorithm")) if signature is not None else ""
+        )
+        if signature is None or algorithm is None:
+            raise refused()
+        if not re.fullmatch(r"[A-Za-z0-9]{6,64}", parts["nonce"]):
+            raise refused()
+        if not re.fullmatch(r"\d{1,12}", parts["timestamp"]):
+            raise refused()
+        if abs(time.time() - int(parts["timestamp"])) > CLOCK_TOLERANCE_SECONDS:
+            raise refused()
+        key = f"{known.consumer_secret}&{known.token_secret}".encode()
+        message = "&".join(parts.values()).encode()
+        wanted = hmac.new(key, message, algorithm).digest()
+        try:
+            given = base64.b64decode((signature.text or "").strip(), validate=True)
+        except binascii.Error:
+            raise refused() from None
+        is_known = (
+            _same(parts["account"], known.account)
+            and _same(parts["consumerKey"], known.consumer_key)
+            and _same(parts["token"], known.token_id)
+        )
+        if not hmac.compare_digest(wanted, given) or not is_known:
+            raise refused()
+        now = time.monotonic()
+        self._nonces = {
+            nonce: at
+            for nonce, at in self._nonces.items()
+            if now - at < 2 * CLOCK_TOLERANCE_SECONDS
+        }
+        if parts["nonce"] in self._nonces:
+            raise refused()
+        self._nonces[parts["nonce"]] = now
+
+
+def _same(given: str, known: str) -> bool:
+    return hmac.compare_digest(given.encode(), known.encode())

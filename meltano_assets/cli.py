@@ -17,6 +17,7 @@ import typer
 
 from meltano_assets import environment
 from meltano_assets.commands.edge import report
+from meltano_assets.commands.extraction import pseudonyms_app, quota_app
 from meltano_assets.commands.hosts import enrich_command, hosts_app
 from meltano_assets.commands.load import load_file
 from meltano_assets.commands.loading import bookmark_app, extract, quarantine_app
@@ -59,6 +60,8 @@ def root(
 
 
 app.add_typer(bookmark_app, name="bookmark")
+app.add_typer(quota_app, name="quota")
+app.add_typer(pseudonyms_app, name="pseudonyms")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(hosts_app, name="hosts")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from meltano_assets.environment import Variable
     from meltano_assets.shared_process import Service
     from meltano_assets.sources.base import Source
+    from meltano_assets.sources.rules import SourceRules
     from meltano_assets.warehouse.connection import Warehouse
     from meltano_assets.warehouse.server import EmbeddedServer
 
@@ -97,9 +98,23 @@ def is_sandbox_allowed() -> bool:
     return environment.current_environment() in ("local", "test")
 
 
+def is_sandbox(variables: tuple[Variable, ...]) -> bool:
+    """True when the sandbox stands in for a vendor that no variable configures."""
+    return is_sandbox_allowed() and not environment.is_configured(variables)
+
+
 def source_settings(source: Source) -> Mapping[str, str]:
     """The settings of one source, by the vendor's words."""
     return vendor_settings(source.name, source.variables)
+
+
+def source_rules(source: Source) -> SourceRules:
+    """The user's rules for one source; none without a file."""
+    from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.rules import SourceRules, load_rules
+
+    known = {each.name: each for each in (*SOURCES, source)}
+    return load_rules(known.values()).get(source.name) or SourceRules()
 
 
 def vendor_settings(vendor: str, variables: tuple[Variable, ...]) -> Mapping[str, str]:
@@ -197,6 +212,7 @@ def _manifest_at(control: str) -> Mapping[str, Mapping[str, Any]]:
 
 def known_secrets() -> frozenset[str]:
     """Every secret that this process was given or has looked up; opens and starts nothing."""
+    from meltano_assets import privacy
     from meltano_assets.hosts import enrich
     from meltano_assets.sources import SOURCES
 
@@ -215,6 +231,8 @@ def known_secrets() -> frozenset[str]:
     urls += [os.environ.get(name, "") for name in (environment.WAREHOUSE_URL, DAGSTER_URL)]
     found |= {password for url in urls if (password := _password_of(url))}
     found.add(os.environ.get("PG_PASSWORD", ""))
+    keys = environment.variable(privacy.VARIABLE)
+    found |= {keys, *(key.partition(":")[2].strip() for key in keys.split(","))}
     return frozenset(found - {""})
 
 

@@ -63,6 +63,17 @@ def state_directory(environ: Mapping[str, str] | None = None) -> Path:
     return Path(named).expanduser().resolve() if named else project_root() / ".meltano"
 
 
+def variable(name: str, environ: Mapping[str, str] | None = None) -> str:
+    """One variable that belongs to no connection; empty when unset."""
+    return (os.environ if environ is None else environ).get(name, "")
+
+
+def streams_file(environ: Mapping[str, str] | None = None) -> Path:
+    """The user's rules for streams: MELTANO_STREAMS_FILE, else ``streams.yml`` in the root."""
+    named = variable("MELTANO_STREAMS_FILE", environ)
+    return Path(named).expanduser().resolve() if named else project_root() / "streams.yml"
+
+
 def warehouse_url(environ: Mapping[str, str] | None = None) -> str | None:
     """The Postgres to use, or None for the embedded one.
 

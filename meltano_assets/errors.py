@@ -42,6 +42,10 @@ class FatalError(PlatformError):
     exit_code = 2
 
 
+class QuotaError(FatalError):
+    """The calls that may be made are used up; ``hint`` says until when."""
+
+
 class GoneError(FatalError):
     """What was asked for is not there, or no longer: a deleted record, an export that expired."""
 

@@ -3,7 +3,7 @@
 Everything here is looked up when a run uses it; loading the definitions opens nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
@@ -72,28 +72,39 @@ class Vendors(dg.ConfigurableResource):
         """True when the sandbox stands in for this vendor."""
         if vendor in self.settings:
             return self.settings_are_sandbox
-        return connections.is_sandbox_allowed() and not environment.is_configured(variables)
+        return connections.is_sandbox(variables)
 
     @contextmanager
     def open(
         self, source: "Source", warehouse: "Warehouse | None" = None, run_id: str = ""
     ) -> "Iterator[OpenSource]":
-        """The source, connected; the warehouse remembers its jobs at the vendor."""
+        """The source, connected, by the user's rules; the warehouse remembers its jobs and calls."""
         from meltano_assets.extraction import open_source
 
         settings = self.settings_of(source.name, source.variables)
-        with open_source(source, settings, warehouse=warehouse, run_id=run_id) as opened:
+        with open_source(
+            source,
+            settings,
+            warehouse=warehouse,
+            run_id=run_id,
+            rules=connections.source_rules(source),
+            is_sandbox=self.is_sandbox(source.name, source.variables),
+        ) as opened:
             yield opened
 
 
 @dataclass(slots=True)
 class Load:
-    """Batches on their way into a raw table; ``outcome`` is filled in when they are committed."""
+    """Batches on their way into a raw table; ``outcome`` is filled in when they are committed.
+
+    ``facts`` are asked for then, too: what else the UI shall show of the load.
+    """
 
     stream: Stream
     batches: Iterable[Batch]
     full_refresh: bool = False
     outcome: LoadOutcome | None = None
+    facts: Callable[[], Mapping[str, Any]] = dict
 
 
 @contextmanager
@@ -145,7 +156,10 @@ class CopyIOManager(dg.ConfigurableIOManager):
                 full_refresh=job.full_refresh,
             )
             rows = claims.all_rows(self.database.open(), job.stream)
-        context.add_output_metadata({**outcome_metadata(job.outcome), "dagster/row_count": rows})
+            facts = job.facts()
+        context.add_output_metadata(
+            {**outcome_metadata(job.outcome), **facts, "dagster/row_count": rows}
+        )
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The whole table of the upstream asset."""

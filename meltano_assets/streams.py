@@ -43,6 +43,11 @@ LOADER_COLUMNS = ("_loaded_at", "_load_id", "_deleted_at")
 HISTORY_COLUMNS = ("_valid_from", "_valid_to", "_row_hash")
 
 
+#: ``Stream.options`` key: names of columns that the reader itself looks at. A stream that has it
+#: lets the reader ask the vendor for the selected columns only.
+NEEDED = "needed"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a raw table.

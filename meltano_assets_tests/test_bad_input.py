@@ -18,6 +18,7 @@ from meltano_assets.assets.hosts import build_hosts_assets
 from meltano_assets.assets.raw import build_raw_assets
 from meltano_assets.commands.loading import extract_to_warehouse
 from meltano_assets.commands.terminal import print_outcome
+from meltano_assets.extraction import open_source
 from meltano_assets.resources import CopyIOManager, WarehouseResource
 from meltano_assets.resources import Vendors as VendorsResource
 from meltano_assets.sandbox.server import serve_in_thread
@@ -87,7 +88,7 @@ def extract_without_waiting(key: str, settings: dict[str, str]) -> Ran:
     source = next(source for source in SOURCES if source.name == key.split(".", maxsplit=1)[0])
 
     def run() -> None:
-        with source.connect(settings, transport=FakeClock().transport()) as reader:
+        with open_source(source, settings, transport=FakeClock().transport()) as reader:
             stream = source.stream(key.split(".")[1])
             print_outcome(key, extract_to_warehouse(reader, stream, ReadOptions()))
 

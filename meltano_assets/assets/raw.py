@@ -127,6 +127,11 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                 asset=key,
                 description="Live and quarantined rows against the vendor's own count, where it tells.",
             ),
+            dg.AssetCheckSpec(
+                "read_to_the_end",
+                asset=key,
+                description="Our share of the vendor's calls was enough; else the next run goes on.",
+            ),
         ],
         tags={"layer": "raw", "source": source.name},
     )
@@ -142,13 +147,20 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
             options = config.options()
             with vendors.open(source, warehouse, context.run.run_id) as reader:
                 batches = reader.read(stream, before, options, now=datetime.now(UTC))
-                load = Load(stream, batches, full_refresh=options.full_refresh)
+                load = Load(
+                    reader.selected(stream).load,
+                    batches,
+                    full_refresh=options.full_refresh,
+                    facts=lambda: reader.facts(stream),
+                )
                 yield dg.MaterializeResult(value=load)
                 if load.outcome is None:
                     raise FatalError("the load ended without an account", source=source.name)
-                reader.settle()
-                theirs = reader.count(stream) if options == ReadOptions() else None
+                reader.settle(stream)
+                is_whole = options == ReadOptions() and reader.stopped is None
+                theirs = reader.count(stream) if is_whole else None
                 context.log.info(_summary(stream, load.outcome, reader.requests))
+                stopped = reader.stopped
             ours = claims.live_rows(warehouse, stream)
             aside = claims.quarantined_rows(warehouse, stream)
             # A person who asks for everything anew also says that fewer rows are right.
@@ -169,6 +181,12 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                 )
             yield from _checks(
                 warehouse, stream, load.outcome, before, healthy, ours, aside, theirs
+            )
+            yield dg.AssetCheckResult(
+                check_name="read_to_the_end",
+                passed=stopped is None,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"stopped": str(stopped or "no")},
             )
 
     return materialize

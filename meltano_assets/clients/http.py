@@ -36,6 +36,7 @@ from meltano_assets.errors import (
     FatalError,
     GoneError,
     PlatformError,
+    QuotaError,
     RetriableError,
     SkippableError,
 )
@@ -380,7 +381,7 @@ class HttpClient:
             return GoneError(words, source=self.source)
         if refusal.action == "quota":
             words = f"the vendor's request limit is used up: {words}"
-            return FatalError(
+            return QuotaError(
                 words, source=self.source, hint="run it again after the limit's reset"
             )
         if refusal.response.status == 401 or refusal.action == "refresh":

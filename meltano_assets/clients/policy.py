@@ -260,6 +260,48 @@ class RateBudget:
             return moment - now
 
 
+#: The zone of vendors that count the last 24 hours.
+ROLLING = "rolling"
+
+
+def no_usage(response: Response) -> tuple[int, int] | None:
+    """For vendors that do not say how much is used."""
+    return None
+
+
+def usage_headers(used: str, allowed: str) -> Callable[[Response], tuple[int, int] | None]:
+    """Reads what the vendor counted from two headers."""
+
+    def usage(response: Response) -> tuple[int, int] | None:
+        words = response.headers.get(used, ""), response.headers.get(allowed, "")
+        return (int(words[0]), int(words[1])) if all(map(str.isdecimal, words)) else None
+
+    return usage
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many calls a vendor allows in a day, and how many of them are ours to use.
+
+    The day begins at midnight of ``zone``, or is the last 24 hours (``ROLLING``). ``usage`` reads
+    what was used and what is allowed from an answer; the vendor's word on what is allowed goes
+    before ``calls``, unless a person has set that (``is_set``). Production stops at ``share`` of
+    the allowed calls; what runs elsewhere stops at ``elsewhere_share``, all of it together.
+    """
+
+    calls: int
+    zone: str = "UTC"
+    share: float = 0.8
+    elsewhere_share: float = 0.05
+    usage: Callable[[Response], tuple[int, int] | None] = no_usage
+    is_set: bool = False
+
+    def limits(self, allowed: int | None) -> tuple[int, int]:
+        """How many calls all together may make, and all outside production."""
+        calls = self.calls if allowed is None or self.is_set else allowed
+        return int(calls * self.share), int(calls * self.elsewhere_share)
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Time and chance as the client sees them; tests pass their own."""

@@ -108,6 +108,12 @@ ERRORS = ErrorTable(_detail, _ACTIONS)
 LOGIN_ERRORS = ErrorTable(_detail, {**_ACTIONS, 400: "refresh", "INVALID_LOGIN": "refresh"})
 
 
+def limit_info(response: Response) -> tuple[int, int] | None:
+    """Calls of the last 24 hours and how many are allowed, as an answer's headers tell."""
+    told = re.search(r"api-usage=(\d+)/(\d+)", response.headers.get("Sforce-Limit-Info", ""))
+    return (int(told.group(1)), int(told.group(2))) if told else None
+
+
 def csv_bodies(rows: Iterable[Record], max_bytes: int) -> Iterator[bytes]:
     """Rows as CSV files for ingest jobs, each with a header and at most about max_bytes."""
     lines = [dict(row) for row in rows]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from meltano_assets import connections, environment
 from meltano_assets.commands.terminal import (
@@ -102,7 +103,13 @@ def extract(
         )
     options = ReadOptions(full_refresh=full_refresh, start=since, end=until, limit=limit)
     warehouse = connections.warehouse() if output is Output.db else None
-    with open_source(source, connections.source_settings(source), warehouse=warehouse) as reader:
+    with open_source(
+        source,
+        connections.source_settings(source),
+        warehouse=warehouse,
+        rules=connections.source_rules(source),
+        is_sandbox=connections.is_sandbox(source.variables),
+    ) as reader:
         for stream in streams:
             if output is Output.file:
                 path, rows = _extract_to_file(
@@ -124,13 +131,15 @@ def extract_to_warehouse(reader: OpenSource, stream: Stream, options: Any) -> Lo
     with err.status(f"{stream.key} ...") as status:
         outcome = load(
             warehouse,
-            stream,
+            reader.selected(stream).load,
             batches,
             environment=environment.current_environment(),
             full_refresh=options.full_refresh,
             on_progress=lambda so_far: status.update(f"{stream.key}: {so_far.read:,} records"),
         )
-    reader.settle()
+    reader.settle(stream)
+    if reader.stopped is not None:
+        err.print(f"[yellow]stopped:[/] {escape(str(reader.stopped))}", soft_wrap=True)
     return outcome
 
 
@@ -151,7 +160,7 @@ def _extract_to_file(
                     rows += batch.records.num_rows
                     status.update(f"{stream.key}: {rows:,} records")
                 if not rows:
-                    yield _no_records(stream)
+                    yield _no_records(reader.selected(stream).load)
 
             write = write_parquet if written is Written.parquet else _write_csv
             return path, write(path, records())

@@ -16,7 +16,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meltano_assets.clients.policy import Transport
+from meltano_assets.clients.policy import Quota, Transport
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, PlatformError
 from meltano_assets.streams import Batch, Bookmark, ReadOptions, Stream, Window
@@ -65,7 +65,8 @@ class Source:
     """One vendor system: its streams and how one connects to it.
 
     ``variables`` are what ``connect`` needs, by the vendor's words (``Variable.setting``); ``cron`` is
-    when it is read where schedules run; ``kinds`` are the tags the UI shows.
+    when it is read where schedules run; ``kinds`` are the tags the UI shows. ``quota`` is how many
+    calls the vendor allows in a day, where it counts them.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Source:
     connect: Connect
     kinds: tuple[str, ...] = ()
     cron: str = "0 * * * *"
+    quota: Quota | None = None
 
     def stream(self, name: str) -> Stream:
         """The stream of that name; KeyError lists what there is."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from meltano_assets.sources.salesforce import column_name
+from meltano_assets.sources.naming import column_name
 from meltano_assets.streams import Column, ColumnType, Disposition, Stream
 
 #: A change shows in the lists a moment after the time that it carries.

@@ -9,7 +9,6 @@ the system. Not here: writing to Salesforce (``salesforce_sync``).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,8 +18,9 @@ from itertools import chain
 import pyarrow as pa
 
 from meltano_assets.clients.jobs import run_job
-from meltano_assets.clients.policy import Transport
+from meltano_assets.clients.policy import ROLLING, Quota, Transport
 from meltano_assets.clients.salesforce import Poll, SalesforceClient
+from meltano_assets.clients.salesforce_wire import limit_info
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import (
@@ -32,9 +32,11 @@ from meltano_assets.sources.base import (
     undeclared_fields,
     with_bookmarks,
 )
+from meltano_assets.sources.naming import column_name
 from meltano_assets.sources.pages import Page
 from meltano_assets.sources.records import batch_from_text, read_csv
 from meltano_assets.streams import (
+    NEEDED,
     Batch,
     Bookmark,
     Column,
@@ -52,14 +54,6 @@ LOOKBACK = timedelta(minutes=10)
 #: From so many records on a read goes by a bulk job: its pages are larger, it costs few requests,
 #: and the vendor may split it by key. Below, a job's own waiting costs more than it saves.
 BULK_THRESHOLD = 20_000
-
-
-def column_name(field: str) -> str:
-    """The raw column of an API field: snake case; a custom name keeps its own underscores."""
-    if field.endswith(("__c", "__r")):
-        return field.lower()
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", field)
-    return spaced.lower()
 
 
 def _fields(kind: ColumnType, *fields: str, is_pii: bool = False) -> tuple[Column, ...]:
@@ -89,7 +83,7 @@ def _stream(
         description=description,
         lookback=LOOKBACK,
         is_sorted=True,
-        options={"object": object_name},
+        options={"object": object_name, NEEDED: ("is_deleted",)},
     )
 
 
@@ -366,4 +360,5 @@ SALESFORCE = Source(
     connect=connect,
     kinds=("salesforce",),
     cron="10 * * * *",
+    quota=Quota(calls=15_000, zone=ROLLING, usage=limit_info),
 )

@@ -119,6 +119,14 @@ create table if not exists meltano.quota_ledger (
     noted_at timestamptz not null default clock_timestamp()
 );
 create index if not exists quota_ledger_day on meltano.quota_ledger (source, day);
+create table if not exists meltano.new_fields (
+    source text not null,
+    stream text not null,
+    field text not null,
+    type text not null,
+    first_seen_at timestamptz not null default clock_timestamp(),
+    primary key (source, stream, field)
+);
 create table if not exists meltano.reconciliation (
     id bigint generated always as identity primary key,
     source text not null,
@@ -540,3 +548,33 @@ def write_schema_changes(
             for change in changes
         ],
     )
+
+
+def write_new_fields(
+    warehouse: Warehouse, source: str, stream: str, fields: Mapping[str, str]
+) -> None:
+    """Remember fields that a vendor offered and nobody declared, by their type."""
+    if not fields:
+        return
+    with warehouse.connect(application_name="meltano-assets fields") as connection:
+        ensure(connection)
+        connection.cursor().executemany(
+            "insert into meltano.new_fields (source, stream, field, type) values (%s, %s, %s, %s)"
+            " on conflict do nothing",
+            [
+                (source, stream, name.replace("\x00", _WRITTEN_NUL), kind)
+                for name, kind in sorted(fields.items())
+            ],
+        )
+
+
+def new_fields(warehouse: Warehouse, source: str, stream: str) -> dict[str, str]:
+    """Fields that a vendor offered and nobody declared, with their types."""
+    with warehouse.connect(application_name="meltano-assets fields") as connection:
+        ensure(connection)
+        rows = connection.execute(
+            "select field, type from meltano.new_fields where source = %s and stream = %s"
+            " order by field",
+            [source, stream],
+        ).fetchall()
+    return {name.replace(_WRITTEN_NUL, "\x00"): kind for name, kind in rows}

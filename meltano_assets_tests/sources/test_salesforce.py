@@ -10,7 +10,8 @@ import pytest
 
 from meltano_assets.clients.salesforce import Poll, SalesforceClient
 from meltano_assets.errors import FatalError
-from meltano_assets.sources.salesforce import SALESFORCE, SalesforceReader, column_name, connect
+from meltano_assets.sources.naming import column_name
+from meltano_assets.sources.salesforce import SALESFORCE, SalesforceReader, connect
 from meltano_assets.streams import Batch, ReadOptions, Stream
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load

@@ -28,6 +28,7 @@ def test_all_books_exist_after_the_first_look(warehouse: Warehouse) -> None:
         "column_names",
         "job_log",
         "load_log",
+        "new_fields",
         "quota_ledger",
         "reconciliation",
         "schema_changes",

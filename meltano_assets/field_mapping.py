@@ -19,7 +19,7 @@ import yaml
 
 from meltano_assets.concepts import CONCEPTS, Concept, Kind
 from meltano_assets.errors import FatalError
-from meltano_assets.sources.salesforce import column_name
+from meltano_assets.sources.naming import column_name
 from meltano_assets.streams import Column, Stream
 
 FILE = "field_mapping.yml"

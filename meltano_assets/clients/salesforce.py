@@ -181,6 +181,7 @@ class SalesforceClient:
         )
         self._auth = TokenAuth(self._log_in)
         self._instance: HttpClient | None = None
+        self._organization_id: str | None = None
         version = self._settings.get("api_version", DEFAULT_API_VERSION).lstrip("v")
         if not re.fullmatch(r"\d+\.\d", version):
             raise FatalError(
@@ -217,6 +218,15 @@ class SalesforceClient:
     def requests(self) -> int:
         """Requests sent so far, logins included."""
         return self._login.requests + (self._instance.requests if self._instance else 0)
+
+    @property
+    def organization_id(self) -> str:
+        """The organisation's id in 15 characters, as the login told it; else it is asked for."""
+        assert self._http is not None
+        if self._organization_id is None:
+            pages = self.query("SELECT Id FROM Organization")
+            self._organization_id = next(str(record["Id"]) for page in pages for record in page)
+        return self._organization_id[:15]
 
     @property
     def usage(self) -> Usage | None:
@@ -528,9 +538,9 @@ class SalesforceClient:
     def _log_in(self) -> str:
         have = self._settings
         if "client_id" in have and {"client_secret", "refresh_token"} & have.keys():
-            token, instance_url = self._oauth_login()
+            token, instance_url, self._organization_id = self._oauth_login()
         else:
-            token, instance_url = self._soap_login()
+            token, instance_url, self._organization_id = self._soap_login()
         if self._instance is None:
             if self._login.base_url.startswith("https:") and not instance_url.startswith("https:"):
                 raise FatalError("the instance's address is not encrypted", source=SOURCE)
@@ -545,7 +555,7 @@ class SalesforceClient:
             )
         return token
 
-    def _oauth_login(self) -> tuple[str, str]:
+    def _oauth_login(self) -> tuple[str, str, str | None]:
         have = self._settings
         form = {"client_id": have["client_id"]}
         if "client_secret" in have:
@@ -557,9 +567,12 @@ class SalesforceClient:
         answer = self._login.fetch(
             "POST", "/services/oauth2/token", data=form, parse=json_object, is_repeatable=True
         )
-        return str(answer["access_token"]), str(answer["instance_url"])
+        # The identity's address: …/id/ORGANISATION/USER.
+        identity = re.search(r"/id/(00D\w{12,15})/", str(answer.get("id", "")))
+        organization_id = identity.group(1) if identity else None
+        return str(answer["access_token"]), str(answer["instance_url"]), organization_id
 
-    def _soap_login(self) -> tuple[str, str]:
+    def _soap_login(self) -> tuple[str, str, str | None]:
         user = escape(self._settings["username"])
         password = escape(self._settings["password"] + self._settings.get("security_token", ""))
         envelope = (

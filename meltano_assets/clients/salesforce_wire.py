@@ -225,11 +225,13 @@ def job_error(job: Mapping[str, object]) -> str:
     return " ".join(str(job.get("errorMessage") or "no reason given").split())[:300]
 
 
-def session(response: Response) -> tuple[str, str]:
-    """Session id and instance address from a SOAP login's answer."""
+def session(response: Response) -> tuple[str, str, str | None]:
+    """Session id, instance address and organisation from a SOAP login's answer."""
+    organization = re.search(r"<(?:\w+:)?organizationId>([^<]+)</", response.text)
     token = re.search(r"<(?:\w+:)?sessionId>([^<]+)</", response.text)
     server = re.search(r"<(?:\w+:)?serverUrl>([^<]+)</", response.text)
     if not token or not server:
         raise ValueError("no session in the answer")
     parts = urlsplit(server.group(1))
-    return token.group(1), f"{parts.scheme}://{parts.netloc}"
+    instance_url = f"{parts.scheme}://{parts.netloc}"
+    return token.group(1), instance_url, organization.group(1) if organization else None

@@ -80,3 +80,36 @@ def enrich_command(
 
 def _named(columns: Mapping[str, str | None]) -> str:
     return columns.get("company_name") or columns.get("name") or columns.get("host_name") or ""
+
+
+@hosts_app.command("bootstrap")
+def hosts_bootstrap(
+    url: Annotated[str | None, typer.Option(help="Address of dns.json; by default IANA's.")] = None,
+) -> None:
+    """Fetch IANA's lists of RDAP servers anew, in place of the ones that came with the package."""
+    from meltano_assets import environment
+    from meltano_assets.clients.policy import Clock
+    from meltano_assets.hosts import rdap
+    from meltano_assets.hosts.bootstrap import IANA, refresh
+    from meltano_assets.hosts.exchange import Exchange, Limits, Pace, ProviderError, endpoint_of
+
+    given = environment.settings_from_environment(rdap.VARIABLES)
+    address = url or given.get("bootstrap_url") or IANA
+    try:
+        trusted = frozenset({endpoint_of(address)})
+    except ValueError:
+        raise FatalError(f"{address} is no http(s) address") from None
+    exchange = Exchange(Pace(60, 60.0, Clock()), trusted, Limits(max_bytes=4 << 20))
+    try:
+        files = refresh(exchange, address)
+    except ProviderError as error:
+        raise FatalError(
+            f"the bootstrap files at {address} were not read: {error}",
+            source="rdap",
+            hint="the lists used so far stay in use",
+        ) from None
+    for file in files:
+        say(
+            f"{file.registry}: published {file.published}, {file.entries:,} entries: {file.added:,} "
+            f"new, {file.changed:,} moved, {file.removed:,} gone  → {file.path}"
+        )

@@ -138,34 +138,29 @@ REVERSE_DNS_CACHE = _cache_stream(
 CACHES = (DISCOVERORG_CACHE, CLEARBIT_CACHE, WHOIS_CACHE, REVERSE_DNS_CACHE)
 
 # The window ends at the latest ping, as the models' window does, but never in the future.
-_RAW_HOSTS = """
-with pings as ({pings}),
-window_end as (select least(max(pinged_at), %s) as as_of from pings),
-latest as (
-    select raw_host, max(pinged_at) as last_pinged_at
-    from pings, window_end
-    where raw_host is not null and pinged_at >= as_of - make_interval(days => {days})
-    group by raw_host
+_RECENT_PINGS = """
+with window_start as materialized (
+    select least(greatest({latest}), %s) - make_interval(days => {days}) as since
+),
+recent as (
+    select raw_host, pinged_at from ({pings}) as pings
+    where raw_host is not null and pinged_at >= (select since from window_start)
 )
 """
+# Whatever a load brings, however late it commits: a host without a row that knows of the ping.
 _NEW_OR_CHANGED = """
-select latest.raw_host, latest.last_pinged_at
-from latest
-left join hosts.cleaned_hosts as cleaned on cleaned.raw_host = latest.raw_host
-where cleaned.raw_host is null
-    or cleaned.last_pinged_at is null
-    or latest.last_pinged_at > cleaned.last_pinged_at
+select raw_host, max(pinged_at) as last_pinged_at
+from recent
+where not exists (
+    select from hosts.cleaned_hosts as cleaned
+    where cleaned.raw_host = recent.raw_host and cleaned.last_pinged_at >= recent.pinged_at
+)
+group by raw_host
 """
-_ALL = "select raw_host, last_pinged_at from latest"
-_PINGS = {
-    "version.version_checks": """
-        select left(referer_url, {longest}) as raw_host, updated_at as pinged_at
-        from version.version_checks
-    """,
-    "version.usage_data": """
-        select left(coalesce(hostname, source_ip), {longest}) as raw_host, updated_at as pinged_at
-        from version.usage_data
-    """,
+_ALL = "select raw_host, max(pinged_at) as last_pinged_at from recent group by raw_host"
+_RAW_HOSTS = {
+    "version.version_checks": "referer_url",
+    "version.usage_data": "coalesce(hostname, source_ip)",
 }
 
 
@@ -189,7 +184,7 @@ def refresh_cleaned_hosts(
     from meltano_assets.warehouse.read import read_batches
 
     is_first = full_refresh or not existing_tables(warehouse, [CLEANED_HOSTS.key])
-    query = recent_raw_hosts(warehouse) + (_ALL if is_first else _NEW_OR_CHANGED)
+    query = recent_pings(warehouse) + (_ALL if is_first else _NEW_OR_CHANGED)
 
     def batches() -> Iterator[Batch]:
         for records in read_batches(warehouse, query, [now]):
@@ -215,22 +210,29 @@ def refresh_cleaned_hosts(
     )
 
 
-def recent_raw_hosts(warehouse: Warehouse) -> str:
-    """The SQL that names the raw hosts of the last 60 days ``latest``; %s is the present.
+def recent_pings(warehouse: Warehouse) -> str:
+    """SQL with the pings of the last 60 days as ``recent`` (raw_host, pinged_at); %s is the present.
 
     FatalError where no table of pings is loaded yet.
     """
-    tables = existing_tables(warehouse, _PINGS)
-    sources = [query for name, query in _PINGS.items() if name in tables]
-    if not sources:
+    tables = existing_tables(warehouse, _RAW_HOSTS)
+    found = {table: host for table, host in _RAW_HOSTS.items() if table in tables}
+    if not found:
         raise FatalError(
             "no pings are loaded yet: neither version.version_checks nor version.usage_data exists",
             source=CLEANED_HOSTS.source,
             stream=CLEANED_HOSTS.name,
             hint="load them first: meltano-assets extract version",
         )
-    pings = " union all ".join(sources).format(longest=LONGEST_RAW_HOST)
-    return _RAW_HOSTS.format(pings=pings, days=PING_DAYS)
+    return _RECENT_PINGS.format(
+        latest=", ".join(f"(select max(updated_at) from {table})" for table in found),
+        days=PING_DAYS,
+        pings=" union all ".join(
+            f"select left({host}, {LONGEST_RAW_HOST}) as raw_host, updated_at as pinged_at"
+            f" from {table}"
+            for table, host in found.items()
+        ),
+    )
 
 
 def existing_tables(warehouse: Warehouse, names: Iterable[str]) -> set[str]:

@@ -27,12 +27,12 @@ def hosts_by_kind(warehouse: Warehouse) -> dict[str, int]:
 
 def uncleaned_hosts(warehouse: Warehouse, *, now: datetime) -> int:
     """Raw hosts of recent pings without a row of their own."""
-    query = cache.recent_raw_hosts(warehouse)
+    query = cache.recent_pings(warehouse)
     with warehouse.connect() as connection:
         row = connection.execute(
             query
-            + "select count(*) from latest where not exists"
-            + " (select from hosts.cleaned_hosts as c where c.raw_host = latest.raw_host)",
+            + "select count(distinct raw_host) from recent where not exists"
+            + " (select from hosts.cleaned_hosts as c where c.raw_host = recent.raw_host)",
             [now],
         ).fetchone()
     return int(row[0]) if row else 0

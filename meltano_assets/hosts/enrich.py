@@ -325,15 +325,21 @@ class _Run:
     def _lane(self, step: Step) -> _Lane | None:
         if step.name not in self._lanes:
             lane: _Lane | None = None
-            if any(self._settings.get(key) for key in step.needs):
-                given = {key: value for key, value in self._settings.items() if value}
-                provider = step.make(given, self._clock, self._limits)
+            if any(map(self._is_configured, step.needs)):
+                provider = step.make(self._settings, self._clock, self._limits)
                 counts = self.outcome.providers[step.name] = ProviderCounts()
                 lane = _Lane(step, provider, counts)
             else:
                 self.outcome.skipped[step.name] = "not configured"
             self._lanes[step.name] = lane
         return self._lanes[step.name]
+
+    def _is_configured(self, vendor: str) -> bool:
+        """A vendor that requires nothing is there as soon as it is named."""
+        given = self._settings.get(vendor)
+        return bool(given) or (
+            given is not None and not any(each.is_required for each in VARIABLES[vendor])
+        )
 
     def take_budget(self, step: Step) -> bool:
         """Spend one question on a paid provider; False when the cap is reached."""

@@ -1,7 +1,7 @@
 """RDAP (RFC 9082, 9083, 9224): who holds a domain or a network, asked at its own registry.
 
-The bootstrap files tell which server knows a top-level domain or a network. No entry for a domain
-does not mean that it is not registered: then WHOIS is asked. Registries redirect to registrars,
+The bootstrap files tell which server knows a top-level domain or a network (``bootstrap.py``). No
+entry for a domain does not mean that it is not registered: then WHOIS is asked. Registries redirect to registrars,
 which may be anywhere; ``exchange`` sees to it that anywhere is a public address.
 """
 
@@ -9,11 +9,19 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from meltano_assets.clients.policy import Clock
 from meltano_assets.environment import Variable
+from meltano_assets.hosts.bootstrap import (
+    BootstrapError,
+    Registry,
+    Services,
+    address_of,
+    known_services,
+    parse_services,
+)
 from meltano_assets.hosts.exchange import Exchange, Limits, Pace, ProviderError, endpoint_of
 from meltano_assets.hosts.providers import (
     Answer,
@@ -22,7 +30,6 @@ from meltano_assets.hosts.providers import (
     as_text,
     dig,
     requests_per_minute,
-    setting,
 )
 
 NAME = "rdap"
@@ -31,14 +38,11 @@ VARIABLES = (
     Variable(
         "RDAP_BOOTSTRAP_URL",
         "bootstrap_url",
-        "where the RDAP bootstrap file dns.json is; its siblings are ipv4.json and ipv6.json",
+        "where to read dns.json, ipv4.json and ipv6.json in each run, instead of the pinned files",
         is_required=False,
-        default="https://data.iana.org/rdap/dns.json",
     ),
 )
 _HEADERS = {"Accept": "application/rdap+json, application/json"}
-
-Registry = Literal["dns", "ipv4", "ipv6"]
 
 #: What registrars and privacy services write in place of the holder's name.
 _HIDDEN = (
@@ -89,17 +93,18 @@ class Rdap:
     def __init__(
         self, settings: Settings, clock: Clock | None = None, limits: Limits | None = None
     ) -> None:
-        url = setting(settings, NAME, "bootstrap_url")
-        self._bootstrap_url = url if url.endswith(".json") else f"{url.rstrip('/')}/dns.json"
+        self._bootstrap_url = settings[NAME].get("bootstrap_url")
+        trusted = {endpoint_of(self._bootstrap_url)} if self._bootstrap_url else ()
         clock = clock or Clock()
         self._exchange = Exchange(
             Pace(requests_per_minute(settings, NAME, REQUESTS_PER_MINUTE), 60.0, clock),
-            frozenset({endpoint_of(self._bootstrap_url)}),
+            frozenset(trusted),
             limits or Limits(),
             clock,
         )
         self._lock = threading.Lock()
-        self._services: dict[Registry, list[tuple[list[str], str]]] = {}
+        self._services: dict[Registry, Services] = {}
+        self._top_levels: dict[str, str] | None = None
 
     @property
     def calls(self) -> int:
@@ -108,20 +113,15 @@ class Rdap:
 
     def ask_domain(self, domain: str) -> Answer:
         """The holder of a domain; NoServerError when its top level has no RDAP server."""
+        if self._top_levels is None:
+            services = self._bootstrap("dns")
+            self._top_levels = {entry: base for entries, base in services for entry in entries}
         labels = domain.split(".")
-        tails = {".".join(labels[place:]): len(labels) - place for place in range(len(labels))}
-        best = max(
-            (
-                (tails[entry.lower()], base)
-                for entries, base in self._bootstrap("dns")
-                for entry in entries
-                if entry.lower() in tails
-            ),
-            default=None,
-        )
-        if best is None:
+        tails = (".".join(labels[place:]) for place in range(len(labels)))
+        base = next((self._top_levels[tail] for tail in tails if tail in self._top_levels), None)
+        if base is None:
             raise NoServerError("no RDAP server for this top-level domain")
-        found = self._object(f"{best[1]}domain/{quote(domain, safe='')}", "domain")
+        found = self._object(f"{base}domain/{quote(domain, safe='')}", "domain")
         if found is None:
             return Answer("miss", {"method": "rdap"})
         columns = domain_columns(found)
@@ -160,32 +160,24 @@ class Rdap:
             raise ProviderError(f"malformed answer: not an RDAP {kind}")
         return found
 
-    def _bootstrap(self, registry: Registry) -> list[tuple[list[str], str]]:
+    def _bootstrap(self, registry: Registry) -> Services:
         """Entries with their server's base URL; read once."""
         with self._lock:
             if registry not in self._services:
-                folder = self._bootstrap_url.rpartition("/")[0]
-                url = self._bootstrap_url if registry == "dns" else f"{folder}/{registry}.json"
-                reply = self._exchange.fetch("GET", url, headers=_HEADERS)
-                if reply.status != 200:
-                    raise ProviderError(f"bootstrap file {registry}.json: answer {reply.status}")
-                self._services[registry] = _services(reply.json_object())
+                self._services[registry] = self._read_bootstrap(registry)
             return self._services[registry]
 
-
-def _services(file: dict[str, object]) -> list[tuple[list[str], str]]:
-    services = file.get("services")
-    if not isinstance(services, list):
-        raise ProviderError("malformed bootstrap file")
-    found = []
-    for service in services:
-        if not (isinstance(service, list) and len(service) == 2):
-            continue
-        entries, urls = service
-        if isinstance(entries, list) and isinstance(urls, list) and urls:
-            texts = sorted(map(str, urls), key=lambda url: not url.startswith("https:"))
-            found.append(([str(entry) for entry in entries], texts[0].rstrip("/") + "/"))
-    return found
+    def _read_bootstrap(self, registry: Registry) -> Services:
+        if not self._bootstrap_url:
+            return known_services(registry)
+        url = address_of(self._bootstrap_url, registry)
+        reply = self._exchange.fetch("GET", url, headers=_HEADERS)
+        if reply.status != 200:
+            raise ProviderError(f"bootstrap file {registry}.json: answer {reply.status}")
+        try:
+            return parse_services(reply.json_object())
+        except BootstrapError as error:
+            raise ProviderError(str(error)) from None
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

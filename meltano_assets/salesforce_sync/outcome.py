@@ -6,6 +6,8 @@
 ``ledger``   one row per record that was ever sent or refused: hash of the row, state, reason
 ``rejects``  a view of the ledger: what is parked or failed, for people
 
+All of it is kept by Salesforce organisation: what a sandbox refused says nothing of production.
+
 Every method is one transaction. Belongs here: all SQL of the sync.
 """
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from meltano_assets.warehouse.connection import Warehouse
 
 #: Stands in the schema's comment; raise it with every change of the tables.
-_VERSION = "What was planned, sent to and refused by Salesforce (tables of version 1)"
+_VERSION = "What was planned, sent to and refused by Salesforce (tables of version 2)"
 
 _APPLICATION = "meltano-assets salesforce sync"
 _FETCH_ROWS = 20_000
@@ -41,6 +43,7 @@ _TABLES = """
 create schema if not exists salesforce_sync;
 create table if not exists salesforce_sync.runs (
     number bigint generated always as identity primary key,
+    org text not null default '',
     run_id text not null,
     sync text not null,
     object text not null,
@@ -64,6 +67,7 @@ create table if not exists salesforce_sync.runs (
     planned_at timestamptz not null,
     finished_at timestamptz
 );
+alter table salesforce_sync.runs add column if not exists org text not null default '';
 create index if not exists runs_run_id on salesforce_sync.runs (run_id);
 create index if not exists runs_sync on salesforce_sync.runs (sync, number);
 create table if not exists salesforce_sync.changes (
@@ -85,6 +89,7 @@ create table if not exists salesforce_sync.changes (
 create index if not exists changes_key on salesforce_sync.changes (key);
 create index if not exists changes_record on salesforce_sync.changes (record_id);
 create table if not exists salesforce_sync.ledger (
+    org text not null default '',
     sync text not null,
     key text not null,
     object text not null,
@@ -99,11 +104,20 @@ create table if not exists salesforce_sync.ledger (
     sent_at timestamptz,
     run_id text not null,
     updated_at timestamptz not null,
-    primary key (sync, key)
+    primary key (org, sync, key)
 );
+do $$ begin
+    if not exists (select from information_schema.columns where table_schema = 'salesforce_sync'
+        and table_name = 'ledger' and column_name = 'org') then
+        alter table salesforce_sync.ledger add column org text not null default '';
+        alter table salesforce_sync.ledger drop constraint ledger_pkey;
+        alter table salesforce_sync.ledger add primary key (org, sync, key);
+    end if;
+end $$;
 create index if not exists ledger_record on salesforce_sync.ledger (record_id);
-create or replace view salesforce_sync.rejects as
-    select sync, object, key, record_id, state, reason, detail, refused_by, attempts, run_id,
+drop view if exists salesforce_sync.rejects;
+create view salesforce_sync.rejects as
+    select org, sync, object, key, record_id, state, reason, detail, refused_by, attempts, run_id,
         updated_at
     from salesforce_sync.ledger
     where state in ('parked', 'failed');
@@ -115,17 +129,18 @@ comment on view salesforce_sync.rejects is 'Records that are waiting, and why';
 
 
 class OutcomeStore:
-    """The sync's memory. ``ensure`` once before use."""
+    """The sync's memory of one organisation (of all for looking back). ``ensure`` before use."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, org: str = "") -> None:
         self._warehouse = warehouse
+        self._org = org
 
     def ensure(self) -> None:
         """Create schema and tables where they are missing."""
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
             # A look is enough as a rule: statements that create would wait for running syncs and
             # need rights that a reader has not.
-            if self._version(connection) == _VERSION:
+            if self._version(connection) == _VERSION and not self._has_unnamed(connection):
                 return
             # Two processes creating the same schema at once would trip over each other.
             connection.execute(
@@ -135,6 +150,19 @@ class OutcomeStore:
             connection.execute(
                 sql.SQL("comment on schema salesforce_sync is {}").format(sql.Literal(_VERSION))
             )
+            # Tables of version 1 knew of one organisation only: the one that is asked now.
+            for table in ("runs", "ledger"):
+                connection.execute(
+                    sql.SQL("update salesforce_sync.{} set org = %s where org = ''").format(
+                        sql.Identifier(table)
+                    ),
+                    [self._org],
+                )
+
+    def _has_unnamed(self, connection: Connection) -> bool:
+        query = "select exists (select from salesforce_sync.runs where org = '')"
+        row = connection.execute(query).fetchone() if self._org else None
+        return bool(row and row[0])
 
     @staticmethod
     def _version(connection: Connection) -> str | None:
@@ -146,7 +174,7 @@ class OutcomeStore:
     @contextmanager
     def lock(self, spec: SyncSpec) -> Iterator[None]:
         """Exclude every other run of the sync, on any machine, until the block ends."""
-        name = f"salesforce_sync.{spec.name}"
+        name = f"salesforce_sync.{self._org}.{spec.name}"
         with self._warehouse.connect(
             autocommit=True, application_name=f"{_APPLICATION} {spec.name}"
         ) as connection:
@@ -202,9 +230,9 @@ class OutcomeStore:
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
             rows = connection.execute(
                 "select key, state, row_hash, reason, detail, refused_by, sent"
-                " from salesforce_sync.ledger where sync = %s"
+                " from salesforce_sync.ledger where org = %s and sync = %s"
                 " and (state in ('parked', 'failed', 'reverted') or (%s and sent <> '{}'))",
-                [spec.name, wants_sent],
+                [self._org, spec.name, wants_sent],
             ).fetchall()
         return {
             key: LedgerEntry(state, row_hash, reason or "", detail or "", refused_by, sent)
@@ -216,8 +244,8 @@ class OutcomeStore:
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
             row = connection.execute(
                 "select coalesce(max(number), 0) from salesforce_sync.runs"
-                " where sync = %s and is_pushed",
-                [sync],
+                " where org = %s and sync = %s and is_pushed",
+                [self._org, sync],
             ).fetchone()
         return int(row[0]) if row else 0
 
@@ -235,24 +263,26 @@ class OutcomeStore:
             connection.execute(
                 "update salesforce_sync.changes set state = 'unknown'"
                 " where state = 'planned' and run_number in (select number"
-                " from salesforce_sync.runs where sync = %s and state = 'pushing')",
-                [spec.name],
+                " from salesforce_sync.runs where org = %s and sync = %s and state = 'pushing')",
+                [self._org, spec.name],
             )
             connection.execute(
                 "update salesforce_sync.runs set state = 'interrupted'"
-                " where sync = %s and state = 'pushing'",
-                [spec.name],
+                " where org = %s and sync = %s and state = 'pushing'",
+                [self._org, spec.name],
             )
             connection.execute(
-                "delete from salesforce_sync.runs where sync = %s and not is_pushed", [spec.name]
+                "delete from salesforce_sync.runs where org = %s and sync = %s and not is_pushed",
+                [self._org, spec.name],
             )
             row = connection.execute(
-                "insert into salesforce_sync.runs (run_id, sync, object, operation, state,"
+                "insert into salesforce_sync.runs (org, run_id, sync, object, operation, state,"
                 " is_pushed, rows, to_create, to_update, unchanged, parked, reasons, requests,"
                 " message, reverts, planned_at)"
-                " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+                " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
                 " returning number",
                 [
+                    self._org,
                     plan.run_id,
                     spec.name,
                     spec.object,
@@ -296,13 +326,13 @@ class OutcomeStore:
                     )
             parked = [each for each in plan.parked if each.key and not each.is_held]
             connection.execute(
-                "insert into salesforce_sync.ledger as l (sync, object, key, record_id, state,"
-                " row_hash, reason, detail, refused_by, run_id, updated_at)"
-                " select distinct on (p.key) %s, %s, p.key, p.record_id, 'parked', p.row_hash,"
+                "insert into salesforce_sync.ledger as l (org, sync, object, key, record_id,"
+                " state, row_hash, reason, detail, refused_by, run_id, updated_at)"
+                " select distinct on (p.key) %s, %s, %s, p.key, p.record_id, 'parked', p.row_hash,"
                 " p.reason, p.detail, 'plan', %s, %s"
                 " from unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
                 " as p(key, record_id, row_hash, reason, detail)"
-                " on conflict (sync, key) do update set state = excluded.state,"
+                " on conflict (org, sync, key) do update set state = excluded.state,"
                 " record_id = coalesce(excluded.record_id, l.record_id),"
                 " row_hash = excluded.row_hash, reason = excluded.reason,"
                 " detail = excluded.detail, refused_by = excluded.refused_by,"
@@ -310,6 +340,7 @@ class OutcomeStore:
                 " where (l.state, l.row_hash, l.reason, l.detail) is distinct from"
                 " (excluded.state, excluded.row_hash, excluded.reason, excluded.detail)",
                 [
+                    self._org,
                     spec.name,
                     spec.object,
                     plan.run_id,
@@ -324,8 +355,8 @@ class OutcomeStore:
             connection.execute(
                 "update salesforce_sync.ledger set state = 'resolved', reason = null,"
                 " detail = null, refused_by = null, run_id = %s, updated_at = %s"
-                " where sync = %s and key = any(%s) and state in ('parked', 'failed')",
-                [plan.run_id, plan.planned_at, spec.name, list(plan.resolved)],
+                " where org = %s and sync = %s and key = any(%s) and state in ('parked', 'failed')",
+                [plan.run_id, plan.planned_at, self._org, spec.name, list(plan.resolved)],
             )
         return number
 
@@ -369,15 +400,15 @@ class OutcomeStore:
                 [now, number],
             )
             connection.execute(
-                "insert into salesforce_sync.ledger as l (sync, object, key, record_id, state,"
+                "insert into salesforce_sync.ledger as l (org, sync, object, key, record_id, state,"
                 " row_hash, reason, detail, refused_by, attempts, sent, sent_at, run_id,"
                 " updated_at)"
-                " select %s, %s, key, record_id, state, row_hash, reason, detail,"
+                " select %s, %s, %s, key, record_id, state, row_hash, reason, detail,"
                 " case when state = 'sent' then null else 'salesforce' end, 1,"
                 " case when state = 'sent' then sent else '{}' end,"
                 " case when state = 'sent' then %s::timestamptz end, %s, %s"
                 " from results where state <> 'skipped'"
-                " on conflict (sync, key) do update set state = excluded.state,"
+                " on conflict (org, sync, key) do update set state = excluded.state,"
                 " record_id = coalesce(excluded.record_id, l.record_id),"
                 " row_hash = excluded.row_hash, reason = excluded.reason,"
                 " detail = excluded.detail, refused_by = excluded.refused_by,"
@@ -386,7 +417,7 @@ class OutcomeStore:
                 " sent = l.sent || excluded.sent,"
                 " sent_at = coalesce(excluded.sent_at, l.sent_at),"
                 " run_id = excluded.run_id, updated_at = excluded.updated_at",
-                [spec.name, spec.object, now, plan.run_id, now],
+                [self._org, spec.name, spec.object, now, plan.run_id, now],
             )
 
     def finish(
@@ -436,8 +467,8 @@ class OutcomeStore:
                 " reason = 'reverted', detail = 'undone by a revert', refused_by = null, sent = '{}',"
                 " updated_at = %s"
                 " from unnest(%s::text[], %s::text[]) as r(key, row_hash)"
-                " where l.sync = %s and l.key = r.key",
-                [now, list(hashes), list(hashes.values()), spec.name],
+                " where l.org = %s and l.sync = %s and l.key = r.key",
+                [now, list(hashes), list(hashes.values()), self._org, spec.name],
             )
 
     def pushed_runs(self, run_id: str) -> list[PastRun]:
@@ -445,8 +476,9 @@ class OutcomeStore:
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
             rows = connection.execute(
                 "select number, run_id, sync, operation, state, is_pushed, planned_at, finished_at"
-                " from salesforce_sync.runs where run_id = %s and is_pushed order by number desc",
-                [run_id],
+                " from salesforce_sync.runs"
+                " where org = %s and run_id = %s and is_pushed order by number desc",
+                [self._org, run_id],
             ).fetchall()
         return [PastRun(*row) for row in rows]
 
@@ -489,7 +521,7 @@ class OutcomeStore:
                 [record, record],
             ),
             "changes": self._dicts(
-                "select r.run_id, r.operation, r.state as run_state, r.planned_at, c.*"
+                "select r.org, r.run_id, r.operation, r.state as run_state, r.planned_at, c.*"
                 " from salesforce_sync.changes c"
                 " join salesforce_sync.runs r on r.number = c.run_number"
                 " where c.key = %s or c.record_id = %s order by c.run_number desc",

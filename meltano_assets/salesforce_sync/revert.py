@@ -66,7 +66,7 @@ def revert_run(
 
     Each outcome's ``skipped`` counts fields' records that were left alone, by reason.
     """
-    store = OutcomeStore(warehouse)
+    store = OutcomeStore(warehouse, client.organization_id)
     store.ensure()
     runs = [run for run in store.pushed_runs(run_id) if run.operation != "revert"]
     if not runs:

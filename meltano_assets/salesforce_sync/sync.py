@@ -96,7 +96,7 @@ def plan_sync(
     fetch: FetchOptions | None = None,
 ) -> Plan:
     """What a run would change; nothing is sent and nothing written down."""
-    store = OutcomeStore(warehouse)
+    store = OutcomeStore(warehouse, client.organization_id)
     store.ensure()
     fetch = fetch or FetchOptions()
     before = client.requests
@@ -162,7 +162,7 @@ def run_sync(
 
     The breaker stops a plan that is too big with a FatalError unless ``force`` is given.
     """
-    store = OutcomeStore(warehouse)
+    store = OutcomeStore(warehouse, client.organization_id)
     store.ensure()
     started = time.monotonic()
     with store.lock(spec) if push else nullcontext():
@@ -188,7 +188,7 @@ def push_sync(
     clock: Clock = utc_now,
 ) -> SyncOutcome:
     """Send a plan that was made before; FatalError when another run has pushed since."""
-    store = OutcomeStore(warehouse)
+    store = OutcomeStore(warehouse, client.organization_id)
     store.ensure()
     started = time.monotonic()
     with store.lock(plan.spec):

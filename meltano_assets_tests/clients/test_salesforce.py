@@ -16,6 +16,7 @@ from meltano_assets.clients.salesforce_wire import BULK_NULL, bulk_errors, csv_b
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
+from meltano_assets.sandbox.salesforce_org import ORGANIZATION_ID
 from meltano_assets.streams import VendorJob
 from meltano_assets_tests.clients.local_server import Answer, FakeClock, Request, serving
 
@@ -103,6 +104,8 @@ def test_every_way_to_log_in_works(
     for way in ways:
         with SalesforceClient(way) as client:
             assert client.count("User") == 3
+            # The login tells it: the sync's memory is kept by organisation.
+            assert client.organization_id == ORGANIZATION_ID[:15]
             assert client.requests == 2
 
 
@@ -144,8 +147,8 @@ def test_incomplete_settings_are_fatal(settings: dict[str, str]) -> None:
 
 def test_a_session_is_not_carried_in_the_clear() -> None:
     class Plain(SalesforceClient):
-        def _oauth_login(self) -> tuple[str, str]:
-            return "token", "http://instance.example"
+        def _oauth_login(self) -> tuple[str, str, str | None]:
+            return "token", "http://instance.example", None
 
     way = {"base_url": "https://login.example", "client_id": "a", "client_secret": "b"}
     with Plain(way) as client, pytest.raises(FatalError, match="not encrypted"):

@@ -195,7 +195,7 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         " incremental_acv_reporting = null, acv_reporting = null",
         "update analytics.fct_sales_accepted_opportunities set created_at = 'infinity'",
         "delete from analytics.dim_hosts where host_kind = 'domain'",
-        "update intermediate.int_pings__recent set host_kind = null",
+        "update intermediate.int_hosts__pinged set host_kind = null",
         "update sync.sync_salesforce_new_accounts set meltano_id__c = (select min(account_domain)"
         " from intermediate.int_accounts__identified where is_customer)",
         "update sync.sync_salesforce_hosts set account_meltano_id = null, account__c = null",

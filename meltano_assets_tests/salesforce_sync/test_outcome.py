@@ -93,6 +93,54 @@ def test_two_runs_of_one_sync_exclude_each_other_but_not_other_syncs(store):
         pass
 
 
+def test_organisations_are_told_apart(warehouse):
+    """S2, S4: what one org refused or was sent says nothing of another; nor is it undone there."""
+    one, other = (
+        OutcomeStore(warehouse, "00D000000000001"),
+        OutcomeStore(warehouse, "00D000000000002"),
+    )
+    one.ensure()
+    plan = a_plan("a")
+    number = one.start(plan, "pushing")
+    one.record(number, plan, [Result(plan.changes[0], "parked", None, reason="duplicate")], now=NOW)
+    one.finish(number, "done", Tally(), requests=1, now=NOW)
+    assert set(one.read_ledger(plan.spec)) == {"a"}
+    assert other.read_ledger(plan.spec) == {}
+    assert (one.last_push("hosts"), other.last_push("hosts")) == (number, 0)
+    assert [run.number for run in one.pushed_runs(plan.run_id)] == [number]
+    assert other.pushed_runs(plan.run_id) == []
+    with one.lock(plan.spec), other.lock(plan.spec):
+        pass
+    # A run that was killed in one org is not marked by a run in the other.
+    pushing = one.start(plan, "pushing")
+    other.start(plan, "planned")
+    assert column(
+        warehouse, f"select state from salesforce_sync.runs where number = {pushing}"
+    ) == ["pushing"]
+    assert {row["org"] for row in other.history("a")["ledger"]} == {"00D000000000001"}
+
+
+def test_tables_of_the_first_version_are_taken_over_by_the_org_that_is_asked(warehouse, store):
+    """Their one org had no name; its parked records and its last run stay known."""
+    plan = a_plan("a")
+    number = store.start(plan, "pushing")
+    store.record(number, plan, [Result(plan.changes[0], "parked", None, reason="other")], now=NOW)
+    with warehouse.connect() as connection:
+        for statement in (
+            "drop view salesforce_sync.rejects",
+            "alter table salesforce_sync.runs drop column org",
+            "alter table salesforce_sync.ledger drop column org",
+            "alter table salesforce_sync.ledger add primary key (sync, key)",
+            "comment on schema salesforce_sync is 'tables of version 1'",
+        ):
+            connection.execute(statement)
+    named = OutcomeStore(warehouse, "00D000000000001")
+    named.ensure()
+    assert set(named.read_ledger(plan.spec)) == {"a"}
+    assert named.last_push("hosts") == number
+    assert column(warehouse, "select org from salesforce_sync.rejects") == ["00D000000000001"]
+
+
 def test_results_go_to_history_and_ledger(warehouse, store):
     plan = a_plan("a", "b", "c")
     number = store.start(plan, "pushing")

@@ -147,7 +147,7 @@ def test_what_a_killed_run_may_have_sent_is_undone_too(world: World):
     world.fill("hosts", [host("a.example.com"), host("b.example.com")])
     spec = world.specs["hosts"]
     made = plan_sync(world.warehouse, world.client, spec, now=NOW, run_id="killed")
-    OutcomeStore(world.warehouse).start(made, "pushing")
+    OutcomeStore(world.warehouse, world.client.organization_id).start(made, "pushing")
     # One record arrived, then the process died before it could write that down.
     world.client.upsert_collection(
         "Host__c",

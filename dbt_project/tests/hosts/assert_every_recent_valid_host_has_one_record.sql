@@ -4,7 +4,7 @@ with
 
 hosts as (
     select distinct host_key
-    from {{ ref('int_pings__recent') }}
+    from {{ ref('int_hosts__pinged') }}
     where host_key is not null
 ),
 

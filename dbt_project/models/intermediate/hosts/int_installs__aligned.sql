@@ -1,28 +1,28 @@
 with recursive
 
-pings as (
-    select * from {{ ref('int_pings__recent') }}
+pinged as (
+    select * from {{ ref('int_hosts__pinged') }}
 ),
 
 hosts as (
     select distinct
         host_key,
         clean_domain
-    from pings
+    from pinged
     where host_key is not null
 ),
 
 links as (
     select distinct
-        pings.host_key,
-        pings.clean_domain,
+        pinged.host_key,
+        pinged.clean_domain,
         link.link
-    from pings
+    from pinged
     cross join
         lateral (
-            values ('host_id:' || pings.host_id), ('uuid:' || pings.install_uuid)
+            values ('host_id:' || pinged.host_id), ('uuid:' || pinged.install_uuid)
         ) as link (link)
-    where pings.host_key is not null and link.link is not null
+    where pinged.host_key is not null and link.link is not null
 ),
 
 -- A link on one host says nothing; one on very many is a copied image.

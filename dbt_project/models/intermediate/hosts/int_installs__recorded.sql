@@ -1,62 +1,70 @@
+{{ config(pre_hook="set local work_mem = '256MB'") }}
+
 with
 
-pings as (
-    select * from {{ ref('int_pings__recent') }}
-),
-
-installs as (
-    select * from {{ ref('int_installs__aligned') }}
+install_hosts as not materialized (
+    select * from {{ ref('int_installs__pinged') }}
 ),
 
 usage_pings as (
     select * from {{ ref('stg_version__usage_data') }}
+    where not is_deleted
 ),
 
 version_checks as (
     select * from {{ ref('stg_version__version_checks') }}
-),
-
-install_pings as (
-    select
-        installs.install_id,
-        pings.host_key,
-        pings.host_kind,
-        pings.clean_domain,
-        pings.raw_host,
-        pings.ping_kind,
-        pings.ping_number,
-        pings.host_id,
-        pings.install_uuid,
-        pings.license_id,
-        pings.version,
-        pings.version_order,
-        pings.edition,
-        pings.installation_type,
-        pings.is_mattermost_enabled,
-        pings.active_user_count,
-        pings.pinged_at
-    from pings
-    inner join installs
-        on pings.host_key = installs.host_key
+    where not is_deleted
 ),
 
 -- The latest ping of each kind; between two of one instant, the greater version.
-latest as (
-    select distinct on (install_id, ping_kind) *
-    from install_pings
+latest_usage_pings as (
+    select distinct on (install_hosts.install_id)
+        install_hosts.install_id,
+        usage_pings.usage_ping_id,
+        usage_pings.host_id,
+        usage_pings.install_uuid,
+        usage_pings.license_id,
+        usage_pings.version,
+        {{ version_order('usage_pings.version') }} as version_order,
+        usage_pings.edition,
+        usage_pings.installation_type,
+        usage_pings.is_mattermost_enabled,
+        usage_pings.active_user_count,
+        usage_pings.stats
+    from install_hosts
+    inner join usage_pings
+        on
+            install_hosts.raw_host = usage_pings.raw_host
+            and install_hosts.last_pinged_at = usage_pings.updated_at
+            and install_hosts.host_id is not distinct from usage_pings.host_id
+            and install_hosts.install_uuid is not distinct from usage_pings.install_uuid
+    where install_hosts.is_latest and install_hosts.ping_kind = 'usage_ping'
     order by
-        install_id,
-        ping_kind,
-        pinged_at desc,
-        version_order collate "C" desc nulls last,
-        ping_number desc
+        install_hosts.install_id,
+        {{ version_order('usage_pings.version') }} collate "C" desc nulls last,
+        usage_pings.usage_ping_id desc
 ),
 
--- The record is one ping as a whole: the latest usage ping, else the latest version check.
-chosen as (
-    select distinct on (install_id) *
-    from latest
-    order by install_id, ping_kind = 'usage_ping' desc
+latest_version_checks as (
+    select distinct on (install_hosts.install_id)
+        install_hosts.install_id,
+        version_checks.version_check_id,
+        version_checks.host_id,
+        version_checks.version,
+        {{ version_order('version_checks.version') }} as version_order,
+        case when version_checks.version ~* 'ee' then 'EE' else 'CE' end as edition,
+        version_checks.request_data
+    from install_hosts
+    inner join version_checks
+        on
+            install_hosts.raw_host = version_checks.raw_host
+            and install_hosts.last_pinged_at = version_checks.updated_at
+            and install_hosts.host_id is not distinct from version_checks.host_id
+    where install_hosts.is_latest and install_hosts.ping_kind = 'version_check'
+    order by
+        install_hosts.install_id,
+        {{ version_order('version_checks.version') }} collate "C" desc nulls last,
+        version_checks.version_check_id desc
 ),
 
 -- A name tells more than an address, so any ping with a name names the host.
@@ -67,65 +75,67 @@ named as (
         host_kind,
         clean_domain,
         raw_host
-    from install_pings
+    from install_hosts
     order by
         install_id,
         host_kind = 'domain' desc,
         ping_kind = 'usage_ping' desc,
-        pinged_at desc,
-        ping_number desc
+        last_pinged_at desc,
+        raw_host collate "C"
 ),
 
 counted as (
     select
         install_id,
-        min(pinged_at) as first_pinged_at,
-        max(pinged_at) as last_pinged_at,
-        count(*) filter (where ping_kind = 'usage_ping') as usage_ping_count,
-        count(*) filter (where ping_kind = 'version_check') as version_check_count,
+        min(first_pinged_at) as first_pinged_at,
+        max(last_pinged_at) as last_pinged_at,
+        coalesce(sum(ping_count) filter (where ping_kind = 'usage_ping'), 0)::bigint
+            as usage_ping_count,
+        coalesce(sum(ping_count) filter (where ping_kind = 'version_check'), 0)::bigint
+            as version_check_count,
         count(distinct host_key) as host_name_count
-    from install_pings
+    from install_hosts
     group by install_id
 ),
 
+-- The record is one ping as a whole: the latest usage ping, else the latest version check.
 final as (
     select
         named.host_key,
-        chosen.install_id,
+        named.install_id,
         named.host_kind,
         named.clean_domain,
         {{ without_credentials('named.raw_host') }} as raw_host,
-        chosen.ping_kind as source_ping_kind,
-        chosen.ping_number as source_ping_number,
-        coalesce(chosen.host_id, latest_check.host_id) as host_id,
-        chosen.install_uuid,
-        chosen.license_id,
-        chosen.version,
-        chosen.version_order,
-        chosen.edition,
-        chosen.installation_type,
-        chosen.is_mattermost_enabled,
-        chosen.active_user_count,
-        usage_pings.stats as usage_stats,
-        {{ without_credentials('version_checks.request_data') }} as version_check_request,
+        case
+            when usage.install_id is not null then 'usage_ping' else 'version_check'
+        end as source_ping_kind,
+        coalesce(usage.usage_ping_id, checks.version_check_id) as source_ping_number,
+        coalesce(usage.host_id, checks.host_id) as host_id,
+        usage.install_uuid,
+        usage.license_id,
+        case when usage.install_id is not null then usage.version else checks.version end
+            as version,
+        case when usage.install_id is not null then usage.version_order else checks.version_order end
+            as version_order,
+        case when usage.install_id is not null then usage.edition else checks.edition end
+            as edition,
+        usage.installation_type,
+        usage.is_mattermost_enabled,
+        usage.active_user_count,
+        usage.stats as usage_stats,
+        {{ without_credentials('checks.request_data') }} as version_check_request,
         counted.usage_ping_count,
         counted.version_check_count,
         counted.host_name_count,
         counted.first_pinged_at,
         counted.last_pinged_at
-    from chosen
-    inner join named
-        on chosen.install_id = named.install_id
+    from named
     inner join counted
-        on chosen.install_id = counted.install_id
-    left join latest as latest_check
-        on
-            chosen.install_id = latest_check.install_id
-            and latest_check.ping_kind = 'version_check'
-    left join usage_pings
-        on chosen.ping_kind = 'usage_ping' and chosen.ping_number = usage_pings.usage_ping_id
-    left join version_checks
-        on latest_check.ping_number = version_checks.version_check_id
+        on named.install_id = counted.install_id
+    left join latest_usage_pings as usage
+        on named.install_id = usage.install_id
+    left join latest_version_checks as checks
+        on named.install_id = checks.install_id
 )
 
 select * from final

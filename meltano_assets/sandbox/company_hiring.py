@@ -158,7 +158,7 @@ class HiringDesk:
                 )
                 one.events.append(Event(self._milliseconds(at), "archive", reason))
                 break
-        if hired is None and rng.random() < 0.04:
+        if hired is None and rng.random() < 0.09:
             gone = self._milliseconds(at + rng.uniform(1, 30))
             one.events.append(Event(gone, "delete", self._users[0]["id"]))  # type: ignore[arg-type]
 

@@ -435,6 +435,7 @@ class Sandbox:
                 "base_url": self._url("lever") + "/v1",
                 "api_key": made["lever_api_key"],
                 "oauth_token": made["lever_oauth_token"],
+                "requests_per_second": 10 if self._options.has_vendor_limits else 500,
             },
             "netsuite": {
                 "base_url": self._url("netsuite"),

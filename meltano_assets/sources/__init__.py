@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from meltano_assets.sources.lever import LEVER
 from meltano_assets.sources.salesforce import SALESFORCE
 from meltano_assets.sources.version import VERSION
 from meltano_assets.sources.zendesk import ZENDESK
 
-SOURCES = (SALESFORCE, VERSION, ZENDESK)
+SOURCES = (SALESFORCE, VERSION, ZENDESK, LEVER)

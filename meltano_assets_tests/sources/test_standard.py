@@ -27,7 +27,10 @@ BREAKS = {
     "salesforce": ("truncate", {"match": "/quer", "times": 2}),
     "version": ("terminate", {}),
     "zendesk": ("truncate", {"match": "/incremental/", "times": 2}),
+    "lever": ("truncate", {"match": "/opportunities", "times": 2}),
 }
+#: Streams of which the vendor does not tell what is gone: it stays until a full refresh.
+UNTOLD_DELETES = frozenset({"lever.applications", "lever.offers"})
 
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 each_stream = pytest.mark.parametrize(("source", "stream"), STREAMS)
@@ -156,7 +159,10 @@ def test_a_second_read_yields_only_news(source: Source, stream: Stream, vendors:
     vendors.advance(1)
     news = rows(stream, read(source, stream, settings, bookmark))
     everything = rows(stream, read(source, stream, settings))
-    assert {**before, **news} == everything
+    known = {**before, **news}
+    if stream.key in UNTOLD_DELETES:
+        known = {key: row for key, row in known.items() if key in everything}
+    assert known == everything
 
 
 @each_incremental
@@ -241,6 +247,7 @@ def test_a_read_that_breaks_in_the_middle_loses_nothing(
 TROUBLE = [
     *(("salesforce", kind) for kind in ("throttle", "server_error", "drop", "expire_session")),
     *(("zendesk", kind) for kind in ("throttle", "unavailable", "drop", "html")),
+    *(("lever", kind) for kind in ("throttle", "unavailable", "server_error", "drop")),
 ]
 
 
@@ -250,7 +257,7 @@ def test_passing_trouble_of_a_vendor_is_survived(name: str, kind: str, vendors: 
     stream = source.streams[0]
     settings = vendors.settings(name)
     everything = rows(stream, read(source, stream, settings))
-    match = "/quer" if name == "salesforce" else "/incremental/"
+    match = {"salesforce": "/quer", "zendesk": "/incremental/"}.get(name, "/opportunities")
     vendors.arm(name, kind, match=match, retry_after_seconds=0)
     assert rows(stream, read(source, stream, settings)) == everything
 
@@ -386,6 +393,7 @@ def test_nothing_is_asked_before_the_first_record_is_wanted(source: Source, stre
         "client_secret": "x",
         "email": "x",
         "api_token": "x",
+        "api_key": "x",
         "url": "postgresql://x:x@127.0.0.1:1/x",
     }
     with source.connect(settings) as reader:

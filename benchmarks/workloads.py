@@ -118,7 +118,7 @@ def _w1(rows: int, rng: np.random.Generator, words: random.Random) -> pa.Table:
         "s8": [f"tag{n},tag{n + 1}" for n in range(300)],
     }
     columns: dict[str, pa.Array] = {
-        "id": pa.array(rng.permutation(rows).astype(np.int64) + 10_000_000_000)
+        "id": pa.array(2 * rng.permutation(rows).astype(np.int64) + 10_000_000_000)
     }
     for name in ("i1", "i2", "i3", "i4"):
         columns[name] = pa.array(rng.integers(-(10**6), 10**9, rows, dtype=np.int32))
@@ -151,7 +151,7 @@ def _w2(rows: int, rng: np.random.Generator, words: random.Random) -> pa.Table:
     versions = pa.array([f"{a}.{b}.{c}" for a in (7, 8, 9) for b in range(10) for c in range(8)])
     return pa.table(
         {
-            "id": pa.array(np.arange(1, rows + 1, dtype=np.int64)),
+            "id": pa.array(2 * np.arange(1, rows + 1, dtype=np.int64)),
             "host": pc.take(hosts, pa.array(np.minimum(rng.zipf(1.3, rows) - 1, 99_999))),
             "n": pa.array(rng.integers(0, 10**6, rows, dtype=np.int32)),
             "ts": pa.array(micros).cast(pa.timestamp("us", "UTC")),

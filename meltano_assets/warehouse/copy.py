@@ -36,11 +36,13 @@ _WAITING = 1
 def pieces(
     batch: pa.RecordBatch, rows: int = PIECE_ROWS, size: int = PIECE_BYTES
 ) -> Iterator[pa.RecordBatch]:
-    """The batch in slices of at most so many rows and about so many bytes."""
+    """The batch in equal slices of at most so many rows and about so many bytes."""
     if not batch.num_rows:
         return
     per_row = max(1, batch.nbytes // batch.num_rows)
-    step = max(1, min(rows, size // per_row))
+    most = max(1, min(rows, size // per_row))
+    # Of equal size: a small remainder would cost as many steps as a whole piece.
+    step = -(-batch.num_rows // -(-batch.num_rows // most))
     for start in range(0, batch.num_rows, step):
         yield batch.slice(start, step)
 

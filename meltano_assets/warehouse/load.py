@@ -2,8 +2,9 @@
 
 COPY into a table made in the transaction → merge → bookmark → load log → commit. Killed at any instant,
 table, bookmark and log agree. How the rows get there depends on what is known: a table that is new,
-empty or to be replaced is built beside and exchanged (``swap.py``); otherwise rows go through a
-temporary staging table and are merged (``merge.py``). docs/loading.md has the rules in plain words.
+empty or to be replaced is built beside and exchanged (``swap.py``); otherwise records with new keys go
+straight into the table (``straight.py``), the others through a temporary staging table and are merged
+(``merge.py``). docs/loading.md has the rules in plain words.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from meltano_assets.warehouse.merge import Keys
 from meltano_assets.warehouse.names import NAME_BYTES
 from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, TableName
+from meltano_assets.warehouse.straight import FEW_ROWS, Lookups, Straight
 from meltano_assets.warehouse.types import join
 
 #: What is prepared at a time, whatever the size of the source's batches.
@@ -140,6 +142,8 @@ class _Load:
         self._cleaned: Counter[str] = Counter()
         self._rejected: list[Rejected] = []
         self._landing: Landing | None = None
+        self._straight: Straight | None = None
+        self._lookups = Lookups(warehouse)
         self._seen = SeenKeys(stream.primary_key)
         self._changes: list[state.SchemaChange] = []
 
@@ -167,9 +171,12 @@ class _Load:
             if self._part.read or not self.outcome.checkpoints or bookmark is not None:
                 self._checkpoint(bookmark)
         except BaseException as error:
-            if self._landing is not None:
-                self._landing.abort(error)
+            for way in (self._landing, self._straight):
+                if way is not None:
+                    way.abort(error)
             raise
+        finally:
+            self._lookups.close()
         self.outcome.seconds = time.monotonic() - self._began
 
     def log_failure(self, error: str) -> None:
@@ -277,16 +284,38 @@ class _Load:
             )
         if fitted.rows.num_rows:
             self._seen.add(fitted.rows, self._fitter.types)
-            self._open_landing().write(fitted.rows, self._fitter.types)
+            self._land(fitted.rows)
         if len(self._rejected) >= _REJECTED_PER_WRITE:
             self._write_rejected()
+
+    def _land(self, rows: pa.RecordBatch) -> None:
+        is_first = self._landing is None and self._straight is None
+        can_merge = self._live is not None and not self._is_history
+        if is_first and can_merge and rows.num_rows >= FEW_ROWS and not self._is_built_beside():
+            assert self._live is not None
+            self._straight = Straight.open(
+                self._connection, self._lookups, self._live, self._keys.primary, self._stage
+            )
+        if self._straight is None:
+            self._open_landing().write(rows, self._fitter.types)
+        else:
+            self._straight.write(rows, self._data_types())
+
+    def _stage(self, rows: pa.RecordBatch) -> None:
+        """The rows into the staging table; if more may go straight, the connection is left free."""
+        landing = self._open_landing()
+        landing.write(rows, self._fitter.types)
+        if self._straight is not None and self._straight.is_open:
+            landing.pause()
+
+    def _is_built_beside(self) -> bool:
+        is_all = self._is_replace or self._live is None or self._is_live_empty()
+        return is_all and not self._is_history
 
     def _open_landing(self) -> Landing:
         if self._landing is None:
             columns = self._data_types()
-            if not self._is_history and (
-                self._is_replace or self._live is None or self._is_live_empty()
-            ):
+            if self._straight is None and self._is_built_beside():
                 beside, changes = swap.open_beside(
                     self._connection,
                     self._table,
@@ -309,15 +338,17 @@ class _Load:
 
     def _write_rejected(self) -> None:
         if self._rejected:
-            if self._landing is not None:
-                self._landing.pause()
+            self._pause()
             quarantine.write(self._connection, self._table, self._rejected, self.outcome.load_id)
             self._rejected = []
 
     # one checkpoint
 
     def _checkpoint(self, bookmark: Bookmark | None) -> None:
+        self._pause()
         is_due = self._landing is not None or self._is_replace or self._live is None
+        if self._straight is not None:
+            self._part.inserted += self._straight.rows
         if is_due and self._data_types():
             self._store()
         self._write_rejected()
@@ -357,10 +388,16 @@ class _Load:
         self._connection.commit()
         self._committed(part)
 
+    def _pause(self) -> None:
+        """Leave the connection free for other statements than COPY."""
+        if self._straight is not None:
+            self._straight.settle()
+        if self._landing is not None:
+            self._landing.pause()
+
     def _store(self) -> None:
         """Everything landed since the last checkpoint, into the live table."""
         landing = self._open_landing()
-        landing.pause()
         if landing.beside_table is not None:
             self._exchange(landing, landing.beside_table)
         elif self._is_history:
@@ -479,6 +516,18 @@ class _Load:
             part.superseded += merge.keep_newest(
                 connection, landing.sql, self._keys, columns, has_deletes=has_deletes
             )
+            if self._straight is not None and self._straight.rows:
+                again, deleted = merge.supersede_own(
+                    connection,
+                    landing.sql,
+                    self._table,
+                    self._keys,
+                    columns,
+                    has_deletes=has_deletes,
+                    load_id=load_id,
+                )
+                part.superseded += again
+                part.deleted += deleted if self._stream.disposition != "append" else 0
         if self._stream.disposition == "append":
             inserted = merge.insert_missing(
                 connection,
@@ -563,6 +612,7 @@ class _Load:
         self._started_at = datetime.now(UTC)
         self._part = self._new_part()
         self._cleaned = Counter()
+        self._straight = None
         self._seen = SeenKeys(self._stream.primary_key)
         self._changes = []
         self._fitter.new_names = {}

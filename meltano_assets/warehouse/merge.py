@@ -87,7 +87,7 @@ def keep_newest(
             sql.SQL(
                 "update {landing} as l set {kept} from last_values as p"
                 " where {same} and l._deleted_at is not null"
-            ).format(landing=landing, kept=kept, same=_same_key(keys.primary, "l", "p"))
+            ).format(landing=landing, kept=kept, same=same_key(keys.primary, "l", "p"))
         )
         connection.execute("drop table last_values")
     return gone
@@ -138,6 +138,46 @@ def upsert(
     ).fetchone()
     assert row is not None
     return Merged(int(row[0]), int(row[1]), deleted)
+
+
+def supersede_own(
+    connection: psycopg.Connection,
+    landing: sql.Composable,
+    target: TableName,
+    keys: Keys,
+    columns: Sequence[str],
+    *,
+    has_deletes: bool,
+    load_id: str,
+) -> tuple[int, int]:
+    """Merge the records whose key this transaction has already stored; returns superseded, deleted.
+
+    Of each such pair one record is superseded: the older one, wherever it lies.
+    """
+    again = sql.Identifier("pg_temp", "meltano_again")
+    connection.execute(
+        sql.SQL(
+            "create temp table meltano_again on commit drop as select l.* from {landing} as l"
+            " join {target} as t on {same} where t._loaded_at = now() and t._load_id = {load_id}"
+        ).format(
+            landing=landing,
+            target=target.sql,
+            same=same_key(keys.primary, "t", "l"),
+            load_id=sql.Literal(load_id),
+        )
+    )
+    found = connection.execute(
+        sql.SQL("delete from {landing} as l using {again} as a where {same}").format(
+            landing=landing, again=again, same=same_key(keys.primary, "a", "l")
+        )
+    ).rowcount
+    merged = Merged()
+    if found:
+        merged = upsert(
+            connection, again, target, keys, columns, has_deletes=has_deletes, load_id=load_id
+        )
+    connection.execute(sql.SQL("drop table {}").format(again))
+    return found, merged.deleted
 
 
 def rewrite(
@@ -198,7 +238,7 @@ def rewrite(
             parts=sql.SQL(", ").join(parts),
             live=live.sql,
             landing=landing,
-            same=_same_key(keys.primary, "t", "l"),
+            same=same_key(keys.primary, "t", "l"),
         )
     ).rowcount
     row = connection.execute(
@@ -253,7 +293,7 @@ def pays_to_rewrite(
             landing=landing,
             percent=sql.Literal(min(100.0, 100.0 * 4 * _SAMPLE / rows)),
             limit=sql.Literal(_SAMPLE),
-            same=_same_key(keys.primary, "t", "l"),
+            same=same_key(keys.primary, "t", "l"),
         )
     ).fetchone()
     assert sampled is not None
@@ -281,7 +321,7 @@ def count_deletes(
         ).format(
             landing=landing,
             target=target.sql,
-            same=_same_key(keys.primary, "t", "l"),
+            same=same_key(keys.primary, "t", "l"),
             key=sql.Identifier(keys.primary[0]),
             is_fresh=change.is_fresh,
         )
@@ -312,7 +352,7 @@ def insert_missing(
             values=column_list(names, "l"),
             load_id=sql.Literal(load_id),
             landing=landing,
-            same=_same_key(keys.primary, "t", "l"),
+            same=same_key(keys.primary, "t", "l"),
         )
     ).rowcount
 
@@ -382,7 +422,8 @@ class _Change:
             )
 
 
-def _same_key(key: Sequence[str], one: str, other: str) -> sql.Composed:
+def same_key(key: Sequence[str], one: str, other: str) -> sql.Composed:
+    """``one.a = other.a and one.b = other.b``, quoted."""
     return sql.SQL(" and ").join(
         sql.SQL("{} = {}").format(sql.Identifier(one, column), sql.Identifier(other, column))
         for column in key

@@ -248,4 +248,6 @@ def grow(
                 connection.execute(statement)
         else:
             connection.execute(statement)
+        if any(change.column == "_load_id" for change in changes):
+            set_defaults(connection, table.name)
     return changes

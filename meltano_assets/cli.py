@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from meltano_assets import environment
+from meltano_assets.commands.discovery import discover_command
 from meltano_assets.commands.edge import report
 from meltano_assets.commands.extraction import pseudonyms_app, quota_app
 from meltano_assets.commands.hosts import enrich_command, hosts_app
@@ -77,6 +78,7 @@ app.command(
     "load",
     epilog="Example: zcat leads.csv.gz | meltano-assets load - --table crm.leads --primary-key id",
 )(load_file)
+app.command("discover", epilog="Example: meltano-assets discover billing --write")(discover_command)
 app.command("scaffold", epilog="Example: meltano-assets scaffold zendesk")(scaffold_command)
 app.command("enrich", epilog="Example: meltano-assets enrich gitlab.com 1.1.1.1")(enrich_command)
 

@@ -214,9 +214,9 @@ def known_secrets() -> frozenset[str]:
     """Every secret that this process was given or has looked up; opens and starts nothing."""
     from meltano_assets import privacy
     from meltano_assets.hosts import enrich
-    from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.registry import registered
 
-    groups = [source.variables for source in SOURCES] + list(enrich.VARIABLES.values())
+    groups = [source.variables for source in registered()] + list(enrich.VARIABLES.values())
     variables = [variable for group in groups for variable in group if variable.is_secret]
     found = {os.environ.get(variable.name, "") for variable in variables}
     settings = {variable.setting for variable in variables} | {

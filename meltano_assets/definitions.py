@@ -10,7 +10,7 @@ from meltano_assets.assets.hosts import build_hosts_assets
 from meltano_assets.assets.raw import build_raw_assets
 from meltano_assets.assets.salesforce import build_sync_assets
 from meltano_assets.resources import CopyIOManager, Vendors, WarehouseResource
-from meltano_assets.sources import SOURCES
+from meltano_assets.sources.registry import registered
 
 
 @dg.definitions
@@ -23,7 +23,8 @@ def build_definitions(database: WarehouseResource, vendors: Vendors) -> dg.Defin
     """Sources → raw tables → hosts → dbt → Salesforce, with what runs it."""
     here = environment.current_environment()
     project = dbt_project()
-    tables = [*build_raw_assets(SOURCES), *build_hosts_assets()]
+    sources = registered()
+    tables = [*build_raw_assets(sources), *build_hosts_assets()]
     dbt_models = build_dbt_assets(project)
     return dg.Definitions(
         assets=[
@@ -31,8 +32,8 @@ def build_definitions(database: WarehouseResource, vendors: Vendors) -> dg.Defin
             dbt_models,
             *build_sync_assets(dbt_models, tables),
         ],
-        jobs=automation.build_jobs(SOURCES),
-        schedules=automation.build_schedules(SOURCES, here),
+        jobs=automation.build_jobs(sources),
+        schedules=automation.build_schedules(sources, here),
         sensors=automation.build_sensors(here),
         resources={
             "database": database,

@@ -264,10 +264,20 @@ def _is_local(host: str) -> bool:
 def _vendors() -> Iterator[Finding]:
     from meltano_assets.hosts import clearbit, discoverorg
     from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.registry import registered
 
     may_stand_in = environment.current_environment() in ("local", "test")
-    for source in SOURCES:
-        yield _vendor(source.name, source.variables, may_stand_in, is_needed=True)
+    try:
+        sources = registered()
+    except FatalError as error:
+        yield Finding("sources", "fail", error.message, error.hint or "correct the file")
+        sources = SOURCES
+    for source in sources:
+        has_double = may_stand_in and source in SOURCES
+        yield _vendor(source.name, source.variables, has_double, is_needed=True)
+        if not source.streams:
+            hint = f"meltano-assets discover {source.name} --write"
+            yield Finding(source.name, "warn", "none of its tables or streams is known yet", hint)
     for name, module in (("discoverorg", discoverorg), ("clearbit", clearbit)):
         yield _vendor(name, module.VARIABLES, may_stand_in, is_needed=False)
 

@@ -69,9 +69,15 @@ def variable(name: str, environ: Mapping[str, str] | None = None) -> str:
 
 
 def streams_file(environ: Mapping[str, str] | None = None) -> Path:
-    """The user's rules for streams: MELTANO_STREAMS_FILE, else ``streams.yml`` in the root."""
+    """The user's rules for streams: MELTANO_STREAMS_FILE, else ``streams.yml`` where users' files are."""
     named = variable("MELTANO_STREAMS_FILE", environ)
-    return Path(named).expanduser().resolve() if named else project_root() / "streams.yml"
+    return Path(named).expanduser().resolve() if named else user_file("streams.yml", environ)
+
+
+def user_file(name: str, environ: Mapping[str, str] | None = None) -> Path:
+    """A file or folder that users write: in MELTANO_CONFIG_DIR, else in the project's root."""
+    named = (os.environ if environ is None else environ).get("MELTANO_CONFIG_DIR")
+    return (Path(named).expanduser().resolve() if named else project_root()) / name
 
 
 def warehouse_url(environ: Mapping[str, str] | None = None) -> str | None:
@@ -118,6 +124,32 @@ def settings_from_environment(
         names = "; ".join(f"{variable.name} ({variable.description})" for variable in missing)
         raise FatalError(f"not set: {names}", hint=_WHERE)
     return settings
+
+
+#: What every program needs to find its way: paths, language, proxies, certificates. No secrets of ours.
+_EVERYBODYS = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+
+
+def for_other_programs(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The variables that somebody else's program may see."""
+    env = os.environ if environ is None else environ
+    return {name: env[name] for name in _EVERYBODYS if name in env}
 
 
 _WHERE = "set it in the environment or in the file .env of the project's root; see .env.example"

@@ -191,6 +191,14 @@ class OpenSource:
                 raise
             self.stopped = error
 
+    def resolve(self, stream: Stream) -> Stream:
+        """The stream with its columns, where only the vendor knows them."""
+        from meltano_assets.sources.base import KnowsColumns
+
+        if stream.columns or not isinstance(self.reader, KnowsColumns):
+            return stream
+        return self.reader.resolve(stream)
+
     def count(self, stream: Stream) -> int | None:
         """How many live records the vendor says it has, or None where it cannot tell or the quota
         is used up.

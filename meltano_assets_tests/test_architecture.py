@@ -17,6 +17,7 @@ FLOORS = {
     "streams": 0,
     "errors": 0,
     "environment": 0,
+    "singer_schema": 0,
     "process_locks": 0,
     "shared_process": 0,
     "clients": 1,

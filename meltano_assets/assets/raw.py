@@ -146,25 +146,27 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
             before = state.read_bookmark(warehouse, source.name, stream.name)
             options = config.options()
             with vendors.open(source, warehouse, context.run.run_id) as reader:
-                batches = reader.read(stream, before, options, now=datetime.now(UTC))
+                table = reader.resolve(stream)
+                batches = reader.read(table, before, options, now=datetime.now(UTC))
                 load = Load(
-                    reader.selected(stream).load,
+                    reader.selected(table).load,
                     batches,
                     full_refresh=options.full_refresh,
-                    facts=lambda: reader.facts(stream),
+                    facts=lambda: reader.facts(table),
                 )
-                yield dg.MaterializeResult(value=load)
+                shown = {} if stream.columns else {"dagster/column_schema": column_schema(table)}
+                yield dg.MaterializeResult(value=load, metadata=shown)
                 if load.outcome is None:
                     raise FatalError("the load ended without an account", source=source.name)
-                reader.settle(stream)
+                reader.settle(table)
                 is_whole = options == ReadOptions() and reader.stopped is None
-                theirs = reader.count(stream) if is_whole else None
-                context.log.info(_summary(stream, load.outcome, reader.requests))
+                theirs = reader.count(table) if is_whole else None
+                context.log.info(_summary(table, load.outcome, reader.requests))
                 stopped = reader.stopped
-            ours = claims.live_rows(warehouse, stream)
-            aside = claims.quarantined_rows(warehouse, stream)
+            ours = claims.live_rows(warehouse, table)
+            aside = claims.quarantined_rows(warehouse, table)
             # A person who asks for everything anew also says that fewer rows are right.
-            healthy = None if options.full_refresh else claims.last_healthy_rows(warehouse, stream)
+            healthy = None if options.full_refresh else claims.last_healthy_rows(warehouse, table)
             counts = {
                 claims.LIVE_ROWS: (healthy, ours),
                 "extracted to loaded": (load.outcome.read, load.outcome.accounted),
@@ -173,15 +175,13 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
             for hop, (expected, actual) in counts.items():
                 claims.record_reconciliation(
                     warehouse,
-                    stream,
+                    table,
                     run_id=context.run.run_id,
                     hop=hop,
                     expected=expected,
                     actual=actual,
                 )
-            yield from _checks(
-                warehouse, stream, load.outcome, before, healthy, ours, aside, theirs
-            )
+            yield from _checks(warehouse, table, load.outcome, before, healthy, ours, aside, theirs)
             yield dg.AssetCheckResult(
                 check_name="read_to_the_end",
                 passed=stopped is None,

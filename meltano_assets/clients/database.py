@@ -8,22 +8,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import psycopg
     from psycopg import sql
 
 #: Rows are handed on in pieces of about so many bytes.
 CHUNK_BYTES = 4 << 20
 _CONNECT_SECONDS = 10
+#: From here on a table's rows can be read by ranges of blocks.
+_TID_RANGES = 140000
 #: SQLSTATE classes and codes after which another try may succeed.
 _PASSING = frozenset({"08", "40", "53", "57", "58"})
 _TIMED_OUT = frozenset({"25P03", "25P04"})
 _LOGIN_WORDS = ("password authentication failed", "no password supplied", "authentication failed")
 _MISSING_WORDS = ("does not exist", "no pg_hba.conf entry", "is not permitted to log in")
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What a database says of one of its tables.
+
+    ``types`` are by column, as Postgres writes them; ``kinds`` the letter of each type's category (A
+    array, C composite, E enum …). ``indexed`` names the columns that some index begins with,
+    ``pages`` is the size in blocks where the rows can be read by block, else 0.
+    """
+
+    types: dict[str, str]
+    kinds: dict[str, str]
+    primary_key: tuple[str, ...]
+    indexed: frozenset[str]
+    pages: int
+    bytes: int
+    comments: dict[str, str]
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """The database's clock, and the span of transaction numbers that may be running: all below
+    ``oldest`` have ended, none from ``next`` on has begun.
+    """
+
+    at: datetime
+    oldest: int
+    next: int
 
 
 class Snapshot:
@@ -34,21 +69,108 @@ class Snapshot:
         self._source = source
         self.queries = 0
 
-    def columns(self, schema: str, table: str) -> dict[str, str]:
-        """The table's columns and their types as Postgres writes them; empty without the table."""
+    def tables(self, schema: str) -> list[str]:
+        """The tables, views and foreign tables of the schema that this user may read."""
         rows = self._connection.execute(
             """
-            select a.attname, format_type(a.atttypid, a.atttypmod)
-            from pg_attribute a
-            join pg_class c on c.oid = a.attrelid
+            select c.relname
+            from pg_class c
             join pg_namespace n on n.oid = c.relnamespace
-            where n.nspname = %s and c.relname = %s and a.attnum > 0 and not a.attisdropped
-            order by a.attnum
+            where n.nspname = %s and c.relkind in ('r', 'p', 'v', 'm', 'f') and not c.relispartition
+                and has_table_privilege(c.oid, 'select')
+            order by c.relname
             """,
-            (schema, table),
+            (schema,),
         ).fetchall()
         self.queries += 1
-        return {str(name): str(kind) for name, kind in rows}
+        return [str(name) for (name,) in rows]
+
+    def describe(self, schema: str, table: str) -> TableFacts | None:
+        """What the table consists of; None when there is none."""
+        found = self._connection.execute(
+            """
+            select c.oid, case when c.relkind in ('r', 'm') then c.relpages else 0 end,
+                pg_total_relation_size(c.oid), coalesce(obj_description(c.oid, 'pg_class'), '')
+            from pg_class c
+            join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p', 'v', 'm', 'f')
+            """,
+            (schema, table),
+        ).fetchone()
+        self.queries += 1
+        if found is None:
+            return None
+        oid, pages, size, comment = found
+        columns = self._connection.execute(
+            """
+            select a.attname, format_type(a.atttypid, a.atttypmod), t.typcategory::text,
+                coalesce(col_description(a.attrelid, a.attnum), '')
+            from pg_attribute a
+            join pg_type t on t.oid = a.atttypid
+            where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+            order by a.attnum
+            """,
+            (oid,),
+        ).fetchall()
+        indexes = self._connection.execute(
+            """
+            select i.indisprimary, array_agg(a.attname::text order by k.place)
+            from pg_index i
+            cross join unnest(i.indkey::int2[]) with ordinality as k (attnum, place)
+            left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+            where i.indrelid = %s and i.indisvalid and i.indpred is null and k.place <= i.indnkeyatts
+            group by i.indexrelid, i.indisprimary
+            """,
+            (oid,),
+        ).fetchall()
+        self.queries += 2
+        return TableFacts(
+            types={str(name): str(kind) for name, kind, _, _ in columns},
+            kinds={str(name): str(category) for name, _, category, _ in columns},
+            primary_key=next((tuple(names) for is_key, names in indexes if is_key), ()),
+            indexed=frozenset(str(names[0]) for _, names in indexes if names[0] is not None),
+            pages=max(int(pages), 0) if self._connection.info.server_version >= _TID_RANGES else 0,
+            bytes=int(size),
+            comments={str(name): str(words) for name, _, _, words in columns},
+            comment=str(comment),
+        )
+
+    def transactions(self) -> Transactions:
+        """Which transactions may be running now, at the database's own clock."""
+        # A snapshot's xmax is behind the last transaction that ended, not the last that began; its age
+        # is counted up to the next number that will be given.
+        row = self._connection.execute(
+            """
+            select clock_timestamp(), txid_snapshot_xmin(seen),
+                txid_snapshot_xmax(seen) + age((txid_snapshot_xmax(seen) % 4294967296)::text::xid)
+            from txid_current_snapshot() as seen
+            """
+        ).fetchone()
+        assert row is not None
+        self.queries += 1
+        return Transactions(row[0], int(row[1]), int(row[2]))
+
+    def key_range(self, schema: str, table: str, column: str) -> tuple[int, int] | None:
+        """Least and greatest value of a whole-number column; None for an empty table."""
+        from psycopg import sql
+
+        query = sql.SQL("select min({0}), max({0}) from {1}").format(
+            sql.Identifier(column), sql.Identifier(schema, table)
+        )
+        row = self._connection.execute(query).fetchone()
+        self.queries += 1
+        return None if row is None or row[0] is None else (int(row[0]), int(row[1]))
+
+    def release(self) -> None:
+        """Let go of what is seen; the next query sees the database as it is then."""
+        self._connection.commit()
+
+    def export(self) -> str:
+        """The name under which other connections can share this view while it is open."""
+        row = self._connection.execute("select pg_export_snapshot()").fetchone()
+        assert row is not None
+        self.queries += 1
+        return str(row[0])
 
     def count(self, schema: str, table: str) -> int:
         """How many rows the table has."""
@@ -105,9 +227,13 @@ class Database:
         self._timeout_seconds = statement_timeout_seconds
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
-        """A read-only snapshot; psycopg's errors inside come out as ours."""
+    def snapshot(self, shared: str | None = None) -> Iterator[Snapshot]:
+        """A read-only snapshot; psycopg's errors inside come out as ours.
+
+        ``shared`` is the name of another one that is still open: both see the same.
+        """
         import psycopg
+        from psycopg import sql
 
         try:
             connection = psycopg.connect(
@@ -122,6 +248,10 @@ class Database:
             with connection:
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 connection.read_only = True
+                if shared is not None:
+                    connection.execute(
+                        sql.SQL("set transaction snapshot {}").format(sql.Literal(shared))
+                    )
                 yield Snapshot(connection, self._source)
         except psycopg.Error as error:
             raise self._failure(error) from None

@@ -110,7 +110,7 @@ def extract(
         rules=connections.source_rules(source),
         is_sandbox=connections.is_sandbox(source.variables),
     ) as reader:
-        for stream in streams:
+        for stream in map(reader.resolve, streams):
             if output is Output.file:
                 path, rows = _extract_to_file(
                     reader, stream, options, folder or Path(), format or Written.parquet
@@ -290,9 +290,9 @@ def _one_stream(name: str) -> Stream:
 
 def _declared_streams(name: str | None) -> list[Stream]:
     """The streams that a user named; all of them by default."""
-    from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.registry import registered
 
-    return find_streams(name)[1] if name else [each for s in SOURCES for each in s.streams]
+    return find_streams(name)[1] if name else [each for s in registered() for each in s.streams]
 
 
 Waiting = Annotated[
@@ -340,10 +340,10 @@ def quarantine_replay(name: Waiting = None) -> None:
 
 def _streams_that_wait(name: str | None) -> list[Stream]:
     """The declared streams and the tables of `load` that a user named, or all of them."""
-    from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.registry import registered
 
     schema, _, table = (name or "").partition(".")
-    if name is not None and schema in {source.name for source in SOURCES}:
+    if name is not None and schema in {source.name for source in registered()}:
         return find_streams(name)[1]
     loaded = _loaded_tables()
     if name is not None:

@@ -81,10 +81,10 @@ def nearest(name: str, choices: list[str]) -> str:
 
 def find_streams(name: str) -> tuple[Source, list[Stream]]:
     """``SOURCE`` or ``SOURCE.STREAM`` by name; FatalError suggests the nearest."""
-    from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.registry import registered
 
     source_name, _, stream_name = name.partition(".")
-    by_name = {source.name: source for source in SOURCES}
+    by_name = {source.name: source for source in registered()}
     source = by_name.get(source_name)
     if source is None:
         raise FatalError(f"no source {source_name!r}." + nearest(source_name, list(by_name)))

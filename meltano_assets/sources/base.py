@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,6 +46,15 @@ class Reader(Protocol):
 
     def count(self, stream: Stream) -> int | None:
         """How many live records the vendor says it has, or None where it cannot tell."""
+        ...
+
+
+@runtime_checkable
+class KnowsColumns(Protocol):
+    """A reader that can complete a stream which declares no columns."""
+
+    def resolve(self, stream: Stream) -> Stream:
+        """The stream with its columns and keys as the vendor tells them; unchanged when declared."""
         ...
 
 

@@ -26,9 +26,10 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from meltano_assets import singer_schema
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
-from meltano_assets.warehouse import files, json_records, singer_schema, state
+from meltano_assets.warehouse import files, json_records, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load, new_load_id
 from meltano_assets.warehouse.names import fold_all

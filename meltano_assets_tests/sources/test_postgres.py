@@ -16,9 +16,10 @@ import pytest
 from meltano_assets.clients.database import Database
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, RetriableError
-from meltano_assets.sources.postgres import PostgresReader, connector
+from meltano_assets.sources.postgres import PATIENCE_SECONDS, PostgresReader, connector
 from meltano_assets.streams import Bookmark, Column, ReadOptions, Stream
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets_tests.clients.local_server import FakeClock
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 THINGS = Stream(
@@ -132,12 +133,169 @@ def test_rows_come_in_order_and_within_the_window(
     shop.execute("insert into things (id, updated_at) values (101, '2026-01-10'), (102, null)")
     batches = list(reader.read(THINGS, None, ReadOptions(), now=NOW))
     ids = [row["id"] for batch in batches for row in batch.records.to_pylist()]
-    assert ids == list(range(100, 0, -1))
+    assert ids == [*range(100, 0, -1), 102]  # what has no key is only seen by a full read
     bookmark = batches[-1].bookmark
-    assert bookmark == Bookmark("2026-01-05T03:00:00+00:00")
+    assert bookmark is not None and bookmark.value == "2026-01-05T03:00:00+00:00"
     again = list(reader.read(THINGS, bookmark, ReadOptions(), now=NOW + timedelta(hours=1)))
     assert [row["id"] for batch in again for row in batch.records.to_pylist()] == [1, 101]
     assert [row["id"] for row in rows(reader, limit=3)] == [100, 99, 98]
+
+
+def test_pages_by_key_lose_and_repeat_nothing_where_keys_are_equal(
+    shop: psycopg.Connection, reader: PostgresReader
+) -> None:
+    """X3: ties are never lost, whatever page they fall on."""
+    shop.execute("create index on things (updated_at)")
+    shop.execute(
+        """insert into things (id, updated_at)
+        select n, timestamp '2026-01-01' + (n / 40) * interval '1 hour 1.000001 seconds'
+        from generate_series(1, 205) n"""
+    )
+    shop.execute("insert into things (id, name) values (900, null), (901, '')")
+    stream = replace(THINGS, options={"page_rows": 25})
+    batches = list(reader.read(stream, None, ReadOptions(), now=NOW))
+    ids = [row["id"] for batch in batches for row in batch.records.to_pylist()]
+    assert ids == [*range(1, 206), 900, 901]
+    assert len(batches) > 8
+    assert batches[3].bookmark is not None  # a read that breaks off goes on from there
+    assert [row["id"] for row in rows(reader, stream, limit=30)] == list(range(1, 31))
+
+
+def test_a_row_that_is_committed_late_is_read_next_time(
+    shop: psycopg.Connection, warehouse: Warehouse
+) -> None:
+    """X3: a transaction that runs while its table is read loses nothing."""
+    clock = FakeClock()
+    reader = PostgresReader(Database(warehouse.url, source="shop"), clock=clock.clock)
+    now = datetime.now(UTC) + timedelta(seconds=5)
+
+    def read(bookmark: Bookmark | None) -> tuple[list[object], Bookmark]:
+        batches = list(reader.read(THINGS, bookmark, ReadOptions(), now=now))
+        assert batches[-1].bookmark is not None
+        ids = [row["id"] for batch in batches for row in batch.records.to_pylist()]
+        return ids, batches[-1].bookmark
+
+    add = "insert into things (id, updated_at) values (%s, (now() at time zone 'UTC') - %s)"
+    shop.execute(add, (1, timedelta(minutes=1)))
+    with psycopg.connect(warehouse.url) as slow:
+        slow.execute(add, (2, timedelta(hours=5)))
+        seen, bookmark = read(None)
+        assert seen == [1]
+        assert sum(clock.slept) >= PATIENCE_SECONDS
+        shop.execute(add, (3, timedelta(seconds=1)))
+        slow.commit()
+    seen, bookmark = read(bookmark)
+    assert seen == [2, 1, 3]
+    # Nothing runs any more: from now on only the lookback is read again.
+    shop.execute("update things set updated_at = updated_at - interval '20 minutes' where id < 3")
+    seen, bookmark = read(bookmark)
+    assert seen == [3]
+    assert "waiting" not in str(bookmark.cursor)
+
+
+@pytest.mark.parametrize("key", ["id", "code"])
+def test_a_large_table_is_read_by_several_connections_that_see_the_same(
+    shop: psycopg.Connection, reader: PostgresReader, key: str
+) -> None:
+    shop.execute(
+        """insert into things (id, code, name)
+        select n * n, gen_random_uuid(), repeat('x', 500) from generate_series(1, 3000) n"""
+    )
+    shop.execute("analyze things")
+    stream = replace(
+        THINGS,
+        primary_key=(key,),
+        replication_key=None,
+        disposition="replace",
+        options={"parallel": 3},
+    )
+    read = rows(reader, stream)
+    assert sorted(row["id"] for row in read) == [n * n for n in range(1, 3001)]  # type: ignore[type-var]
+    shop.execute("delete from things")
+    assert rows(reader, stream) == []
+
+
+def test_a_connection_that_breaks_ends_a_parallel_read(
+    shop: psycopg.Connection, reader: PostgresReader
+) -> None:
+    shop.execute("insert into things (id, name) select n, 'x' from generate_series(1, 100) n")
+    shop.execute(
+        """create view broken as
+        select id, case when id = 77 then (1 / (id - 77))::text else name end as name from things"""
+    )
+    columns = (Column("id", "integer"), Column("name"))
+    options = {"parallel": 2, "table": "broken"}
+    stream = Stream("shop", "broken", columns, ("id",), disposition="replace", options=options)
+    with pytest.raises(FatalError, match="DivisionByZero"):
+        rows(reader, stream)
+
+
+def test_a_stream_without_columns_takes_those_of_its_table(
+    shop: psycopg.Connection, reader: PostgresReader
+) -> None:
+    shop.execute("create type mood as enum ('sad', 'ok')")
+    shop.execute(
+        """create table public."Odd Things" (
+            "Id" smallint primary key, price numeric(10, 2), owed money, at timestamp(3) with time zone,
+            tags text[], mood mood, raw bytea, took interval, span int4range, code char(4),
+            _loaded_at text, secret text)"""
+    )
+    shop.execute("""comment on column "Odd Things".price is 'What it costs.'""")
+    shop.execute(
+        """insert into "Odd Things" values (7, 1.50, '$1,234.50', '2026-01-01 00:00:00.123+02',
+        '{"a,b",null}', 'ok', '\\xdead00', '1 day 02:00', '[1,5)', 'ab', 'theirs', 'canary')"""
+    )
+    plain = Stream("shop", "odd", (), disposition="replace", options={"table": "Odd Things"})
+    stream = reader.resolve(plain)
+    assert {column.name: column.type for column in stream.columns} == {
+        "Id": "integer",
+        "price": "numeric",
+        "owed": "numeric",
+        "at": "timestamptz",
+        "tags": "jsonb",
+        "mood": "text",
+        "raw": "bytea",
+        "took": "text",
+        "span": "jsonb",
+        "code": "text",
+        "source_loaded_at": "text",
+        "secret": "text",
+    }
+    assert stream.primary_key == ("Id",)
+    assert stream.column("price").description == "What it costs."
+    assert rows(reader, stream) == [
+        {
+            "Id": 7,
+            "price": Decimal("1.5"),
+            "owed": Decimal("1234.5"),
+            "at": datetime(2025, 12, 31, 22, 0, 0, 123000, UTC),
+            "tags": '["a,b", null]',
+            "mood": "ok",
+            "raw": b"\xde\xad\x00",
+            "took": "P1DT2H",
+            "span": '"[1,5)"',
+            "code": "ab  ",
+            "source_loaded_at": "theirs",
+            "secret": "canary",
+        }
+    ]
+    without = replace(plain, options={"table": "Odd Things", "exclude": ["secret", "raw"]})
+    assert "secret" not in rows(reader, without)[0]
+    assert reader.undeclared["odd"] == frozenset()
+    few = replace(plain, options={"table": "Odd Things", "select": ["price"]})
+    assert [column.name for column in reader.resolve(few).columns] == ["Id", "price"]
+    wrong = replace(plain, options={"table": "Odd Things", "select": ["prize"]})
+    with pytest.raises(FatalError, match="has no column prize"):
+        reader.resolve(wrong)
+
+
+def test_a_resolved_stream_is_incremental_only_when_it_says_by_what(
+    shop: psycopg.Connection, reader: PostgresReader
+) -> None:
+    whole = reader.resolve(Stream("shop", "things", (), disposition="replace"))
+    assert (whole.primary_key, whole.disposition) == (("id",), "replace")
+    by_time = Stream("shop", "things", (), replication_key="updated_at", disposition="replace")
+    assert reader.resolve(by_time).disposition == "upsert"
 
 
 def test_a_table_without_a_replication_key_is_read_whole(

@@ -17,9 +17,9 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from meltano_assets.errors import FatalError
+from meltano_assets.singer_schema import Property, properties, property_type
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.singer import SingerTarget, is_singer, open_lines
-from meltano_assets.warehouse.singer_schema import Property, properties, property_type
 from meltano_assets_tests.warehouse.tables import query
 
 USERS = {

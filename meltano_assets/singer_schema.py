@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
-from meltano_assets.warehouse.types import join
 
 _TYPES: Mapping[str, ColumnType] = {
     "integer": "bigint",
@@ -119,7 +118,10 @@ def _resolve(reference: str, root: Mapping[str, object]) -> object:
 
 
 def _joined(kinds: Sequence[ColumnType]) -> ColumnType:
-    result = kinds[0]
-    for kind in kinds[1:]:
-        result = join(result, kind)
-    return result
+    """The narrowest type that holds all: the loader's lattice for the types that occur here."""
+    found = set(kinds)
+    if found == {"bigint", "numeric"}:
+        return "numeric"
+    if found == {"date", "timestamptz"}:
+        return "timestamptz"
+    return kinds[0] if len(found) == 1 else "text"

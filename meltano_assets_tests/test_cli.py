@@ -47,6 +47,7 @@ VERBS = [
     "sync",
     "mapping",
     "dbt",
+    "discover",
     "scaffold",
     "sandbox",
     "doctor",

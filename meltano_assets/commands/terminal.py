@@ -61,6 +61,7 @@ _VERBS = (
     "sync",
     "mapping",
     "dbt",
+    "discover",
     "scaffold",
     "sandbox",
     "doctor",

@@ -6,5 +6,6 @@ from meltano_assets.sources.lever import LEVER
 from meltano_assets.sources.salesforce import SALESFORCE
 from meltano_assets.sources.version import VERSION
 from meltano_assets.sources.zendesk import ZENDESK
+from meltano_assets.sources.zuora import ZUORA
 
-SOURCES = (SALESFORCE, VERSION, ZENDESK, LEVER)
+SOURCES = (SALESFORCE, VERSION, ZENDESK, LEVER, ZUORA)

@@ -222,7 +222,11 @@ class ZuoraReader:
         pages = self._client.query_pages(
             zoql, lambda response: Page(response.body, "records", columns, is_optional=True)
         )
-        return (page.batch for page in pages if len(page))
+        return (
+            page.batch.append_column("_deleted_at", pa.nulls(len(page), _UTC_TIME))
+            for page in pages
+            if len(page)
+        )
 
 
 def _object(stream: Stream) -> str:
@@ -266,7 +270,8 @@ def _batch(
     batch = batch_from_text(tuple(fields.values()), named)
     deleted = found.get(_DELETED.lower(), found.get(f"{_object(stream)}.{_DELETED}".lower()))
     if deleted is None:
-        return batch
+        # What a whole export holds is there, even what was once deleted.
+        return batch.append_column("_deleted_at", pa.nulls(batch.num_rows, _UTC_TIME))
     is_gone = pc.is_in(pc.utf8_lower(deleted), pa.array(["true", "1"]))
     moments = batch.column(str(stream.replication_key))
     return batch.append_column("_deleted_at", deleted_where(is_gone, moments))

@@ -13,7 +13,7 @@ opportunities as (
 ),
 
 churned as (
-    select * from {{ ref('int_renewals__churned') }}
+    select * from {{ ref('agg_churn_monthly') }}
 ),
 
 margins as (

@@ -1,0 +1,43 @@
+with
+
+transactions as (
+    select * from {{ ref('stg_netsuite__transactions') }}
+),
+
+currencies as (
+    select * from {{ ref('stg_netsuite__currencies') }}
+),
+
+-- Orders, estimates and requisitions promise money, what waits for approval asks for it.
+final as (
+    select
+        transactions.transaction_id,
+        transactions.transaction_type,
+        coalesce(
+            transactions.tran_id, transactions.transaction_number
+        ) as transaction_number,
+        transactions.entity_name,
+        transactions.subsidiary_name,
+        transactions.department_id,
+        transactions.posting_period_name,
+        coalesce(
+            currencies.symbol, transactions.currency_name, '{{ var("reporting_currency") }}'
+        ) as currency_code,
+        transactions.memo,
+        coalesce(transactions.exchange_rate, 1) as exchange_rate,
+        transactions.tran_date as transaction_date
+    from transactions
+    left join currencies
+        on transactions.currency_ref_id = currencies.currency_id
+    where
+        not transactions.is_deleted
+        and coalesce(transactions.approval_status_name, 'Approved') = 'Approved'
+        and coalesce(transactions.transaction_type, 'Unknown') not in (
+            'PurchaseOrder', 'SalesOrder', 'Estimate', 'Opportunity', 'PurchaseRequisition',
+            'TransferOrder', 'WorkOrder', 'ReturnAuthorization', 'VendorReturnAuthorization',
+            'StatisticalJournalEntry', 'ItemReceipt', 'ItemFulfillment', 'BinTransfer',
+            'BinWorksheet'
+        )
+)
+
+select * from final

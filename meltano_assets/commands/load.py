@@ -112,7 +112,7 @@ def load_file(
     is_messages = format is FileFormat.singer or (
         format is FileFormat.auto and (schema is not None or is_singer(file))
     )
-    options = {"schema_policy": policy.value}
+    options: dict[str, object] = {"schema_policy": policy.value}
     if is_messages:
         ours = {
             "--table": table,
@@ -162,12 +162,13 @@ def _load_records(
     keys: tuple[str, ...],
     replication_key: str | None,
     disposition: Into | None,
-    options: dict[str, str],
+    options: dict[str, object],
     full_refresh: bool,
     wait: float,
 ) -> None:
     from meltano_assets.streams import Batch, Stream
-    from meltano_assets.warehouse.files import read_file
+    from meltano_assets.warehouse.evolution import IS_WHOLE, OBSERVED
+    from meltano_assets.warehouse.files import read_file, tells_its_columns
     from meltano_assets.warehouse.load import load
     from meltano_assets.warehouse.records import INFERRED
 
@@ -181,6 +182,7 @@ def _load_records(
         raise FatalError(
             f"{how.value} needs --primary-key", hint="name it, or use --disposition append"
         )
+    is_whole = tells_its_columns(file, cast(Any, file_format.value))
     columns, batches = read_file(file, cast(Any, file_format.value))
     known = {column.name: column.name for column in columns}
     known |= {column.vendor_field: column.name for column in columns}
@@ -194,7 +196,7 @@ def _load_records(
         primary_key=tuple(known[key] for key in keys),
         replication_key=known[replication_key] if replication_key else None,
         disposition=how.value,
-        options={INFERRED: True, **options},
+        options={INFERRED: True, OBSERVED: True, IS_WHOLE: is_whole, **options},
     )
     with err.status(f"{stream.key} ...") as status:
         outcome = load(
@@ -214,7 +216,7 @@ def _load_singer(
     schema: str | None,
     *,
     disposition: Into | None,
-    options: dict[str, str],
+    options: dict[str, object],
     add_metadata: bool,
     is_hard_delete: bool,
     wait: float,

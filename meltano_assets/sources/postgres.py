@@ -17,14 +17,14 @@ declares no columns has those of its table, without the ones in ``exclude``. A s
 naming its variables and streams, as ``version.py`` does, or by an entry in ``databases.yml``.
 
 An infinite time, which neither Arrow nor most readers of the warehouse can hold, becomes null; the
-log says how many there were.
+load log says how many there were.
 """
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -99,8 +99,6 @@ _WITH_PARTS = frozenset("ACR")
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 Texts = dict[str, pa.Array]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +175,19 @@ class PostgresReader:
                 _names(stream, "exclude")
             )
             is_sorted, texts = self._texts(snapshot, plan, options)
-            batches = (batch_from_text(plan.columns, _finite(plan, text)) for text in texts)
+            cleaned: Counter[str] = Counter()
+            batches = (
+                batch_from_text(plan.columns, _finite(plan, text, cleaned)) for text in texts
+            )
             read = with_bookmarks(stream, batches, window, bookmark, options, is_sorted=is_sorted)
-            for batch in read:
+            for plain in read:
+                batch = replace(plain, cleaned=dict(cleaned))
+                cleaned.clear()
                 if batch.bookmark is None or stream.replication_key is None:
                     yield batch
                 else:
                     mark = replace(batch.bookmark, cursor=str(settled) or None)
-                    yield Batch(batch.records, mark)
+                    yield replace(batch, bookmark=mark)
 
     def _settle(self, snapshot: Snapshot, old: Settled) -> tuple[Settled, datetime]:
         """Wait for what runs now, for a moment; what is settled then, and the end to read to."""
@@ -365,7 +368,7 @@ def _without(stream: Stream, lost: Iterable[str]) -> FatalError:
     )
 
 
-def _finite(plan: _Plan, texts: Texts) -> Texts:
+def _finite(plan: _Plan, texts: Texts, cleaned: Counter[str]) -> Texts:
     """The texts without infinite times, bytes as they are."""
     for column in plan.columns:
         if column.type == "bytea":
@@ -378,7 +381,7 @@ def _finite(plan: _Plan, texts: Texts) -> Texts:
         infinite = pc.is_in(array, value_set=pa.array(_INFINITE))
         if count := pc.sum(infinite).as_py():
             texts[column.vendor_field] = pc.if_else(infinite, None, array)
-            _log.warning("%s: %d infinite %s became null", plan.stream.key, count, column.name)
+            cleaned["infinite_time_as_null"] += count
     return texts
 
 

@@ -39,6 +39,7 @@ from meltano_assets.warehouse.types import from_arrow
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
 
 BLOCK_BYTES = 8 * 1024 * 1024
+_HEAD_BYTES = 1 << 16
 _PARQUET_ROWS = 65_536
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -117,6 +118,27 @@ def _detect(name: str, head: bytes) -> FileFormat:
     if plain.endswith((".csv", ".tsv", ".txt")):
         return "csv"
     return "ndjson" if head.removeprefix(_BOM).lstrip().startswith(b"{") else "csv"
+
+
+def head(path: str) -> bytes:
+    """The first bytes of a file, unpacked; of standard input nothing is taken. Empty if unreadable."""
+    try:
+        if path == "-":
+            begin = cast(io.BufferedReader, sys.stdin.buffer).peek(_HEAD_BYTES)
+        else:
+            with Path(path).open("rb") as opened:
+                begin = opened.read(_HEAD_BYTES)
+        if begin.startswith(_GZIP_MAGIC):
+            begin = zlib.decompressobj(31).decompress(begin, _HEAD_BYTES)
+    except (OSError, zlib.error):
+        return b""
+    return begin
+
+
+def tells_its_columns(path: str, file_format: FileFormat) -> bool:
+    """True for formats whose beginning names every column: all but NDJSON."""
+    kind = _detect(path, head(path)) if file_format == "auto" else file_format
+    return kind != "ndjson"
 
 
 def _guarded_peek(opened: io.BufferedReader, name: str) -> bytes:

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
-from meltano_assets.warehouse import history, merge, quarantine, schema, state, swap
+from meltano_assets.warehouse import evolution, history, merge, quarantine, schema, state, swap
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import pieces
 from meltano_assets.warehouse.landing import Landing, SeenKeys
@@ -141,6 +141,7 @@ class _Load:
         self._part = self._new_part()
         self._cleaned: Counter[str] = Counter()
         self._rejected: list[Rejected] = []
+        self._delivered: set[str] = set()
         self._landing: Landing | None = None
         self._straight: Straight | None = None
         self._lookups = Lookups(warehouse)
@@ -161,6 +162,7 @@ class _Load:
         bookmark: Bookmark | None = None
         try:
             for batch in batches:
+                self._cleaned.update(batch.cleaned)
                 self._take(batch.records)
                 bookmark = batch.bookmark or bookmark
                 if batch.bookmark is not None and not self._is_replace:
@@ -216,7 +218,18 @@ class _Load:
         self._live = schema.find(connection, self._table)
         #: Was the table missing when the load began? Then an older bookmark is no step back.
         self._is_new = self._live is None
+        if self._live is not None:
+            renamed = evolution.rename_columns(
+                connection, self._stream, self._live, self.outcome.load_id
+            )
+            if renamed:
+                # Committed at once: readers must not wait for the load.
+                connection.commit()
+                self.outcome.schema_changes += map(str, renamed)
+                self._live = schema.find(connection, self._table)
         types: dict[str, ColumnType] = {column.name: column.type for column in self._stream.columns}
+        if self._live is not None and evolution.is_the_table_authority(self._stream):
+            types = {}
         if self._live is not None:
             # What has a column keeps it, should there be more fields than a table has room for.
             there = {name: types[name] for name in self._live.columns if name in types}
@@ -228,6 +241,7 @@ class _Load:
         types[DELETED_AT] = "timestamptz"
         names = state.known_names(connection, self._stream.source, self._stream.name)
         self._fitter = Fitter(self._stream, types, names)
+        self._declaration = evolution.Declaration(connection, self._stream)
         connection.commit()
 
     def check_names(self) -> None:
@@ -274,6 +288,7 @@ class _Load:
         self._part.read += records.num_rows
         fitted = self._fitter.fit(records)
         self._cleaned.update(fitted.cleaned)
+        self._delivered.update(fitted.rows.schema.names)
         if fitted.rejected:
             self._part.quarantined += len(fitted.rejected)
             self._rejected += fitted.rejected
@@ -281,6 +296,7 @@ class _Load:
                 self._stream,
                 self.outcome.quarantined + self._part.quarantined,
                 self.outcome.read + self._part.read,
+                fitted.rejected[-1],
             )
         if fitted.rows.num_rows:
             self._seen.add(fitted.rows, self._fitter.types)
@@ -352,6 +368,9 @@ class _Load:
         if is_due and self._data_types():
             self._store()
         self._write_rejected()
+        self._changes += self._declaration.write(
+            self._connection, self._live, self._delivered, self.outcome.load_id
+        )
         part = self._part
         part.checkpoints = self.outcome.checkpoints + 1
         part.cleaned = dict(self._cleaned)

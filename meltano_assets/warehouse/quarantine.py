@@ -28,17 +28,19 @@ def table_name(table: TableName) -> TableName:
     return TableName(table.schema, suffixed(table.name, "__quarantine"))
 
 
-def check_share(stream: Stream, quarantined: int, read: int) -> None:
+def check_share(stream: Stream, quarantined: int, read: int, last: Rejected) -> None:
     """FatalError when too many records are bad for the rest to be trusted.
 
-    The share is the stream's option ``max_quarantine_share``.
+    The share is the stream's option ``max_quarantine_share``; ``last`` stands as an example.
     """
     share = stream.options.get("max_quarantine_share", DEFAULT_MAX_SHARE)
     assert isinstance(share, float | int)
     if quarantined > _HANDFUL and quarantined > share * read:
+        place = f"record {last.number}: " if last.number is not None else ""
+        column = f"column {last.column}: " if last.column is not None else ""
         raise FatalError(
             f"{quarantined} of {read} records cannot be stored, more than {share:.0%};"
-            " nothing was stored",
+            f" nothing was stored. For example {place}{column}{last.reason}",
             source=stream.source,
             stream=stream.name,
             hint="check the declared column types against what the source sends",
@@ -55,7 +57,7 @@ def write(
         sql.SQL(
             "create table if not exists {} ("
             "id bigint generated always as identity primary key, record text not null,"
-            " reason text not null, column_name text, load_id text not null,"
+            " record_number bigint, reason text not null, column_name text, load_id text not null,"
             " quarantined_at timestamptz not null default clock_timestamp(),"
             " replayed_at timestamptz)"
         ).format(name.sql)
@@ -66,10 +68,14 @@ def write(
             f"records must be set aside, and {name} exists and is another table",
             hint="rename that table",
         )
-    statement = sql.SQL("copy {} (record, reason, column_name, load_id) from stdin")
+    if "record_number" not in found.columns:
+        connection.execute(
+            sql.SQL("alter table {} add column record_number bigint").format(name.sql)
+        )
+    statement = sql.SQL("copy {} (record, record_number, reason, column_name, load_id) from stdin")
     with connection.cursor().copy(statement.format(name.sql)) as copy:
         for one in rejected:
-            copy.write_row((one.record, one.reason, one.column, load_id))
+            copy.write_row((one.record, one.number, one.reason, one.column, load_id))
 
 
 def reasons(warehouse: Warehouse, stream: Stream) -> list[tuple[str, str | None, int]]:

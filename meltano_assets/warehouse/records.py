@@ -57,6 +57,8 @@ class Rejected:
     record: str
     reason: str
     column: str | None
+    #: Place in the load, counted from 1; None for what was no record.
+    number: int | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +95,7 @@ class Fitter:
         self._inferred = inferred if isinstance(inferred, frozenset) else None
         self._is_inferred = inferred is True
         self._places: dict[tuple[str, ...], list[str | None]] = {}
+        self._before = 0
 
     def fit(self, records: pa.RecordBatch) -> Fitted:
         """The batch as rows for the wire; ``types`` may be wider afterwards."""
@@ -143,7 +146,8 @@ class Fitter:
         self._check_keys(columns, arrays, reasons, bad)
         if not columns:
             _note(reasons, ~bad, bad, "the record is empty", None)
-        rejected = _reject(records, reasons) if bad.any() else []
+        rejected = _reject(records, reasons, self._before) if bad.any() else []
+        self._before += records.num_rows
         rows = pa.RecordBatch.from_arrays(arrays, names=columns)
         if rejected and columns:
             rows = rows.filter(pa.array(~bad))
@@ -179,8 +183,10 @@ class Fitter:
 
     def _learn(self, name: str, column: str, array: pa.Array) -> None:
         if self.policy == "freeze" and self.stream.columns:
+            number = self._number(mask(pc.is_valid(array)))
             raise self._fatal(
-                f"a new field would need column {column}, and the stream's schema is frozen",
+                f"record {number}: a new field would need column {column},"
+                " and the stream's schema is frozen",
                 hint="declare the column or set the policy to evolve",
             )
         self.types[column] = from_arrow(array.type)
@@ -198,7 +204,8 @@ class Fitter:
     ) -> Converted:
         """Convert, widening the column as often as the values demand."""
         is_inferred = self._may_become_text(column)
-        if is_inferred and is_text(array.type) and column != DELETED_AT:
+        is_open = self.policy == "evolve" and column != DELETED_AT
+        if is_inferred and is_text(array.type) and is_open:
             self.types[column] = widened(self.types[column], array)
         converted = convert(array, self.types[column])
         if converted.bad is not None and is_inferred and self.policy == "evolve":
@@ -212,9 +219,10 @@ class Fitter:
                 array = pc.if_else(pa.array(misfits), pa.scalar(None, array.type), array)
                 return convert(array, self.types[column])
             if self.policy == "freeze" and self.stream.columns:
+                number = self._number(_misfits(array, self.types[column]))
                 raise self._fatal(
-                    f"column {column} is {self.types[column]}, a value needs {wider},"
-                    " and the stream's schema is frozen",
+                    f"record {number}: column {column} is {self.types[column]}, a value needs"
+                    f" {wider}, and the stream's schema is frozen",
                     hint="declare the wider type or set the policy to evolve",
                 )
             self.types[column] = wider
@@ -248,6 +256,10 @@ class Fitter:
         if long.any():
             only = self.stream.primary_key[0] if len(self.stream.primary_key) == 1 else None
             _note(reasons, long, bad, "the primary key is too long to be indexed", only)
+
+    def _number(self, found: np.ndarray) -> int:
+        """Which record of the load is the first that was found in a batch."""
+        return self._before + int(np.flatnonzero(found)[0]) + 1
 
     def _fatal(self, message: str, hint: str | None = None) -> FatalError:
         return FatalError(message, source=self.stream.source, stream=self.stream.name, hint=hint)
@@ -283,7 +295,7 @@ def _misfits(array: pa.Array, target: ColumnType) -> np.ndarray:
 
 
 def _reject(
-    records: pa.RecordBatch, reasons: Mapping[int, tuple[str, str | None]]
+    records: pa.RecordBatch, reasons: Mapping[int, tuple[str, str | None]], before: int
 ) -> list[Rejected]:
     ignored: Counter[str] = Counter()
     rejected = []
@@ -295,9 +307,10 @@ def _reject(
         }
         text = record.pop(MALFORMED, None)
         record.pop(REASON, None)
+        number = before + row + 1 if text is None else None
         if text is None:
             text = json_values.dumps(record, ignored)
-        rejected.append(Rejected(str(text).replace("\x00", "\ufffd"), reason, column))
+        rejected.append(Rejected(str(text).replace("\x00", "\ufffd"), reason, column, number))
     return rejected
 
 

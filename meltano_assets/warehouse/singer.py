@@ -31,6 +31,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
 from meltano_assets.warehouse import files, json_records, state
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.evolution import IS_WHOLE, OBSERVED
 from meltano_assets.warehouse.load import load, new_load_id
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.records import DELETED_AT, INFERRED
@@ -249,6 +250,8 @@ class SingerTarget:
             disposition=self._disposition if keys else "append",
             options={
                 INFERRED: frozenset(columns[key] for key, kind in found.items() if kind.is_loose),
+                OBSERVED: True,
+                IS_WHOLE: True,
                 **self._options,
             },
         )
@@ -422,14 +425,7 @@ _MESSAGE = re.compile(rb'"type"\s*:\s*"(?:SCHEMA|RECORD|STATE|ACTIVATE_VERSION|B
 
 def is_singer(path: str) -> bool:
     """True when the first line begins like a Singer message; takes nothing from standard input."""
-    try:
-        with _opened(path) as opened:
-            head = opened.peek(1 << 16)
-            if head.startswith(_GZIP_MAGIC):
-                head = zlib.decompressobj(31).decompress(head, 1 << 16)
-    except (OSError, zlib.error):
-        return False
-    first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+    first = files.head(path).removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
     is_message = first.startswith(b"{") and _MESSAGE.search(first) is not None
     return is_message and (b'"stream"' in first or b'"value"' in first)
 

@@ -100,6 +100,9 @@ create table if not exists meltano.column_names (
     primary key (source, stream, field),
     unique (source, stream, column_name)
 );
+alter table meltano.column_names add column if not exists field_id text;
+alter table meltano.column_names add column if not exists is_declared boolean not null default false;
+alter table meltano.column_names add column if not exists gone_since timestamptz;
 create table if not exists meltano.table_names (
     source text not null,
     stream text not null,
@@ -462,6 +465,11 @@ def last_load(warehouse: Warehouse, source: str, stream: str) -> LoadRecord | No
 _WRITTEN_NUL = r"\u0000"
 
 
+def _written(name: str) -> str:
+    """A field's name as text that Postgres holds."""
+    return name.encode("utf-8", "backslashreplace").decode().replace("\x00", _WRITTEN_NUL)
+
+
 def known_names(connection: psycopg.Connection, source: str, stream: str) -> dict[str, str]:
     """Field → column, as earlier loads decided it."""
     rows = connection.execute(
@@ -482,11 +490,95 @@ def write_names(
     connection.cursor().executemany(
         "insert into meltano.column_names (source, stream, field, column_name, first_load_id)"
         " values (%s, %s, %s, %s, %s) on conflict do nothing",
+        [(source, stream, _written(name), column, load_id) for name, column in names],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownColumn:
+    """A field that some load knew, and its column."""
+
+    field: str
+    column: str
+    field_id: str | None
+    is_declared: bool
+    is_gone: bool
+
+
+def known_columns(connection: psycopg.Connection, source: str, stream: str) -> list[KnownColumn]:
+    """Every field that some load of the stream knew."""
+    rows = connection.execute(
+        "select field, column_name, field_id, is_declared, gone_since is not null"
+        " from meltano.column_names where source = %s and stream = %s",
+        [source, stream],
+    ).fetchall()
+    return [KnownColumn(row[0].replace(_WRITTEN_NUL, "\x00"), *row[1:]) for row in rows]
+
+
+def write_columns(
+    connection: psycopg.Connection,
+    source: str,
+    stream: str,
+    columns: Iterable[tuple[str, str, str | None, bool]],
+    load_id: str,
+) -> None:
+    """Remember declared columns: field, column, the vendor's id, is it declared for good."""
+    news = [(_written(name), *rest) for name, *rest in columns]
+    cursor = connection.cursor()
+    cursor.executemany(
+        "delete from meltano.column_names where source = %s and stream = %s"
+        " and column_name = %s and field <> %s",
+        [(source, stream, column, name) for name, column, _, _ in news],
+    )
+    cursor.executemany(
+        "insert into meltano.column_names"
+        " (source, stream, field, column_name, field_id, is_declared, first_load_id)"
+        " values (%s, %s, %s, %s, %s, %s, %s) on conflict (source, stream, field) do update set"
+        " column_name = excluded.column_name, field_id = excluded.field_id,"
+        " is_declared = excluded.is_declared",
         [
-            (source, stream, name.replace("\x00", _WRITTEN_NUL), column, load_id)
-            for name, column in names
+            (
+                source,
+                stream,
+                name,
+                column,
+                known_as,
+                is_declared,
+                load_id,
+            )
+            for name, column, known_as, is_declared in news
         ],
     )
+
+
+def forget_columns(
+    connection: psycopg.Connection, source: str, stream: str, columns: Iterable[str]
+) -> None:
+    """The columns bear other names now; their fields are noted anew."""
+    connection.execute(
+        "delete from meltano.column_names where source = %s and stream = %s"
+        " and column_name = any(%s)",
+        [source, stream, list(columns)],
+    )
+
+
+def mark_columns(
+    connection: psycopg.Connection,
+    source: str,
+    stream: str,
+    gone: Iterable[str],
+    back: Iterable[str],
+) -> None:
+    """Mark columns whose field is gone, and those whose field is back."""
+    for columns, moment in ((gone, sql.SQL("now()")), (back, sql.SQL("null"))):
+        if names := list(columns):
+            connection.execute(
+                sql.SQL(
+                    "update meltano.column_names set gone_since = {}"
+                    " where source = %s and stream = %s and column_name = any(%s)"
+                ).format(moment),
+                [source, stream, names],
+            )
 
 
 def known_tables(connection: psycopg.Connection, source: str) -> dict[str, str]:
@@ -502,7 +594,7 @@ def write_table(connection: psycopg.Connection, source: str, stream: str, table:
     connection.execute(
         "insert into meltano.table_names (source, stream, table_name) values (%s, %s, %s)"
         " on conflict do nothing",
-        [source, stream.replace("\x00", _WRITTEN_NUL), table],
+        [source, _written(stream), table],
     )
 
 

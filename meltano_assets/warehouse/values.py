@@ -37,6 +37,9 @@ _YEAR_10000_MICROSECONDS = 253_402_300_800_000_000
 _YEAR_1_DAYS = -719_162
 _YEAR_10000_DAYS = 2_932_897
 
+#: Postgres writes and reads these; Arrow has no infinite time.
+_INFINITE = ("infinity", "-infinity")
+
 _US = pa.timestamp("us")
 _US_UTC = pa.timestamp("us", "UTC")
 
@@ -430,7 +433,9 @@ def _times_from_text(
         value = None
         if text is not None:
             parsed = parse_time(text)
-            if parsed is None:
+            if parsed is None and text.strip().lower() in _INFINITE:
+                cleaned["infinite_time_as_null"] += 1
+            elif parsed is None:
                 bad[row] = True
             else:
                 value, naive[row], is_rounded = parsed

@@ -130,7 +130,7 @@ def test_every_field_keeps_a_column_of_its_own(warehouse: Warehouse) -> None:
     for _ in range(2):
         load(warehouse, bare, [Batch(records)])
     names = dict(query(warehouse, "select field, column_name from meltano.column_names"))
-    assert set(fields) == set(names)
+    assert {"id", *fields} == set(names)
     for number, field in enumerate(fields):
         assert query(warehouse, f'select "{names[field]}" from shop.things') == [
             (f"value {number}",)

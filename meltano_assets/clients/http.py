@@ -165,13 +165,14 @@ class HttpClient:
         parse: Callable[[Response], T],
         params: Mapping[str, str | int] | None = None,
         json: object = None,
-        data: bytes | Mapping[str, str] | None = None,
+        data: bytes | Mapping[str, str] | Callable[[], bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         is_repeatable: bool | None = None,
         is_authenticated: bool = True,
     ) -> T:
         """One exchange, repeated as far as that is safe, read by ``parse``.
 
+        ``data`` may be a function: it is asked anew for every try, for bodies that count once.
         A ValueError of ``parse`` means a broken body and counts as a failed try. A request that
         is not repeatable (a POST or PATCH by default) is sent again only when the vendor has
         surely not acted on it.
@@ -285,7 +286,7 @@ class HttpClient:
             request.method,
             request.url,
             params=request.params,
-            data=request.data,
+            data=request.data() if callable(request.data) else request.data,
             headers={**self._headers, **request.headers},
         )
         if authenticated and self.auth is not None:

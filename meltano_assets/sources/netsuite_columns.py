@@ -10,6 +10,7 @@ A column's ``field`` is a path from the record's element, by local names:
 ``@type``               the record's own type (``Invoice``, ``VendorBill``)
 ``^lastModifiedDate``   the same, of the record around a line
 ``#``                   the line's number; its place in the list where it has none
+``#key``                the record's id and the ``line_key`` of the line
 ``*``                   everything that the record holds
 ======================  =========================================================
 
@@ -37,7 +38,7 @@ class RecordType:
     ``search`` is the vendor's search (``Customer`` for CustomerSearchBasic), ``get_all`` the type of a
     list without a search, ``deleted_as`` the types under which deleted records are listed (all of
     them where it is empty), ``types`` narrows a search to transactions of these types, ``sublist``
-    makes its lines the records; ``custom_type`` is the internal id of a custom record's type.
+    makes its lines the records, told apart by ``line_key``; ``custom_type`` is the internal id of a custom record's type.
     """
 
     search: str = ""
@@ -45,6 +46,7 @@ class RecordType:
     deleted_as: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     sublist: str = ""
+    line_key: tuple[str, ...] = ("line",)
     custom_type: str = ""
 
     @property
@@ -211,7 +213,7 @@ def line_stream(
 ) -> Stream:
     """A stream of the lines in one list of transactions, keyed by transaction and line."""
     around = (
-        Column("unique_id", "text", "Transaction and line, joined by a dot."),
+        Column("unique_id", "text", "Transaction and line, joined by a dot.", field="#key"),
         Column(
             "transaction_id", "bigint", "netsuite.transactions.internal_id.", field="^@internalId"
         ),

@@ -206,7 +206,12 @@ EXPENSES = line_stream(
 
 APPLICATIONS = line_stream(
     "applications",
-    RecordType("Transaction", types=TYPES_WITH_APPLICATIONS, sublist="applyList"),
+    RecordType(
+        "Transaction",
+        types=TYPES_WITH_APPLICATIONS,
+        sublist="applyList",
+        line_key=("doc", "line"),
+    ),
     "What payments and credits are applied to: how much of which invoice or bill.",
     *integers("doc"),
     *flags("apply"),

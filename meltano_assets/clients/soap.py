@@ -111,7 +111,8 @@ def soap_detail(unjudged: frozenset[str] = frozenset()) -> Callable[[Response], 
 
 def _fault(fault: Node) -> tuple[str, str]:
     told = text(fault, "faultstring")
-    for item in find(fault, "detail") or ():
+    detail = find(fault, "detail")
+    for item in detail if detail is not None else ():
         name = local_name(item.tag)
         if name.endswith("Fault"):
             code = text(item, "code")

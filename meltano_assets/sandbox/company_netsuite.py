@@ -170,13 +170,14 @@ class Books:
 
     def _lists(self) -> None:
         for symbol, (name, display, rate) in CURRENCIES.items():
-            self._list(
+            ref = self._list(
                 "Currency", symbol, name=name, symbol=symbol, isBaseCurrency=symbol == BASE_CURRENCY,
                 isInactive=False, overrideCurrencyFormat=False, displaySymbol=display,
                 symbolPlacement="_beforeNumber", formatSample=f"{display}1,234.56",
                 exchangeRate=rate, inclInFxRateUpdates=symbol != BASE_CURRENCY,
                 currencyPrecision="_two",
             )  # fmt: skip
+            self._refs["Currency"][symbol] = Ref(ref.id, name)
         top: Ref | None = None
         for name, (legal, country, symbol, city) in SUBSIDIARIES.items():
             ref = self._list(
@@ -657,7 +658,7 @@ class Books:
         common: Record,
     ) -> None:
         ref = Ref(self._new_id("CustomerPayment"), self._number("PYMT"))
-        symbol = str(record["currency"].name)  # type: ignore[attr-defined]
+        symbol = _symbol(record)
         total = float(str(record["total"]))
         self._put(
             "CustomerPayment",
@@ -685,7 +686,7 @@ class Books:
         lines: list[Record],
     ) -> None:
         ref = Ref(self._new_id("CreditMemo"), self._number("CM"))
-        symbol = str(record["currency"].name)  # type: ignore[attr-defined]
+        symbol = _symbol(record)
         self._put(
             "CreditMemo",
             at,
@@ -783,7 +784,7 @@ def book_truths(books: Books, moment: datetime) -> dict[str, object]:
                 campaigns[key] = campaigns.get(key, 0.0) + float(str(record["userTotal"]))
     by_currency: dict[str, float] = {}
     for record in state.get("Invoice", {}).values():
-        symbol = _name(record["currency"])
+        symbol = _symbol(record)
         by_currency[symbol] = by_currency.get(symbol, 0.0) + float(str(record["total"]))
     return {
         "customers": len(state.get("Customer", {})),
@@ -813,6 +814,12 @@ def _lines(record: Record, name: str) -> list[Record]:
 def _customs(record: Record) -> list[Custom]:
     fields = record.get("customFieldList")
     return fields if isinstance(fields, list) else []
+
+
+def _symbol(record: Record) -> str:
+    """The symbol of a transaction's currency."""
+    name = _name(record["currency"])
+    return next(symbol for symbol, facts in CURRENCIES.items() if facts[0] == name)
 
 
 def _name(value: object) -> str:

@@ -339,8 +339,24 @@ def _scalar(value: object) -> str:
     if isinstance(value, date):
         return f"{value.isoformat()}T00:00:00.000-08:00"
     if isinstance(value, float):
-        return repr(value)
+        return double_text(value)
     return _clean(str(value))
+
+
+def double_text(value: float) -> str:
+    """A double as NetSuite's servers write it: from ten million on with an exponent."""
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(value)
+    digits, _, exponent = f"{value:.17e}".partition("e")
+    shortest = repr(float(digits))
+    for places in range(1, 18):
+        shorter = f"{value:.{places}e}"
+        if float(shorter) == value:
+            digits, _, exponent = shorter.partition("e")
+            shortest = digits.rstrip("0")
+            shortest += "0" if shortest.endswith(".") else ""
+            break
+    return f"{shortest}E{int(exponent)}"
 
 
 def _prefix(namespace: str, place: int) -> str:

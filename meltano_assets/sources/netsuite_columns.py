@@ -226,6 +226,9 @@ def line_stream(
         "When the transaction was last saved: a line with an older one than its siblings is gone.",
         field="^lastModifiedDate",
     )
+    description += (
+        " Lines of a deleted transaction stay: join netsuite.transactions, where it is marked."
+    )
     return Stream(
         source="netsuite",
         name=name,

@@ -42,6 +42,8 @@ class XmlColumns:
         self._keys: list[int] = []
         self._is_date = [column.type == "date" for column in columns]
         self._is_text = [column.type == "text" for column in columns]
+        #: Read by other means than a column of their own.
+        self._silent = {*line_key, "line"} if line_key else set()
         self._handlers: dict[str, _Handler | None] = {}
         self.undeclared: set[str] = set()
         for place, column in enumerate(columns):
@@ -143,7 +145,7 @@ class XmlColumns:
             return _Handler(
                 self._texts.get(name, []), self._parts.get(name, []), self._json.get(name, [])
             )
-        if name and not self._whole:
+        if name and not self._whole and name not in self._silent:
             self.undeclared.add(name)
         return None
 

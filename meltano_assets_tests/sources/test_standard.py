@@ -24,6 +24,7 @@ STREAMS = [
 ]
 #: The fault that breaks a read in the middle, by source; and which requests it is for.
 BREAKS = {
+    "netsuite": ("truncate", {"match": "/services/", "times": 2}),
     "salesforce": ("truncate", {"match": "/quer", "times": 2}),
     "version": ("terminate", {}),
     "zendesk": ("truncate", {"match": "/incremental/", "times": 2}),
@@ -31,7 +32,16 @@ BREAKS = {
     "zuora": ("truncate", {"match": "/v1/file", "times": 2}),
 }
 #: Streams of which the vendor does not tell what is gone: it stays until a full refresh.
-UNTOLD_DELETES = frozenset({"lever.applications", "lever.offers"})
+UNTOLD_DELETES = frozenset(
+    {
+        "lever.applications",
+        "lever.offers",
+        "netsuite.applications",
+        "netsuite.expenses",
+        "netsuite.transaction_items",
+        "netsuite.transaction_lines",
+    }
+)
 
 each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 each_stream = pytest.mark.parametrize(("source", "stream"), STREAMS)
@@ -265,6 +275,7 @@ TROUBLE = [
     *(("zendesk", kind) for kind in ("throttle", "unavailable", "drop", "html")),
     *(("lever", kind) for kind in ("throttle", "unavailable", "server_error", "drop")),
     *(("zuora", kind) for kind in ("throttle", "unavailable", "drop", "expire_session")),
+    *(("netsuite", kind) for kind in ("throttle", "server_error", "drop", "expire_session")),
 ]
 
 
@@ -274,7 +285,12 @@ def test_passing_trouble_of_a_vendor_is_survived(name: str, kind: str, vendors: 
     stream = source.streams[0]
     settings = vendors.settings(name)
     everything = rows(stream, read(source, stream, settings))
-    matches = {"salesforce": "/quer", "zendesk": "/incremental/", "zuora": "/v1/"}
+    matches = {
+        "salesforce": "/quer",
+        "zendesk": "/incremental/",
+        "zuora": "/v1/",
+        "netsuite": "/services/",
+    }
     match = matches.get(name, "/opportunities")
     vendors.arm(name, kind, match=match, retry_after_seconds=0)
     assert rows(stream, read(source, stream, settings)) == everything
@@ -412,6 +428,8 @@ def test_nothing_is_asked_before_the_first_record_is_wanted(source: Source, stre
         "email": "x",
         "api_token": "x",
         "api_key": "x",
+        "account": "1234567",
+        **dict.fromkeys(("consumer_key", "consumer_secret", "token_id", "token_secret"), "x"),
         "url": "postgresql://x:x@127.0.0.1:1/x",
     }
     with source.connect(settings) as reader:

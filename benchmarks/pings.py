@@ -26,7 +26,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.load import opened
-from meltano_assets.assets.dbt import connection_variables
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets.hosts.cache import (
     DISCOVERORG_CACHE,
@@ -35,6 +34,7 @@ from meltano_assets.hosts.cache import (
     store,
 )
 from meltano_assets.hosts.providers import Answer
+from meltano_assets.modelling import dbt_variables
 from meltano_assets.sources import salesforce
 from meltano_assets.sources.version import USAGE_DATA, VERSION_CHECKS
 from meltano_assets.streams import Batch, Stream
@@ -174,7 +174,7 @@ class Dbt:
     """dbt against one warehouse, as a process."""
 
     def __init__(self, warehouse: Warehouse, target: Path) -> None:
-        self._variables = connection_variables(warehouse.url)
+        self._variables = dbt_variables(warehouse.url)
         self._target = target
 
     def __call__(self, *arguments: str) -> None:

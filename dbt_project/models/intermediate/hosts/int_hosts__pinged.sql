@@ -1,10 +1,6 @@
 -- Built anew in each run: one pass over the pings is quicker than keeping a copy of them current.
-{{
-    config(
-        indexes=[{'columns': ['host_key']}, {'columns': ['raw_host']}],
-        pre_hook="set local work_mem = '256MB'",
-    )
-}}
+-- Small groups of millions of rows: in memory, and shared out to workers.
+{{ config(pre_hook="set local work_mem = '256MB'; set local parallel_tuple_cost = 0.01") }}
 
 with
 

@@ -16,7 +16,8 @@ version_checks as (
     where not is_deleted
 ),
 
--- The latest ping of each kind; between two of one instant, the greater version.
+-- The latest ping of each kind; between two of one instant, the greater version (which is only
+-- looked at then: reading a version takes longer than all the rest).
 latest_usage_pings as (
     select distinct on (install_hosts.install_id)
         install_hosts.install_id,
@@ -25,7 +26,6 @@ latest_usage_pings as (
         usage_pings.install_uuid,
         usage_pings.license_id,
         usage_pings.version,
-        {{ version_order('usage_pings.version') }} as version_order,
         usage_pings.edition,
         usage_pings.installation_type,
         usage_pings.is_mattermost_enabled,
@@ -41,7 +41,10 @@ latest_usage_pings as (
     where install_hosts.is_latest and install_hosts.ping_kind = 'usage_ping'
     order by
         install_hosts.install_id,
-        {{ version_order('usage_pings.version') }} collate "C" desc nulls last,
+        case
+            when count(*) over (partition by install_hosts.install_id) > 1
+                then {{ version_order('usage_pings.version') }}
+        end collate "C" desc nulls last,
         usage_pings.usage_ping_id desc
 ),
 
@@ -51,7 +54,6 @@ latest_version_checks as (
         version_checks.version_check_id,
         version_checks.host_id,
         version_checks.version,
-        {{ version_order('version_checks.version') }} as version_order,
         case when version_checks.version ~* 'ee' then 'EE' else 'CE' end as edition,
         version_checks.request_data
     from install_hosts
@@ -63,7 +65,10 @@ latest_version_checks as (
     where install_hosts.is_latest and install_hosts.ping_kind = 'version_check'
     order by
         install_hosts.install_id,
-        {{ version_order('version_checks.version') }} collate "C" desc nulls last,
+        case
+            when count(*) over (partition by install_hosts.install_id) > 1
+                then {{ version_order('version_checks.version') }}
+        end collate "C" desc nulls last,
         version_checks.version_check_id desc
 ),
 
@@ -99,7 +104,7 @@ counted as (
 ),
 
 -- The record is one ping as a whole: the latest usage ping, else the latest version check.
-final as (
+chosen as (
     select
         named.host_key,
         named.install_id,
@@ -115,8 +120,6 @@ final as (
         usage.license_id,
         case when usage.install_id is not null then usage.version else checks.version end
             as version,
-        case when usage.install_id is not null then usage.version_order else checks.version_order end
-            as version_order,
         case when usage.install_id is not null then usage.edition else checks.edition end
             as edition,
         usage.installation_type,
@@ -136,6 +139,13 @@ final as (
         on named.install_id = usage.install_id
     left join latest_version_checks as checks
         on named.install_id = checks.install_id
+),
+
+final as (
+    select
+        *,
+        {{ version_order('version') }} as version_order
+    from chosen
 )
 
 select * from final

@@ -196,13 +196,19 @@ class HttpClient:
 
     @contextlib.contextmanager
     def download(
-        self, link: str, params: Mapping[str, str | int] | None = None
+        self,
+        link: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
         """GET a body too large to hold: its headers and its chunks.
 
         Failures before the first byte are retried; one in the middle is a RetriableError.
         """
-        request = requests.Request("GET", self.url(link), params=dict(params or {}))
+        request = requests.Request(
+            "GET", self.url(link), params=dict(params or {}), headers=dict(headers or {})
+        )
         line = self._line(request)
         opened = self._exchange(request, self._opened, True, True)
         try:

@@ -591,7 +591,7 @@ class Marketo:
                     raise MarketoError("702", f"Program with id '{number}' not found")
                 return self._assets(query, [{**program, "tags": []}])
             case ["folders"]:
-                return self._assets(query, _folders())
+                return self._assets(query, _folders(self._company))
             case ["channels"]:
                 return self._assets(query, [])
             case ["tagTypes"] | ["smartLists"]:
@@ -627,15 +627,16 @@ class Marketo:
         return envelope({"errors": [], "warnings": [], "result": page})
 
 
-def _folders() -> list[Record]:
+def _folders(company: Company) -> list[Record]:
     """The root folders, which are as old as the subscription."""
+    began = f"{company.clock.stamp(-720)[:19]}Z+0000"
     return [
         {
             "id": number,
             "name": name,
             "description": None,
-            "createdAt": "2012-01-01T00:00:00Z+0000",
-            "updatedAt": "2012-01-01T00:00:00Z+0000",
+            "createdAt": began,
+            "updatedAt": began,
             "url": None,
             "folderId": {"id": number, "type": "Folder"},
             "folderType": "Zone",

@@ -233,7 +233,9 @@ class BulkExtract:
         if self._faults.take("queue_full") or queued >= QUEUED_AT_MOST:
             raise MarketoError("1029", "Too many jobs in queue")
         job.status, job.queued = "Queued", datetime.now(UTC)
-        return envelope({"result": [job.rendered()]})
+        answer = envelope({"result": [job.rendered()]})
+        self._advance()
+        return answer
 
     def _cancel(self, job: Job) -> Response:
         if job.status not in ("Created", "Queued", "Processing"):

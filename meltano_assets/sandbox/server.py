@@ -430,6 +430,7 @@ class Sandbox:
                 "base_url": self._url("marketo"),
                 "client_id": made["marketo_client_id"],
                 "client_secret": made["marketo_client_secret"],
+                "calls_per_20_seconds": 100 if self._options.has_vendor_limits else 10_000,
             },
             "lever": {
                 "base_url": self._url("lever") + "/v1",

@@ -419,7 +419,7 @@ class LeverReader:
         sources = {_PARTS[name][0] for name in made}
         if stream.name == CANDIDATES.name:
             made |= {"stage_id", "stage_text", "archive_reason_text", *_PIPELINE}
-            sources |= {"stage", "stageChanges"}
+            sources |= {"stage", "stageChanges", "archived"}
         if not made:
             return replace(stream, options={"endpoint": endpoint}), lambda records: records
         own = tuple(column for column in stream.columns if column.name not in made)
@@ -463,7 +463,8 @@ class LeverReader:
             values["stage_id"] = records.column(by_field["stage"]).to_pylist()
             values["stage_text"] = [stages.get(str(key)) for key in values["stage_id"]]
             values["archive_reason_text"] = [
-                reasons.get(str(key)) for key in values["archive_reason_id"]
+                reasons.get(str(item.get("reason"))) if isinstance(item, dict) else None
+                for item in objects["archived"]
             ]
             changes = [item if isinstance(item, list) else [] for item in nested("stageChanges")]
             ids = [[change.get("toStageId") for change in item] for item in changes]

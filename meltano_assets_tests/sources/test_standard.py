@@ -30,12 +30,14 @@ BREAKS = {
     "zendesk": ("truncate", {"match": "/incremental/", "times": 2}),
     "lever": ("truncate", {"match": "/opportunities", "times": 2}),
     "zuora": ("truncate", {"match": "/v1/file", "times": 2}),
+    "marketo": ("truncate", {"match": "/file.json", "times": 2}),
 }
 #: Streams of which the vendor does not tell what is gone: it stays until a full refresh.
 UNTOLD_DELETES = frozenset(
     {
         "lever.applications",
         "lever.offers",
+        "marketo.program_members",
         "netsuite.applications",
         "netsuite.expenses",
         "netsuite.transaction_items",
@@ -276,6 +278,7 @@ TROUBLE = [
     *(("lever", kind) for kind in ("throttle", "unavailable", "server_error", "drop")),
     *(("zuora", kind) for kind in ("throttle", "unavailable", "drop", "expire_session")),
     *(("netsuite", kind) for kind in ("throttle", "server_error", "drop", "expire_session")),
+    *(("marketo", kind) for kind in ("throttle", "unavailable", "drop", "expire_session")),
 ]
 
 
@@ -290,6 +293,7 @@ def test_passing_trouble_of_a_vendor_is_survived(name: str, kind: str, vendors: 
         "zendesk": "/incremental/",
         "zuora": "/v1/",
         "netsuite": "/services/",
+        "marketo": "/bulk/",
     }
     match = matches.get(name, "/opportunities")
     vendors.arm(name, kind, match=match, retry_after_seconds=0)

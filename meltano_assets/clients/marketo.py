@@ -112,7 +112,8 @@ class MarketoClient:
         self.http = HttpClient(
             base,
             source=SOURCE,
-            auth=oauth_token(self._identity, "/identity/oauth/token", form, method="GET"),
+            # In the body: an address with the secret in it would stand in logs on the way.
+            auth=oauth_token(self._identity, "/identity/oauth/token", form),
             errors=ERRORS,
             budget=RateBudget(requests=calls, per_seconds=PER_SECONDS),
             transport=transport,

@@ -526,16 +526,19 @@ class MarketoReader:
             if stream.name == ACTIVITIES.name and self._start_date is None:
                 start = max(start, window.end - ACTIVITIES_KEPT)
         pieces: list[_Piece] = []
-        for span in _spans(start, window.end):
-            is_last = span.end == window.end
-            last_second = _ceiling(span.end) - _SECOND
-            if last_second < span.start:
+        for first, end in _spans(start, window.end):
+            last_second = _ceiling(end) - _SECOND
+            if last_second < first:
                 continue
-            filters = {name: {"startAt": _iso(span.start), "endAt": _iso(last_second)}}
+            filters = {name: {"startAt": _iso(first), "endAt": _iso(last_second)}}
             # The end that is "now" is none of the job's marks: the next run may take it up.
-            end = None if is_last and options.end is None else _iso(last_second)
-            mark = {"filter": name, "start": _iso(span.start), "end": end}
-            pieces.append(_Piece(filters, mark, span.end))
+            is_now = end == window.end and options.end is None
+            mark = {
+                "filter": name,
+                "start": _iso(first),
+                "end": None if is_now else _iso(last_second),
+            }
+            pieces.append(_Piece(filters, mark, end))
         return pieces
 
     def _member_pieces(self, window: Window) -> list[_Piece]:
@@ -653,13 +656,13 @@ class MarketoReader:
                     yield records
 
 
-def _spans(start: datetime, end: datetime) -> Iterator[Window]:
+def _spans(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
     """The window in pieces that the vendor takes, cut where every run cuts it."""
     start = start.replace(microsecond=0)
     while start < end:
         cuts = (start - _FIRST_CUT) // LONGEST_WINDOW + 1
         cut = min(end, _FIRST_CUT + cuts * LONGEST_WINDOW)
-        yield Window(start, cut)
+        yield start, cut
         start = cut
 
 

@@ -19,6 +19,7 @@ from meltano_assets.sandbox.company_hosts import DomainFacts, Installation, RawH
 from meltano_assets.sandbox.company_netsuite import Books
 from meltano_assets.sandbox.company_sales import Clockwork, Record, salesforce_id
 from meltano_assets.sandbox.company_start import build_start
+from meltano_assets.sandbox.company_stripe import SelfServe
 from meltano_assets.sandbox.company_support import SupportDesk
 from meltano_assets.sandbox.company_truths import build_truths
 from meltano_assets.sandbox.company_world import World
@@ -59,6 +60,7 @@ class Company:
         self._support = SupportDesk(self.world)
         self._books: Books | None = None
         self._billing = BillingDesk(self.world)
+        self._self_serve = SelfServe(self.world)
         self._built = 0
         self._lock = threading.RLock()
         self._facts: dict[int, dict[str, DomainFacts]] = {}
@@ -163,6 +165,15 @@ class Company:
         self.build(day)
         with self._lock:
             return self._billing.records(day)
+
+    # Stripe
+
+    def stripe(self, day: int) -> SelfServe:
+        """What the Stripe account holds at the end of that day at least."""
+        self.build(day)
+        with self._lock:
+            self._self_serve.build(day)
+            return self._self_serve
 
     # Truths
 

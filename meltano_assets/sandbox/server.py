@@ -22,6 +22,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from meltano_assets.sandbox.company_stripe import API_VERSION
 from meltano_assets.sandbox.control import Control, Faulty, Manifest
 from meltano_assets.sandbox.dns import NameServer, UdpProtocol
 from meltano_assets.sandbox.enrichment_api import Clearbit, DiscoverOrg
@@ -35,6 +36,7 @@ from meltano_assets.sandbox.rdap import Rdap
 from meltano_assets.sandbox.registries import Registries
 from meltano_assets.sandbox.service import Counted, Counters, HangUpProtocol, HttpService
 from meltano_assets.sandbox.state import CompanyClock, StateFolder, remembered_ports
+from meltano_assets.sandbox.stripe import Stripe
 from meltano_assets.sandbox.version_database import Login, VersionDatabase
 from meltano_assets.sandbox.whois import Whois
 from meltano_assets.sandbox.zendesk import Zendesk
@@ -53,6 +55,7 @@ SERVICES = (
     "control",
     "whois_chain",
     "zuora",
+    "stripe",
     "marketo",
     "lever",
     "netsuite",
@@ -148,6 +151,14 @@ class Sandbox:
                 day,
                 api_key=made["clearbit_api_key"],
                 requests_per_minute=600 if is_strict else 60_000,
+            ).service,
+            "stripe": Stripe(
+                self.company,
+                day,
+                now=self.clock.now,
+                api_key=_stripe_key(made),
+                requests_per_minute=6_000 if is_strict else 1_000_000,
+                forgets_events=is_strict,
             ).service,
             "zuora": Zuora(
                 self.company,
@@ -310,7 +321,7 @@ class Sandbox:
 
     def advance(self, days: int) -> dict[str, object]:
         """Let the company live on; the counts of what came or changed, by vendor."""
-        vendors = ("salesforce", "version", "zendesk", "zuora", "netsuite")
+        vendors = ("salesforce", "version", "zendesk", "zuora", "netsuite", "stripe")
         counts: dict[str, dict[str, int]] = {vendor: {} for vendor in vendors}
 
         def count(vendor: str, name: str, number: int) -> None:
@@ -333,6 +344,8 @@ class Sandbox:
                 count("zendesk", "tickets", len(self.company.zendesk_tickets(day)))
                 for name, records in self.company.zuora_records(day).items():
                     count("zuora", name, len(records))
+                for name, number in self.company.stripe(day).news(day).items():
+                    count("stripe", name, number)
                 since, until = self.company.now(day - 1), self.company.now(day)
                 for name, number in self.company.books(day).changes(since, until).items():
                     count("netsuite", name, number)
@@ -426,6 +439,11 @@ class Sandbox:
                 "entity_id": ENTITY,
                 "time_zone": str(ZONE),
             },
+            "stripe": {
+                "base_url": self._url("stripe"),
+                "api_key": _stripe_key(made),
+                "api_version": API_VERSION,
+            },
             "marketo": {
                 "base_url": self._url("marketo"),
                 "client_id": made["marketo_client_id"],
@@ -470,6 +488,10 @@ class Sandbox:
                 "dbname": self._login.dbname,
             }
         return manifest
+
+
+def _stripe_key(made: Mapping[str, str]) -> str:
+    return f"sk_test_{made['stripe_api_key']}"
 
 
 def _api_version() -> str:

@@ -82,6 +82,7 @@ _SECRETS = (
     "netsuite_password",
     "zuora_client_secret",
     "zuora_password",
+    "stripe_api_key",
     "marketo_client_id",
     "marketo_client_secret",
     "lever_api_key",

@@ -6,8 +6,9 @@ from meltano_assets.sources.lever import LEVER
 from meltano_assets.sources.marketo import MARKETO
 from meltano_assets.sources.netsuite import NETSUITE
 from meltano_assets.sources.salesforce import SALESFORCE
+from meltano_assets.sources.stripe import STRIPE
 from meltano_assets.sources.version import VERSION
 from meltano_assets.sources.zendesk import ZENDESK
 from meltano_assets.sources.zuora import ZUORA
 
-SOURCES = (SALESFORCE, VERSION, ZENDESK, LEVER, ZUORA, NETSUITE, MARKETO)
+SOURCES = (SALESFORCE, VERSION, ZENDESK, LEVER, ZUORA, NETSUITE, MARKETO, STRIPE)

@@ -31,6 +31,7 @@ BREAKS = {
     "lever": ("truncate", {"match": "/opportunities", "times": 2}),
     "zuora": ("truncate", {"match": "/v1/file", "times": 2}),
     "marketo": ("truncate", {"match": "/file.json", "times": 2}),
+    "stripe": ("truncate", {"match": "/v1/charges", "times": 2}),
 }
 #: Streams of which the vendor does not tell what is gone: it stays until a full refresh.
 UNTOLD_DELETES = frozenset(
@@ -276,6 +277,7 @@ TROUBLE = [
     *(("salesforce", kind) for kind in ("throttle", "server_error", "drop", "expire_session")),
     *(("zendesk", kind) for kind in ("throttle", "unavailable", "drop", "html")),
     *(("lever", kind) for kind in ("throttle", "unavailable", "server_error", "drop")),
+    *(("stripe", kind) for kind in ("throttle", "unavailable", "drop", "html")),
     *(("zuora", kind) for kind in ("throttle", "unavailable", "drop", "expire_session")),
     *(("netsuite", kind) for kind in ("throttle", "server_error", "drop", "expire_session")),
     *(("marketo", kind) for kind in ("throttle", "unavailable", "drop", "expire_session")),
@@ -294,6 +296,7 @@ def test_passing_trouble_of_a_vendor_is_survived(name: str, kind: str, vendors: 
         "zuora": "/v1/",
         "netsuite": "/services/",
         "marketo": "/bulk/",
+        "stripe": "/v1/",
     }
     match = matches.get(name, "/opportunities")
     vendors.arm(name, kind, match=match, retry_after_seconds=0)

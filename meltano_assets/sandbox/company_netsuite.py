@@ -640,7 +640,7 @@ class Books:
         }  # fmt: skip
         self._put("Invoice", at, record)
         fate = rng.random()
-        later = at + timedelta(days=rng.uniform(12, 58))
+        later = (at + timedelta(days=rng.uniform(12, 58))).replace(microsecond=0)
         if fate < 0.80:
             self._payment(customer, ref, record, later, amount, common)
         elif fate < 0.87:

@@ -69,6 +69,11 @@ class Contract:
             raise ValueError("netsuite.wsdl names no version of the platform")
         self.version = found.group(1).decode()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The files of the set."""
+        return tuple(self._files)
+
     def file(self, name: str, version: str, base_url: str) -> bytes | None:
         """A file of the set as that version would have it, leading to this server."""
         content = self._files.get(name)

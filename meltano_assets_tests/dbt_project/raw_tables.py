@@ -14,6 +14,7 @@ from psycopg import sql
 
 from meltano_assets.hosts import cache
 from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_hosts import DomainFacts
 from meltano_assets.sources import (
     SOURCES,
@@ -118,6 +119,66 @@ def fill_from_company(connection: psycopg.Connection, company: Company, day: int
         insert(connection, (stream.source, stream.name), listed)
     _fill_hosts(connection, company, day)
     _fill_caches(connection, company, day)
+    _fill_billing(connection, company, day)
+    _fill_hiring(connection, company, day)
+
+
+def _fill_billing(connection: psycopg.Connection, company: Company, day: int) -> None:
+    kept: dict[str, dict[object, Mapping[str, object]]] = {}
+    for past in range(day + 1):
+        for name, records in company.zuora_records(past).items():
+            kept.setdefault(name, {}).update({record["Id"]: record for record in records})
+    for stream in zuora_streams.STREAMS:
+        records = kept.get(str(stream.options["object"]), {}).values()
+        insert(
+            connection,
+            (stream.source, stream.name),
+            (
+                _row(stream, r) | {"_deleted_at": r["UpdatedDate"] if r.get("Deleted") else None}
+                for r in records
+            ),
+        )
+
+
+def _fill_hiring(connection: psycopg.Connection, company: Company, day: int) -> None:
+    desk, now = HiringDesk(company), int(company.now(day).timestamp() * 1000)
+    desk.build(day)
+    opportunities = [o for o in desk.opportunities(now) if o["confidentiality"] != "confidential"]
+    nested: dict[str, list[dict[str, object]]] = {"applications": [], "offers": []}
+    for opportunity in opportunities:
+        key = str(opportunity["id"])
+        for name, read in (("applications", desk.applications), ("offers", desk.offers)):
+            found = read(key, now) or ()
+            nested[name].extend({**record, "opportunityId": key} for record in found)
+    listed = {
+        "opportunities": opportunities,
+        "postings": desk.postings(now),
+        "stages": desk.stages(),
+        "archive_reasons": desk.archive_reasons(),
+    }
+    for stream in lever.STREAMS:
+        if stream.name in listed:
+            rows = (_lever_row(stream, record) for record in listed[stream.name])
+            insert(connection, (stream.source, stream.name), rows)
+        elif stream.name in nested:
+            rows = (
+                _lever_row(stream, record) | {"opportunity_id": record["opportunityId"]}
+                for record in nested[stream.name]
+            )
+            insert(connection, (stream.source, stream.name), rows)
+
+
+def _lever_row(stream: Stream, record: Mapping[str, object]) -> dict[str, object]:
+    flat = dict(record)
+    archived = record.get("archived")
+    if isinstance(archived, dict):
+        flat |= {"archiveReasonId": archived["reason"], "archivedAt": archived["archivedAt"]}
+    row = _row(stream, flat)
+    for column in stream.columns:
+        value = row[column.name]
+        if column.type == "timestamptz" and isinstance(value, int):
+            row[column.name] = datetime.fromtimestamp(value / 1000, UTC)
+    return row
 
 
 def _row(stream: Stream, record: Mapping[str, object]) -> dict[str, object]:

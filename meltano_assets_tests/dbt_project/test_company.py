@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_billing import BillingDesk
 from meltano_assets_tests.dbt_project.conftest import Project
 from meltano_assets_tests.dbt_project.raw_tables import create_raw_tables, fill_from_company
 
@@ -162,6 +164,60 @@ def test_spend_of_campaigns_is_the_known_one(built: Project, truths: dict[str, A
         )
     )
     assert spent == truths["campaign_spend"]["by_campaign"]
+
+
+def test_recurring_revenue_is_the_known_one(built: Project, company: Company) -> None:
+    desk = BillingDesk(company.world)
+    desk.build(0)
+    [(today,)] = built.rows("select max(as_of_date) from analytics.fct_recurring_revenue_monthly")
+    for day in (today, date(today.year - 1, 12, 31)):
+        known: dict[str, Decimal] = {}
+        for subscription in desk.subscriptions:
+            is_counted = not subscription.is_excluded and subscription.status != "Draft"
+            if is_counted and subscription.mrr_on(day):
+                arr = 12 * subscription.mrr_on(day)
+                known[subscription.name] = known.get(subscription.name, Decimal(0)) + arr
+        found = dict(
+            built.rows(
+                "select subscription_name, arr from analytics.fct_recurring_revenue_monthly"
+                f" where as_of_date = '{day}'"
+            )
+        )
+        assert found == pytest.approx(known), day
+    assert len(found) > 10
+
+
+def test_retention_is_known_for_every_month_after_the_first_year(built: Project) -> None:
+    rows = built.rows(
+        "select net_retention, gross_retention, entity_count from analytics.agg_retention_monthly"
+        " where retention_level = 'account' order by month_start_date desc limit 6"
+    )
+    assert len(rows) == 6
+    assert all(0 < gross <= min(net, 1) and count for net, gross, count in rows)
+    sources = built.rows("select distinct churn_source from analytics.agg_churn_monthly")
+    assert ("subscriptions",) in sources
+
+
+def test_receivables_are_what_is_owed(built: Project, company: Company) -> None:
+    invoices = company.zuora_records(0)["Invoice"]
+    owed = sum(Decimal(str(i["Balance"])) for i in invoices if i["Status"] == "Posted")
+    assert built.rows("select sum(balance) from analytics.fct_invoices where is_posted") == [
+        (owed,)
+    ]
+    assert built.rows("select count(*) > 0 from analytics.agg_receivables_aging") == [(True,)]
+
+
+def test_hires_are_the_known_ones(built: Project, truths: dict[str, Any]) -> None:
+    known = truths["hiring"]
+    months = built.rows(
+        "select to_char(archived_date, 'YYYY-MM'), count(*) from analytics.fct_candidates"
+        " where is_hired group by 1"
+    )
+    assert dict(months) == known["hires"]["by_month"]
+    stages = built.rows("select stage_id, count(*) from analytics.fct_candidate_stages group by 1")
+    assert dict(stages) == known["opportunities"]["reached_stage"]
+    [(hired,)] = built.rows("select sum(hired_count) from analytics.agg_headcount_monthly")
+    assert hired == known["hires"]["total"]
 
 
 def test_every_ticket_is_there(built: Project, truths: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
-"""A load in a process of its own, for tests that kill it.
+"""Loads in processes of their own, for tests that kill them.
 
-    python -m meltano_assets_tests.warehouse.loading_process URL DISPOSITION ROUND SEED MOMENT
+    python -m meltano_assets_tests.warehouse.loading_process
 
-MOMENT says where the process ends itself with SIGKILL: ``before-copy``, ``during-copy``,
-``before-commit``, ``after-commit``, or ``never``; a number is a delay in seconds.
+Reads lines ``URL DISPOSITION ROUND SEED MOMENT``, runs each load in a fork and answers with how it ended:
+0, -9 for a kill, 1 for an error that a retry may mend. MOMENT says where the load ends itself with SIGKILL:
+``before-copy``, ``during-copy``, ``before-commit``, ``after-commit``, or ``never``; a number is a delay in
+seconds. ``backend:`` and a number kills the server's process for the load instead.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ import random
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 
+from meltano_assets.errors import RetriableError
 from meltano_assets.streams import Batch, Bookmark, Column, Disposition, LoadOutcome, Stream
 from meltano_assets.warehouse import state
 from meltano_assets.warehouse.connection import Warehouse
@@ -49,8 +54,8 @@ def kill_self() -> None:
 def records(disposition: Disposition, round_number: int, seed: int) -> list[dict[str, object]]:
     """What the source holds in this round, in replication-key order."""
     rng = random.Random(f"{disposition} {round_number} {seed}")
-    size = rng.choice([3, 40, 800])
-    start = round_number * 1000 if disposition == "append" else 0
+    size = rng.choice([3, 40, 800, 800, 12_000])
+    start = round_number * 100_000 if disposition == "append" else 0
     return [
         {
             "id": start + (n if disposition == "append" else rng.randrange(size)),
@@ -83,13 +88,25 @@ def batches(
         kill_self()
 
 
-def main() -> None:
+def kill_backend(warehouse: Warehouse) -> None:
+    """End the server's process that works for this load."""
+    with warehouse.connect(autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+            " and application_name = 'meltano-assets load shop.killed'"
+        )
+
+
+def run(url: str, word: str, round_text: str, seed_text: str, moment: str) -> None:
     """One load, killed or not."""
-    url, word, round_text, seed_text, moment = sys.argv[1:]
     disposition: Disposition = word  # type: ignore[assignment]
     warehouse = Warehouse(url)
-    if moment[0].isdigit():
-        threading.Timer(float(moment), kill_self).start()
+    kind, _, delay = moment.rpartition(":")
+    if delay[0].isdigit():
+        kill = kill_self if kind != "backend" else partial(kill_backend, warehouse)
+        timer = threading.Timer(float(delay), kill)
+        timer.daemon = True
+        timer.start()
     rows = records(disposition, int(round_text), int(seed_text))
     bookmark = state.read_bookmark(warehouse, "shop", "killed")
     is_incremental = disposition != "replace"
@@ -105,7 +122,24 @@ def main() -> None:
         batches(rows, begin, moment, has_bookmarks=is_incremental),
         on_progress=progress,
     )
-    os._exit(0)
+
+
+def main() -> None:
+    """Runs what standard input asks for; packages are imported once."""
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                run(*line.split())
+            except RetriableError:
+                os._exit(1)
+            except BaseException:  # noqa: BLE001 - told to the test, which fails
+                traceback.print_exc()
+                os._exit(3)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

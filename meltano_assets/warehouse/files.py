@@ -33,7 +33,7 @@ from meltano_assets.streams import Column, ColumnType
 from meltano_assets.warehouse import json_records
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.names import fold_all
-from meltano_assets.warehouse.records import MALFORMED, REASON
+from meltano_assets.warehouse.records import MALFORMED, NUMBER, REASON
 from meltano_assets.warehouse.types import from_arrow
 
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
@@ -208,11 +208,14 @@ def _read_csv(
     pieces = chain([first[start:]], blocks)
 
     def batches() -> Iterator[pa.RecordBatch]:
+        rows = 0
         for piece in pieces:
             if piece.count(b'"') % 2 and _ends_in_quotes(piece, separator):
                 raise FatalError(f"{name} ends inside a quoted value", hint="is the file cut off?")
             if piece:
-                yield _csv_batch(piece, header, separator, name)
+                batch = _csv_batch(piece, header, separator, name, rows)
+                rows += batch.num_rows
+                yield batch
 
     made = batches()
     leading = next(made, None)
@@ -263,11 +266,15 @@ def _delimiter(first: bytes) -> str:
     return max(",\t;|", key=lambda sign: line.count(sign.encode()))
 
 
-def _csv_batch(piece: bytes, header: list[str], delimiter: str, name: str) -> pa.RecordBatch:
+def _csv_batch(
+    piece: bytes, header: list[str], delimiter: str, name: str, rows_before: int
+) -> pa.RecordBatch:
     ragged: list[str] = []
+    numbers: list[int] = []
 
     def keep(row: pa_csv.InvalidRow) -> str:
         ragged.append(row.text)
+        numbers.append(rows_before + row.number)
         return "skip"
 
     try:
@@ -296,7 +303,7 @@ def _csv_batch(piece: bytes, header: list[str], delimiter: str, name: str) -> pa
         table = pa.table({field: pa.array([], pa.string()) for field in header})
     batch = table.combine_chunks().to_batches()
     records = batch[0] if batch else _nothing(header)
-    return with_malformed(records, ragged) if ragged else records
+    return with_malformed(records, ragged, numbers) if ragged else records
 
 
 def _nothing(names: Iterable[str]) -> pa.RecordBatch:
@@ -305,15 +312,24 @@ def _nothing(names: Iterable[str]) -> pa.RecordBatch:
 
 
 def with_malformed(
-    records: pa.RecordBatch, texts: Sequence[str], reasons: Sequence[str] = ()
+    records: pa.RecordBatch,
+    texts: Sequence[str],
+    numbers: Sequence[int | None] = (),
+    reasons: Sequence[str] = (),
 ) -> pa.RecordBatch:
-    """The records, and behind them rows that hold nothing but the text of a malformed one."""
+    """The records, and behind them rows that hold nothing but the text of a malformed one.
+
+    ``numbers`` says which line or row each was, ``reasons`` what is wrong with it.
+    """
     arrays = [
         pa.concat_arrays([column, pa.nulls(len(texts), column.type)]) for column in records.columns
     ]
     before = [None] * records.num_rows
     names = [*records.schema.names, MALFORMED]
     arrays.append(pa.array([*before, *texts], pa.string()))
+    if numbers:
+        names.append(NUMBER)
+        arrays.append(pa.array([*before, *numbers], pa.int64()))
     if reasons:
         names.append(REASON)
         arrays.append(pa.array([*before, *reasons], pa.string()))
@@ -346,14 +362,17 @@ def _read_ndjson(
             with _no_collection():
                 records, malformed = _records(block, name, lines_before)
                 batch = json_records.batch(records, kinds)
-                malformed += json_records.empty(records)
+                malformed += [(text, None) for text in json_records.empty(records)]
                 del records
             lines_before += block.count(b"\n")
-            yield with_malformed(batch, malformed) if malformed else batch
+            if malformed:
+                texts, numbers = zip(*malformed, strict=True)
+                batch = with_malformed(batch, texts, numbers)
+            yield batch
 
     made = batches()
     leading = next(made, None)
-    if leading is None:
+    if leading is None or not (leading.num_columns or leading.num_rows):
         raise FatalError(f"{name} is empty")
     names = fold_all(kinds)
     columns = tuple(Column(names[field], kind, field=field) for field, kind in kinds.items())
@@ -362,12 +381,12 @@ def _read_ndjson(
 
 def _records(
     block: bytes, name: str, lines_before: int
-) -> tuple[list[dict[str, object]], list[str]]:
-    """The block's objects; lines that are none are set aside as they are."""
+) -> tuple[list[dict[str, object]], list[tuple[str, int | None]]]:
+    """The block's objects; lines that are none are set aside as they are, with their numbers."""
     records: list[dict[str, object]] = []
-    malformed: list[str] = []
+    malformed: list[tuple[str, int | None]] = []
     is_exact = not has_long_number(block)
-    for line in block.split(b"\n"):
+    for number, line in enumerate(block.split(b"\n"), lines_before + 1):
         if not line or line.isspace():
             continue
         try:
@@ -383,9 +402,12 @@ def _records(
         if isinstance(record, dict):
             records.append(record)
         else:
-            malformed.append(line.decode("utf-8", "replace"))
+            malformed.append((line.decode("utf-8", "replace"), number))
     if malformed and not records and lines_before == 0:
-        raise FatalError(f"{name} is no NDJSON: not one of its first lines is a JSON object")
+        raise FatalError(
+            f"{name} is no NDJSON: not one of its first lines is a JSON object",
+            hint="write one object a line; of an array, `jq -c '.[]'` makes that",
+        )
     return records, malformed
 
 

@@ -43,7 +43,9 @@ MALFORMED = "\x00malformed"
 
 #: A reader's column for the reason, where it knows more than that the row is malformed.
 REASON = "\x00reason"
-_REMARKS = (MALFORMED, REASON)
+#: A reader's column for the row's or line's number.
+NUMBER = "\x00number"
+_REMARKS = (MALFORMED, REASON, NUMBER)
 
 #: Option of streams whose types were inferred: text that contradicts them widens the column.
 #: True for all columns, or a set of them.
@@ -57,7 +59,7 @@ class Rejected:
     record: str
     reason: str
     column: str | None
-    #: Place in the load, counted from 1; None for what was no record.
+    #: Place in the load, or the line or row in the input, counted from 1; None when unknown.
     number: int | None = None
 
 
@@ -307,7 +309,8 @@ def _reject(
         }
         text = record.pop(MALFORMED, None)
         record.pop(REASON, None)
-        number = before + row + 1 if text is None else None
+        told = record.pop(NUMBER, None)
+        number = before + row + 1 if text is None else cast("int | None", told)
         if text is None:
             text = json_values.dumps(record, ignored)
         rejected.append(Rejected(str(text).replace("\x00", "\ufffd"), reason, column, number))

@@ -70,8 +70,8 @@ class _Table:
     is_stored: bool = False
     has_batches: bool = False
     records: list[dict[str, object]] = field(default_factory=list)
-    #: Records that cannot be loaded as the schema says, as text, with the reason.
-    refused: list[tuple[str, str]] = field(default_factory=list)
+    #: Records that cannot be loaded as the schema says, as text, with their line and the reason.
+    refused: list[tuple[str, int | None, str]] = field(default_factory=list)
     version: int | None = None
 
 
@@ -187,11 +187,11 @@ class SingerTarget:
         if (deleted := record.pop(_DELETED, None)) is not None:
             record[DELETED_AT] = deleted
         if table.is_closed and not record.keys() <= {*table.kinds, DELETED_AT}:
-            self._refuse(table, record, f"line {number}: a property that the schema does not allow")
+            self._refuse(table, record, number, "a property that the schema does not allow")
             return
         # A delete says no more than what was deleted.
         if not table.required <= record.keys() and deleted is None:
-            self._refuse(table, record, f"line {number}: a required property is missing")
+            self._refuse(table, record, number, "a required property is missing")
             return
         version = message.get("version")
         if isinstance(version, int):
@@ -207,8 +207,10 @@ class SingerTarget:
             record[_DELETED] = deleted
         table.records.append(record)
 
-    def _refuse(self, table: _Table, record: Mapping[str, object], reason: str) -> None:
-        table.refused.append((json_records.dumps(record), reason))
+    def _refuse(
+        self, table: _Table, record: Mapping[str, object], number: int, reason: str
+    ) -> None:
+        table.refused.append((json_records.dumps(record), number, reason))
 
     def _declare(self, message: Mapping[str, object], number: int) -> None:
         name, schema = message.get("stream"), message.get("schema")
@@ -292,10 +294,10 @@ class SingerTarget:
         records = json_records.batch(table.records, dict(table.kinds), table.kinds)
         refused = table.refused
         if not records.num_columns:
-            refused += [(text, "the record is empty") for text in json_records.empty(table.records)]
+            empty = json_records.empty(table.records)
+            refused += [(text, None, "the record is empty") for text in empty]
         if refused:
-            texts, reasons = zip(*refused, strict=True)
-            records = files.with_malformed(records, texts, reasons)
+            records = files.with_malformed(records, *zip(*refused, strict=True))
         table.records, table.refused = [], []
         self._store(table, iter([records]))
 

@@ -90,8 +90,9 @@ def test_ragged_rows_are_set_aside_and_the_others_load(
     path = write(tmp_path / "f.csv", "id,a\n1,x\n2\n3,y,z\n4,w\n")
     outcome = store(warehouse, path, "id")
     assert (outcome.read, outcome.inserted, outcome.quarantined) == (4, 2, 2)
-    kept = query(warehouse, "select record, reason from shop.things__quarantine order by id")
-    assert kept == [("2", "malformed row"), ("3,y,z", "malformed row")]
+    kept = query(warehouse, "select record, record_number, reason from shop.things__quarantine"
+                            " order by id")  # fmt: skip
+    assert kept == [("2", 2, "malformed row"), ("3,y,z", 3, "malformed row")]
 
 
 def test_ndjson_keeps_what_json_says(tmp_path: Path, warehouse: Warehouse) -> None:
@@ -117,6 +118,8 @@ def test_a_line_that_is_no_object_is_set_aside(tmp_path: Path, warehouse: Wareho
     outcome = store(warehouse, path, "id")
     assert (outcome.read, outcome.inserted, outcome.quarantined) == (5, 3, 2)
     assert query(warehouse, "select id from shop.things order by id") == [(1,), (3,), (5,)]
+    numbers = query(warehouse, "select record_number from shop.things__quarantine order by id")
+    assert numbers == [(2,), (3,)]
 
 
 def test_parquet_brings_its_own_types(tmp_path: Path, warehouse: Warehouse) -> None:

@@ -4,7 +4,7 @@ Writes only where the environment says so or where the Salesforce is the sandbox
 assets plan and tell what they would have sent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
@@ -163,10 +163,58 @@ def _metadata(outcome: SyncOutcome) -> dict[str, Any]:
     }
     if outcome.reasons:
         metadata["reasons"] = dict(outcome.reasons)
-    if outcome.plan is not None:
-        text = render_plan(outcome.plan, "text", SHOWN_CHANGES)
+    if (plan := outcome.plan) is not None:
+        text = render_plan(plan, SHOWN_CHANGES, is_private=True)
         metadata["plan"] = dg.MetadataValue.md(f"```\n{text}\n```")
+        if plan.changes:
+            metadata["changes"] = _table(
+                {
+                    "record": change.key,
+                    "id": change.record_id or "new",
+                    "action": change.action,
+                    "fields": ", ".join(change.after),
+                }
+                for change in plan.changes[:SHOWN_CHANGES]
+            )
+        if plan.parked:
+            metadata["parked by the plan"] = _table(
+                {
+                    "record": each.key or "(no key)",
+                    "reason": each.reject.reason,
+                    "detail": each.reject.detail,
+                    "waits for its row": "yes" if each.is_held else "no",
+                }
+                for each in plan.parked[:SHOWN_CHANGES]
+            )
+    if outcome.refused:
+        metadata["refused by Salesforce"] = _table(
+            {
+                "record": each.change.key,
+                "state": each.state,
+                "reason": each.reason,
+                "detail": each.detail,
+            }
+            for each in outcome.refused[:SHOWN_CHANGES]
+        )
+    counts = {
+        "created": outcome.created,
+        "updated": outcome.updated,
+        "unchanged": outcome.unchanged,
+        **{f"not sent: {reason}": count for reason, count in outcome.reasons.items()},
+    }
+    metadata["outcome"] = _table(
+        {"result": result, "records": count} for result, count in counts.items() if count
+    )
     return metadata
+
+
+def _table(rows: Iterable[Mapping[str, str | int]]) -> dg.TableMetadataValue:
+    """Rows as a table in the UI; a table without rows needs its columns told."""
+    records = [dg.TableRecord(dict(row)) for row in rows]
+    if records:
+        return dg.MetadataValue.table(records)
+    schema = dg.TableSchema([dg.TableColumn("result"), dg.TableColumn("records", "int")])
+    return dg.MetadataValue.table([], schema=schema)
 
 
 def _checks(outcome: SyncOutcome) -> Iterator[dg.AssetCheckResult]:

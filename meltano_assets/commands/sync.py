@@ -54,16 +54,22 @@ def sync_plan(
     limit: Annotated[int, typer.Option(help="Changes shown of each sync; 0 for all.", min=0)] = 20,
 ) -> None:
     """Show what would be written, field by field; writes nothing."""
-    from meltano_assets.salesforce_sync.render import render_plan
+    from meltano_assets.salesforce_sync.render import render_plan, render_plans
     from meltano_assets.salesforce_sync.spec import load_spec, select_syncs
     from meltano_assets.salesforce_sync.sync import plan_sync
 
+    plans = []
     with salesforce() as (client, _):
         for spec in select_syncs(load_spec(), names or []):
             made = plan_sync(
                 connections.warehouse(), client, spec, now=datetime.now(UTC), run_id=new_run_id()
             )
-            sys.stdout.write(render_plan(made, format.value, limit or None) + "\n")
+            if format is Format.json:
+                plans.append(made)
+            else:
+                sys.stdout.write(render_plan(made, limit or None) + "\n")
+    if format is Format.json:
+        sys.stdout.write(render_plans(plans, limit or None) + "\n")
 
 
 @sync_app.command("apply")
@@ -112,7 +118,7 @@ def sync_revert(
     from meltano_assets.salesforce_sync.revert import revert_run
     from meltano_assets.salesforce_sync.spec import load_spec
 
-    with salesforce() as (client, may_write):
+    with salesforce() as (client, may_write), err.status(f"{run_id} ...") as status:
         outcomes = revert_run(
             connections.warehouse(),
             client,
@@ -121,9 +127,17 @@ def sync_revert(
             now=datetime.now(UTC),
             new_run_id=new_run_id(),
             push=may_write,
+            on_progress=lambda so_far: status.update(
+                f"{so_far.sync}: {so_far.done:,} of {so_far.total:,}"
+            ),
         )
     for outcome in outcomes:
         print_sync(outcome.sync, outcome)
+    if not may_write:
+        say(
+            f"Nothing was written: the environment {environment.current_environment()} does not "
+            "write to vendors. MELTANO_ENVIRONMENT=production undoes the run."
+        )
 
 
 @sync_app.command("check")
@@ -146,8 +160,10 @@ def sync_check() -> None:
 @sync_app.command("show")
 def sync_show(
     record: Annotated[str, typer.Argument(metavar="RECORD", help="External id or Salesforce id.")],
+    format: Annotated[Format, typer.Option(help="For people or for programs.")] = Format.text,
 ) -> None:
     """The history of one record: what was sent, when, and what came of it."""
+    from meltano_assets.salesforce_sync.render import render_history
     from meltano_assets.salesforce_sync.sync import show_record
 
     history = show_record(connections.warehouse(), record)
@@ -156,7 +172,10 @@ def sync_show(
             f"no sync has ever sent anything for {record!r}",
             hint="name it by its external id (meltano_id__c) or its Salesforce id",
         )
-    out.print_json(data=history, default=str)
+    if format is Format.json:
+        out.print_json(data=history, default=str)
+    else:
+        sys.stdout.write(render_history(history) + "\n")
 
 
 def new_run_id() -> str:
@@ -166,6 +185,14 @@ def new_run_id() -> str:
 
 def print_sync(name: str, outcome: Any) -> None:
     """One sync's counts in one line, and the reasons of what was not accepted."""
+    if not outcome.is_pushed:
+        made = outcome.plan.changes
+        deletions = sum(change.action == "delete" for change in made)
+        say(
+            f"{name}: would change {len(made) - deletions:,} and delete {deletions:,}, "
+            f"{outcome.skipped:,} left alone"
+        )
+        return
     say(
         f"{name}: {outcome.created:,} created, {outcome.updated:,} updated, "
         f"{outcome.deleted:,} deleted, {outcome.unchanged:,} unchanged, {outcome.parked:,} parked, "

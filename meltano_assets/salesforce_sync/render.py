@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
 
 from meltano_assets.salesforce_sync.plan import Action, Change, Plan
 
@@ -12,19 +13,58 @@ _WIDTH = 60
 _VERBS: Mapping[Action, str] = {"create": "create", "update": "change", "delete": "delete"}
 
 
-def render_plan(
-    plan: Plan, format: Literal["text", "json"] = "text", limit: int | None = 20
-) -> str:
+def render_plan(plan: Plan, limit: int | None = 20, *, is_private: bool = False) -> str:
     """The plan grouped by what is done, each record with its fields before → after.
 
-    ``limit`` is how many records of each group are listed; None lists all.
+    ``limit`` is how many records of each group are listed; None lists all. ``is_private`` hides the
+    values of personal fields: for places where they would be kept.
     """
-    if format == "json":
-        return json.dumps(_as_dict(plan, limit), ensure_ascii=False, indent=2)
-    return "\n".join(_lines(plan, limit))
+    return "\n".join(_lines(plan, limit, personal_fields(plan) if is_private else frozenset()))
 
 
-def _lines(plan: Plan, limit: int | None) -> Iterator[str]:
+def render_plans(plans: Iterable[Plan], limit: int | None = 20) -> str:
+    """Several plans as one JSON document: a list."""
+    return json.dumps([_as_dict(plan, limit) for plan in plans], ensure_ascii=False, indent=2)
+
+
+def render_history(history: Mapping[str, list[dict[str, Any]]]) -> str:
+    """What is remembered of one record, last first, for a person."""
+    lines = []
+    for entry in history["ledger"]:
+        known = f" ({entry['record_id']})" if entry["record_id"] else ""
+        lines.append(f"{entry['sync']}: {entry['object']} {entry['key']}{known}: {entry['state']}")
+        if entry["reason"]:
+            lines.append(f"  {entry['reason']}: {entry['detail'] or ''}".rstrip(": "))
+        if entry["state"] in ("parked", "failed"):
+            lines.append(f"  {entry['attempts']:,} tries, last {_moment(entry['updated_at'])}")
+    for change in history["changes"]:
+        at = _moment(change["sent_at"] or change["planned_at"])
+        lines.append(
+            f"{at} {change['sync']} {change['action']}: {change['state']}  run {change['run_id']}"
+        )
+        if change["reason"]:
+            lines.append(f"  {change['reason']}: {change['detail'] or ''}".rstrip(": "))
+        for name, after in change["after"].items():
+            lines.append(f"  {name}: {_short(change['before'].get(name))} → {_short(after)}")
+    return "\n".join(lines)
+
+
+def personal_fields(plan: Plan) -> frozenset[str]:
+    """Fields that may hold a person's data: declared so, or of the org's e-mail or phone type."""
+    declared = {rule.field.lower() for rule in plan.spec.fields if rule.personal}
+    typed = {
+        about.name.lower()
+        for about in plan.description.fields.values()
+        if about.type in ("email", "phone")
+    }
+    return frozenset(declared | typed)
+
+
+def _moment(at: object) -> str:
+    return at.isoformat(" ", "seconds") if isinstance(at, datetime) else "never"
+
+
+def _lines(plan: Plan, limit: int | None, hidden: frozenset[str]) -> Iterator[str]:
     spec = plan.spec
     yield (
         f"{spec.name}: {plan.rows:,} rows of {spec.relation} → {spec.object}: "
@@ -41,7 +81,9 @@ def _lines(plan: Plan, limit: int | None) -> Iterator[str]:
             known = f" ({change.record_id})" if change.record_id else ""
             yield f"    {change.key}{known}"
             for name, after in change.after.items():
-                if change.action == "create":
+                if name.lower() in hidden:
+                    yield f"      {name}: (personal)"
+                elif change.action == "create":
                     yield f"      {name}: {_short(after)}"
                 else:
                     yield f"      {name}: {_short(change.before.get(name))} → {_short(after)}"

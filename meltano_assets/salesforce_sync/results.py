@@ -17,6 +17,9 @@ RunState = Literal["planned", "stopped", "pushing", "done", "failed", "interrupt
 ResultState = Literal["sent", "parked", "failed", "skipped"]
 
 
+SHOWN_REFUSALS = 50
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of one change."""
@@ -40,6 +43,8 @@ class Tally:
     failed: int = 0
     skipped: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    #: Parked and failed results, the first of them only: there may be a hundred thousand.
+    refused: list[Result] = field(default_factory=list)
 
     def add(self, results: Iterable[Result]) -> None:
         """Count what became of these changes."""
@@ -47,6 +52,8 @@ class Tally:
             if result.state != "sent":
                 setattr(self, result.state, getattr(self, result.state) + 1)
                 self.reasons[result.reason] = self.reasons.get(result.reason, 0) + 1
+                if result.state != "skipped" and len(self.refused) < SHOWN_REFUSALS:
+                    self.refused.append(result)
             elif result.change.action == "delete":
                 self.deleted += 1
             elif result.change.action == "create" and result.is_created:

@@ -51,7 +51,7 @@ _SYNC_KEYS = (
     "breaker",
     "description",
 )
-_FIELD_KEYS = ("field", "policy", "erase", "type", "length", "description")
+_FIELD_KEYS = ("field", "policy", "erase", "type", "length", "personal", "description")
 _REFERENCE_KEYS = ("relationship", "external_id", "policy")
 _BREAKER_KEYS = ("changed_percent", "creations")
 _API_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -63,7 +63,8 @@ class FieldRule:
     """One model column, the field it goes to, and who decides about the field's value.
 
     ``erase`` lets a null in the model empty the field; without it null says nothing. ``type``
-    and ``length`` are what the org's field must be; only ``check`` reads them.
+    and ``length`` are what the org's field must be; only ``check`` reads them. A ``personal`` value
+    is shown to the person who asks for a plan, and in nothing that is kept.
     """
 
     column: str
@@ -72,6 +73,7 @@ class FieldRule:
     erase: bool = False
     type: str | None = None
     length: int | None = None
+    personal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,7 @@ def _parse_fields(
                 erase=_flag(options.get("erase", False), f"{place}: erase"),
                 type=kind,
                 length=length,
+                personal=_flag(options.get("personal", False), f"{place}: personal"),
             )
         )
     return rules

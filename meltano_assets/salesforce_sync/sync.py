@@ -60,6 +60,8 @@ class SyncOutcome:
     requests: int = 0
     seconds: float = 0.0
     reasons: dict[str, int] = field(default_factory=dict)
+    #: The first records that Salesforce itself refused.
+    refused: tuple[Result, ...] = ()
     plan: Plan | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -256,6 +258,7 @@ class _Push:
             updated=tally.updated,
             failed=tally.failed,
             reasons=dict(tally.reasons),
+            refused=tuple(tally.refused),
             requests=requests,
         )
 

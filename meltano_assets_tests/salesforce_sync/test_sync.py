@@ -17,7 +17,7 @@ from meltano_assets.salesforce_sync.check import check_org
 from meltano_assets.salesforce_sync.current import FetchOptions
 from meltano_assets.salesforce_sync.outcome import OutcomeStore
 from meltano_assets.salesforce_sync.push import PushOptions
-from meltano_assets.salesforce_sync.render import render_plan
+from meltano_assets.salesforce_sync.render import render_history, render_plan, render_plans
 from meltano_assets.salesforce_sync.spec import parse_spec
 from meltano_assets.salesforce_sync.sync import plan_sync, push_sync, show_record
 from meltano_assets.sandbox.salesforce_schema import make_id
@@ -440,7 +440,7 @@ def test_a_plan_that_was_seen_can_be_pushed_until_something_else_was(world: Worl
     made = plan_sync(world.warehouse, world.client, spec, now=NOW, run_id="seen")
     text = render_plan(made)
     assert "1 to create" in text and "a.example.com" in text
-    data = json.loads(render_plan(made, "json"))
+    data = json.loads(render_plans([made]))[0]
     assert data["changes"][0]["fields"]["Name"] == {"before": None, "after": "a.example.com"}
     assert push_sync(world.warehouse, world.client, made).created == 1
     with pytest.raises(FatalError, match="out of date"):
@@ -458,6 +458,36 @@ def test_a_records_history_is_found_by_key_and_by_id(world: World):
     assert [each["action"] for each in by_key["changes"]] == ["update", "create"]
     assert by_key["changes"][0]["before"] == {"Host_Users__c": "1"}
     assert by_key["ledger"][0]["state"] == "sent"
+    told = render_history(by_key).splitlines()
+    assert told[0] == f"hosts: Host__c a.example.com ({record['Id']}): sent"
+    assert "  Host_Users__c: 1 → 2" in told
+    assert sum("hosts create: sent  run run1" in line for line in told) == 1
+
+
+def test_personal_values_are_shown_to_the_one_who_asks_and_kept_nowhere(world: World):
+    """P4, S1: what is kept with a run in the UI names the field and hides its value."""
+    entry = {
+        "model": "new_accounts",
+        "object": "Account",
+        "external_id": "Meltano_Id__c",
+        "operation": "create",
+        "fields": {
+            "name": {"field": "Name", "personal": True},
+            "website": "Phone",
+            "type": "Type",
+        },
+    }
+    world.specs["people"] = parse_spec({"syncs": {"people": entry}})["people"]
+    row = {"meltano_id__c": "p.com", "name": "Jo Doe", "website": "+1 555 1", "type": "Prospect"}
+    world.fill("new_accounts", [row])
+    made = plan_sync(world.warehouse, world.client, world.specs["people"], now=NOW, run_id="x")
+    shown, kept = render_plan(made), render_plan(made, is_private=True)
+    assert "Jo Doe" in shown
+    assert "+1 555 1" in shown
+    assert "Jo Doe" not in kept
+    assert "+1 555 1" not in kept
+    assert "Name: (personal)" in kept
+    assert "Type: Prospect" in kept
 
 
 def test_an_empty_model_asks_salesforce_nothing(world: World):

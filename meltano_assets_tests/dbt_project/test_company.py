@@ -259,6 +259,14 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         "update analytics.fct_marketing_spend set spend = spend + 1",
         "update analytics.fct_opportunity_attributions set share = share / 2",
         "update analytics.agg_campaign_acquisition set lead_count = lead_count + 1",
+        "update analytics.fct_recurring_revenue_monthly set arr = arr + 1, arr_reporting = null",
+        "update analytics.fct_invoices set balance = balance + 1",
+        "insert into analytics.agg_expenses_monthly (expense_month_id, amount) values ('x', 1)",
+        "update analytics.fct_candidates set is_hired = false",
+        "update analytics.agg_retention_monthly set year_ago_arr_reporting = 0, unknown_count = 0"
+        " where retention_level = 'account'",
+        "update analytics.agg_pipeline_changes_monthly"
+        " set incremental_acv_reporting = incremental_acv_reporting + 1",
     )
     with built.connect() as connection:
         for statement in damage:
@@ -267,6 +275,13 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
     broken = {name.removeprefix("assert_") for name in failed}
     assert broken == {
         "campaigns_add_up_to_all_leads_and_opportunities",
+        "recurring_revenue_agrees_by_subscription_and_account",
+        "receivables_add_up_to_overdue_invoices",
+        "billing_currencies_have_rates",
+        "expenses_add_up_to_the_ledger",
+        "hires_of_the_funnel_are_the_hired_candidates",
+        "revenue_of_a_year_ago_agrees_on_all_levels",
+        "pipeline_changes_lead_from_start_to_end",
         "shares_of_an_opportunity_sum_to_one",
         "spend_adds_up_to_the_cost_of_campaigns",
         "currencies_have_rates",

@@ -161,9 +161,13 @@ def test_snapshots_keep_each_state_of_an_opportunity(empty: Project) -> None:
         )
     assert empty.dbt("snapshot") == {}
     with empty.connect() as connection:
+        # As if the snapshots were older than the column: it joins them and nothing is lost.
+        connection.execute(
+            "alter table snapshots.snap_salesforce__opportunities drop column sales_segment cascade"
+        )
         connection.execute(
             "update salesforce.opportunities set stage_name = 'Closed Won',"
-            " system_modstamp = '2026-01-02 10:00Z' where id = 'snap'"
+            " sales_segmentation__c = 'SMB', system_modstamp = '2026-01-02 10:00Z' where id = 'snap'"
         )
     assert empty.dbt("snapshot") == {}
     assert empty.dbt("run", "--select", "fct_opportunity_snapshots") == {}
@@ -175,3 +179,93 @@ def test_snapshots_keep_each_state_of_an_opportunity(empty: Project) -> None:
         ("1-Discovery", False, "2026-01-01 10:00:00"),
         ("7-Closed", True, "2026-01-02 10:00:00"),
     ]
+    segments = empty.rows(
+        "select sales_segment from snapshots.snap_salesforce__opportunities"
+        " where opportunity_id = 'snap' order by dbt_valid_from"
+    )
+    assert segments == [(None,), ("SMB",)]
+
+
+#: Opportunity → its states: since, until, in the pipeline, state, closes, value.
+STATES: dict[str, list[tuple[str, str | None, bool, str, str, int]]] = {
+    "stays": [("2026-01-01", None, True, "Open", "2026-03-01", 100)],
+    "grows": [
+        ("2026-01-01", "2026-02-10", True, "Open", "2026-03-01", 50),
+        ("2026-02-10", None, True, "Open", "2026-03-01", 80),
+    ],
+    "shrinks": [
+        ("2026-01-01", "2026-02-10", True, "Open", "2026-03-01", 40),
+        ("2026-02-10", None, True, "Open", "2026-03-01", 30),
+    ],
+    "won": [
+        ("2026-01-01", "2026-02-11", True, "Open", "2026-02-11", 60),
+        ("2026-02-11", None, False, "Won", "2026-02-11", 70),
+    ],
+    "lost": [
+        ("2026-01-01", "2026-02-12", True, "Open", "2026-02-28", 20),
+        ("2026-02-12", None, False, "Lost", "2026-02-12", 20),
+    ],
+    "put off": [
+        ("2026-01-01", "2026-02-13", True, "Open", "2026-03-31", 10),
+        ("2026-02-13", None, True, "Open", "2026-06-30", 10),
+    ],
+    "pulled in": [
+        ("2026-01-01", "2026-02-14", True, "Open", "2026-06-30", 15),
+        ("2026-02-14", None, True, "Open", "2026-03-31", 15),
+    ],
+    "new": [("2026-02-15", None, True, "Open", "2026-03-15", 25)],
+    "accepted": [
+        ("2026-01-01", "2026-02-16", False, "Open", "2026-03-15", 5),
+        ("2026-02-16", None, True, "Open", "2026-03-15", 5),
+    ],
+    "quick": [("2026-02-17", None, False, "Won", "2026-02-20", 35)],
+    "rejected": [
+        ("2026-01-01", "2026-02-18", True, "Open", "2026-03-15", 8),
+        ("2026-02-18", None, False, "Open", "2026-03-15", 8),
+    ],
+    "done before": [("2026-01-01", None, False, "Won", "2026-01-20", 500)],
+}
+
+
+def test_pipeline_changes_between_any_two_days(empty: Project) -> None:
+    """From the end of January to the end of February, for deals that were to close by March.
+
+    Starting 100 + 50 + 40 + 60 + 20 + 10 + 8 = 288; created 25 + 5 + 35 = 65; moved in 15;
+    increased 30, decreased 10; moved out 10, won 60 + 35 = 95, lost 20, removed 8.
+    288 + 65 + 15 + 30 - 10 - 10 - 95 - 20 - 8 = 255 = 100 + 80 + 30 + 15 + 25 + 5, the ending.
+    """
+    with empty.connect() as connection:
+        connection.execute("truncate analytics.fct_opportunity_snapshots")
+        for name, states in STATES.items():
+            for since, until, is_open, state, closes, value in states:
+                connection.execute(
+                    "insert into analytics.fct_opportunity_snapshots (opportunity_snapshot_id,"
+                    " opportunity_id, is_in_pipeline, stage_state, is_deleted, close_date,"
+                    " incremental_acv, incremental_acv_reporting, assumed_from_at, valid_from_at,"
+                    " valid_before_at) values (%s, %s, %s, %s, false, %s, %s, %s, %s, %s, %s)",
+                    [name + since, name, is_open, state, closes, value, value, since, since, until],
+                )
+    asked = "'2026-01-31', '2026-02-28', '2026-01-01', '2026-03-31'"
+    found = {
+        kind: (count, value)
+        for kind, count, value in empty.rows(
+            "select change_type, count(*), sum(incremental_acv_reporting)"
+            f" from analytics.pipeline_change({asked}) group by 1"
+        )
+    }
+    assert found == {
+        "Starting": (7, 288),
+        "Created": (3, 65),
+        "Moved In": (1, 15),
+        "Increased": (1, 30),
+        "Decreased": (1, -10),
+        "Moved Out": (1, -10),
+        "Won": (2, -95),
+        "Lost": (1, -20),
+        "Removed": (1, -8),
+        "Ending": (6, 255),
+    }
+    alone = empty.rows(
+        "select distinct change_type from analytics.pipeline_change('2026-02-20', '2026-02-20')"
+    )
+    assert set(alone) == {("Starting",), ("Ending",)}

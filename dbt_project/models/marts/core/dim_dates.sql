@@ -5,6 +5,15 @@ days as (
     from generate_series('2010-01-01'::date, '2039-12-31'::date, interval '1 day') as day
 ),
 
+fiscal as (
+    select
+        first_day,
+        lead(first_day, 1, 'infinity'::date) over (order by first_day) as next_first_day,
+        fiscal_year,
+        fiscal_quarter
+    from {{ ref('fiscal_calendar') }}
+),
+
 final as (
     select
         date_day,
@@ -20,8 +29,14 @@ final as (
         extract(quarter from date_day)::integer as quarter_of_year,
         date_trunc('quarter', date_day)::date as quarter_start_date,
         extract(year from date_day)::integer as year_number,
-        extract(isodow from date_day) >= 6 as is_weekend
+        extract(isodow from date_day) >= 6 as is_weekend,
+        fiscal.fiscal_year,
+        fiscal.fiscal_quarter,
+        fiscal.first_day as fiscal_quarter_start_date,
+        fiscal.next_first_day - 1 as fiscal_quarter_end_date
     from days
+    left join fiscal
+        on days.date_day >= fiscal.first_day and days.date_day < fiscal.next_first_day
 )
 
 select * from final

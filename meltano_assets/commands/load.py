@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from meltano_assets import connections, environment
-from meltano_assets.commands.terminal import err, nearest, print_outcome
+from meltano_assets.commands.terminal import Wait, err, nearest, print_outcome
 from meltano_assets.errors import FatalError
 
 if TYPE_CHECKING:
@@ -41,16 +41,6 @@ class Policy(StrEnum):
     evolve = "evolve"
     freeze = "freeze"
     quarantine = "quarantine"
-
-
-Wait = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        metavar="SECONDS",
-        help="How long to wait for another load of the same table; 0 refuses at once.",
-    ),
-]
 
 
 def load_file(

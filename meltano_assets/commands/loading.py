@@ -14,6 +14,7 @@ from rich.markup import escape
 from meltano_assets import connections, environment
 from meltano_assets.commands.terminal import (
     SuggestingGroup,
+    Wait,
     err,
     find_streams,
     nearest,
@@ -78,6 +79,7 @@ def extract(
     format: Annotated[
         Written | None, typer.Option(help="What --output file writes; default: parquet.")
     ] = None,
+    wait: Wait = 600,
 ) -> None:
     """Read a source, or one stream of it, into the warehouse or into files.
 
@@ -117,10 +119,12 @@ def extract(
                 )
                 say(f"{stream.key}: {rows:,} records in {path}")
                 continue
-            print_outcome(stream.key, extract_to_warehouse(reader, stream, options))
+            print_outcome(stream.key, extract_to_warehouse(reader, stream, options, wait=wait))
 
 
-def extract_to_warehouse(reader: OpenSource, stream: Stream, options: Any) -> LoadOutcome:
+def extract_to_warehouse(
+    reader: OpenSource, stream: Stream, options: Any, *, wait: float = 600
+) -> LoadOutcome:
     """Read one stream from its bookmark, as the options ask, into its raw table."""
     from meltano_assets.warehouse import state
     from meltano_assets.warehouse.load import load
@@ -135,6 +139,7 @@ def extract_to_warehouse(reader: OpenSource, stream: Stream, options: Any) -> Lo
             batches,
             environment=environment.current_environment(),
             full_refresh=options.full_refresh,
+            lock_wait_seconds=wait,
             on_progress=lambda so_far: status.update(f"{stream.key}: {so_far.read:,} records"),
         )
     reader.settle(stream)

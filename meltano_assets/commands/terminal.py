@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
@@ -15,6 +16,16 @@ from meltano_assets.errors import FatalError
 if TYPE_CHECKING:
     from meltano_assets.sources.base import Source
     from meltano_assets.streams import LoadOutcome, Stream
+
+#: The option of every verb that loads.
+Wait = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="How long to wait for another load of the same table; 0 refuses at once.",
+    ),
+]
 
 out = Console()
 err = Console(stderr=True)

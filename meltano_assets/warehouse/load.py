@@ -185,7 +185,9 @@ class _Load:
         """The failed part's row in the load log, in a transaction of its own, if it can be."""
         self._part.cleaned = dict(self._cleaned)
         self._part.checkpoints = self.outcome.checkpoints + 1
-        entry = self._entry(replace(self._part, bookmark=None), status="failed", error=error)
+        # What was read and refused is worth knowing; nothing of it was stored.
+        told = replace(self._part, bookmark=None, inserted=0, updated=0, deleted=0)
+        entry = self._entry(told, status="failed", error=error)
         try:
             with self._warehouse.connect(application_name="meltano-assets log") as connection:
                 state.ensure(connection)

@@ -32,13 +32,13 @@ with recursive above (oid, level) as (
 )
 select c.oid, n.nspname, c.relname, c.relkind, pg_get_viewdef(c.oid),
     coalesce(c.reloptions, '{}'), pg_get_userbyid(c.relowner), c.relowner <> u.oid,
-    obj_description(c.oid, 'pg_class'), max(above.level)
+    obj_description(c.oid, 'pg_class'), c.relispopulated, max(above.level)
 from above
 join pg_class c on c.oid = above.oid
 join pg_namespace n on n.oid = c.relnamespace
 join pg_roles u on u.rolname = current_user
 where c.relkind in ('v', 'm')
-group by c.oid, n.nspname, c.relname, c.relkind, c.relowner, c.reloptions, u.oid
+group by c.oid, n.nspname, c.relname, c.relkind, c.relowner, c.reloptions, c.relispopulated, u.oid
 order by max(above.level), c.oid
 """
 
@@ -56,6 +56,7 @@ class View:
     owner: str
     is_foreign: bool
     comment: str | None
+    is_filled: bool
     level: int
 
     @property
@@ -74,7 +75,10 @@ class View:
                     for key, value in pairs
                 )
             )
-        return sql.SQL("{} as {}").format(options, sql.SQL(self.query.rstrip().rstrip(";")))
+        # A materialized view that was never refreshed stays so.
+        filled = sql.SQL("" if self.is_filled or self.kind != "m" else " with no data")
+        query = sql.SQL(self.query.rstrip().rstrip(";"))
+        return sql.SQL("{} as {}{}").format(options, query, filled)
 
 
 def above(connection: psycopg.Connection, table_oid: int) -> list[View]:
@@ -113,6 +117,7 @@ def taken_down(connection: psycopg.Connection, table_oid: int) -> Iterator[None]
     lock(connection, views)
     grants = {view.oid: acl(connection, view.oid) for view in views}
     indexes = {view.oid: _index_definitions(connection, view.oid) for view in views}
+    comments = {view.oid: _column_comments(connection, view.oid) for view in views}
     for view in reversed(views):
         word = sql.SQL("materialized view" if view.kind == "m" else "view")
         connection.execute(sql.SQL("drop {} {}").format(word, view.identifier))
@@ -124,6 +129,12 @@ def taken_down(connection: psycopg.Connection, table_oid: int) -> Iterator[None]
         )
         for definition in indexes[view.oid]:
             connection.execute(sql.SQL(definition))
+        for column, comment in comments[view.oid]:
+            connection.execute(
+                sql.SQL("comment on column {}.{} is {}").format(
+                    view.identifier, sql.Identifier(column), sql.Literal(comment)
+                )
+            )
         if view.comment:
             connection.execute(
                 sql.SQL("comment on {} {} is {}").format(
@@ -137,6 +148,16 @@ def taken_down(connection: psycopg.Connection, table_oid: int) -> Iterator[None]
                 )
             )
         grant(connection, view.identifier, grants[view.oid])
+
+
+def _column_comments(connection: psycopg.Connection, oid: int) -> list[tuple[str, str]]:
+    rows = connection.execute(
+        "select a.attname, d.description from pg_description d join pg_attribute a"
+        " on a.attrelid = d.objoid and a.attnum = d.objsubid"
+        " where d.classoid = 'pg_class'::regclass and d.objoid = %s and d.objsubid > 0",
+        [oid],
+    ).fetchall()
+    return [(str(column), str(comment)) for column, comment in rows]
 
 
 def _index_definitions(connection: psycopg.Connection, oid: int) -> list[str]:

@@ -1,7 +1,8 @@
-"""Loading: every disposition, what wins, what is counted, and that nothing is half done."""
+"""Loading (L1, L2, L3, L9): every disposition, what wins, what is counted, and that nothing is half done."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -330,3 +331,20 @@ def test_small_batches_of_changing_shape_arrive_whole_and_in_order(warehouse: Wa
         (4, None, "2.25", None),
         (5, "x", "7", '{"k": 1}'),
     ]
+
+
+def test_a_second_load_waits_for_the_first(warehouse: Warehouse) -> None:
+    is_open, may_end = threading.Event(), threading.Event()
+
+    def slow() -> Iterator[Batch]:
+        yield batch([{"id": 1, "name": "first"}])
+        is_open.set()
+        may_end.wait(30)
+
+    first = threading.Thread(target=lambda: load(warehouse, THINGS, slow()))
+    first.start()
+    assert is_open.wait(30)
+    threading.Timer(0.3, may_end.set).start()
+    load(warehouse, THINGS, [batch([{"id": 1, "name": "second"}])], lock_wait_seconds=30)
+    first.join()
+    assert rows(warehouse) == [(1, "second")]

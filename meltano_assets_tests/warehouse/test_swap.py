@@ -1,4 +1,4 @@
-"""Replacing and widening tables that others use: views, grants, indexes, readers in the middle."""
+"""Replacing and widening tables that others use (L2, L4): views, grants, indexes, readers in the middle."""
 
 from __future__ import annotations
 
@@ -90,6 +90,32 @@ def test_views_survive_the_widening_of_their_column(
     assert total == [("1.0",)] if kind is THINGS else [("2.0",)]
     after = dressing(warehouse, reader)
     assert after[1:4] + after[5:] == before[1:4] + before[5:]
+
+
+@pytest.mark.parametrize("is_full_refresh", [False, True])
+def test_materialized_views_and_comments_survive_the_widening_of_their_column(
+    warehouse: Warehouse, reader: str, is_full_refresh: bool
+) -> None:
+    load(warehouse, UPSERTED, [numbers(3, 1)])
+    for statement in (
+        "create view shop.direct as select id, v from shop.things",
+        "comment on column shop.direct.v is 'a number'",
+        "create materialized view shop.held as select sum(v) as total from shop.direct",
+        "create unique index held_total on shop.held (total)",
+        "create materialized view shop.empty as select v from shop.things with no data",
+        f"grant select on shop.held to {reader}",
+    ):
+        query(warehouse, statement)
+    load(warehouse, UPSERTED, [numbers(3, "0.5")], full_refresh=is_full_refresh)
+    assert query(warehouse, "select v::text from shop.direct where id = 1") == [("0.5",)]
+    query(warehouse, "refresh materialized view concurrently shop.held")
+    assert query(warehouse, "select total::text from shop.held") == [("1.5",)]
+    assert query(
+        warehouse,
+        "select (select relispopulated from pg_class where oid = 'shop.empty'::regclass),"
+        " col_description('shop.direct'::regclass, 2),"
+        f" has_table_privilege('{reader}', 'shop.held', 'select')",
+    ) == [(False, "a number", True)]
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,14 @@ class Company:
 
         Day 0 has all of them. Times are UTC datetimes, dates dates, money and numbers decimals.
         """
+        return self.billing(day).records(day)
+
+    def billing(self, day: int) -> BillingDesk:
+        """The billing side at the end of that day at least."""
         self.build(day)
         with self._lock:
-            return self._billing.records(day)
+            self._billing.build(day)
+            return self._billing
 
     # Stripe
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from meltano_assets.sandbox import company_hosts as hosts
+from meltano_assets.sandbox.company_billing_truths import billing_truths, self_serve_truths
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_marketing import MarketingDesk
 from meltano_assets.sandbox.company_netsuite import book_truths
@@ -37,6 +38,8 @@ def build_truths(company: Company, day: int) -> dict[str, object]:
         "books": book_truths(company.books(day), company.now(day)),
         "marketing": _marketing(company, day),
         "hiring": _hiring(company, day),
+        "billing": billing_truths(company.billing(day), company.now(day).date()),
+        "self_serve": self_serve_truths(company.stripe(day)),
         "hostile_values": {
             "usage_data_nul_in_stats": company.world.traps["nul_in_stats"],
             "usage_data_infinite_license": company.world.traps["infinite_license"],

@@ -31,7 +31,7 @@ _BIG_DEALS = ((120_000, "Ultimate"), (15_000, "Premium"), (0, "Starter"))
 TRUEUP = "Trueup"
 _PAYMENT_TERMS = {"Net 30": 30, "Due Upon Receipt": 0, "Net 60": 60}
 _ODD_NOTES = (
-    'Said "call back", then\nhung up',
+    'Said "call back", then hung up',
     "Größe, naïveté; 10 % off",
     "订单 – see mail 🚀",
     "a,b,,c",

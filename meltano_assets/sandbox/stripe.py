@@ -75,14 +75,15 @@ _FILTERS = frozenset(
     }
 )  # fmt: skip
 _EXPANDABLE = {
-    "charge": {"customer", "invoice", "refunds", "dispute"},
+    "charge": {"customer", "invoice", "refunds", "dispute", "balance_transaction"},
     "customer": {"subscriptions", "discount", "sources", "tax_ids", "default_source"},
     "dispute": {"charge"},
-    "invoice": {"customer", "subscription", "charge", "discounts"},
-    "price": {"product"},
+    "invoice": {"customer", "subscription", "charge", "discounts", "lines", "payment_intent"},
+    "plan": {"product", "tiers"},
+    "price": {"product", "tiers", "currency_options"},
     "product": {"default_price"},
-    "refund": {"charge"},
-    "subscription": {"customer", "latest_invoice", "discounts", "schedule"},
+    "refund": {"charge", "balance_transaction"},
+    "subscription": {"customer", "latest_invoice", "discounts", "schedule", "items"},
 }
 
 
@@ -199,12 +200,12 @@ class Stripe:
         books = self._books()
         match parts:
             case ["account"]:
-                return {
-                    "id": ACCOUNT,
-                    "object": "account",
-                    "country": "US",
-                    "charges_enabled": True,
-                }
+                return self._account()
+            case ["accounts", key]:
+                if key != ACCOUNT:
+                    message = f"No such account: '{key}'"
+                    raise _ProblemError(403, message, "account_invalid")
+                return self._account()
             case ["balance"]:
                 return {"object": "balance", "available": [], "pending": [], "livemode": False}
             case ["events"]:
@@ -227,6 +228,11 @@ class Stripe:
             case ["customers", key, "subscriptions"]:
                 owned = [s for s in books.live["subscription"].values() if s["customer"] == key]
                 return self._page(request, _newest_first(owned))
+            case ["plans"]:
+                return self._page(request, self._plans())
+            case ["plans", key]:
+                found = next((p for p in self._plans() if p["id"] == key), None)
+                return self._one("plan", key, found)
             case [name] if name in EMPTY_LISTS:
                 return self._page(request, [])
             case [name, section] if f"{name}/{section}" in EMPTY_LISTS:
@@ -241,6 +247,44 @@ class Stripe:
                     return {"id": key, "object": kind, "deleted": True}
                 return self._rendered(request, self._one(kind, key, books.live[kind].get(key)))
         raise _unknown_path(request)
+
+    def _plans(self) -> list[Record]:
+        """Prices in the older shape."""
+        prices = _newest_first(self._books().live["price"].values())
+        kept = ("id", "active", "billing_scheme", "created", "currency", "livemode", "metadata",
+                "nickname", "product", "tiers_mode", "transform_quantity")  # fmt: skip
+        return [
+            {
+                **{name: price[name] for name in kept},
+                "object": "plan",
+                "aggregate_usage": None,
+                "amount": price["unit_amount"],
+                "amount_decimal": price["unit_amount_decimal"],
+                "interval": "month",
+                "interval_count": 1,
+                "trial_period_days": None,
+                "usage_type": "licensed",
+            }
+            for price in prices
+        ]
+
+    def _account(self) -> Record:
+        created = int(self._company.now(0).timestamp()) - 500 * 86_400
+        return {
+            "id": ACCOUNT,
+            "object": "account",
+            "business_type": "company",
+            "charges_enabled": True,
+            "country": "US",
+            "created": created,
+            "default_currency": "usd",
+            "details_submitted": True,
+            "email": "payments@meltano-sandbox.com",
+            "metadata": {},
+            "payouts_enabled": True,
+            "settings": {"dashboard": {"display_name": "Meltano Sandbox", "timezone": "Etc/UTC"}},
+            "type": "standard",
+        }
 
     def _one(self, kind: str, key: str, found: Record | None) -> Record:
         if found is None:
@@ -359,6 +403,8 @@ class Stripe:
             if len(steps) > 4:
                 message = "You cannot expand more than 4 levels of a property."
                 raise _ProblemError(400, message, None, "expand")
+            if len(steps) > 1 and steps[0] in shown:
+                continue  # inside what is there anyway
             if steps:
                 shown = self._expanded(shown, steps[0], expand)
         return self._changed(shown)

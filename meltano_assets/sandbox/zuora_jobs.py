@@ -123,7 +123,7 @@ class Jobs:
         self._jobs[job.id] = job
         since = self._since(request, (partner, project)) if project else None
         names = [str(q.get("name") or "") for q in queries if isinstance(q, dict)]
-        if len(set(names)) < len(names):
+        if len(set(filter(None, names))) < sum(map(bool, names)):
             raise AquaRefused("90008", "The names of queries must be unique")
         for asked in queries:
             self._add_batch(job, asked, since)

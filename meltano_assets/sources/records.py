@@ -62,14 +62,14 @@ _EXACT_DIGITS = 15
 _EXACT_INTEGER = 1 << 53
 _MAX_DIGITS = 38
 #: Numbers inside JSON text that a double may have rounded.
-_MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
+MAY_BE_ROUNDED = r"[0-9]{16}|[0-9]\.[0-9]{15}|[0-9][eE]\+?[0-9]"
 
 #: The end of a time that names its zone.
 _ZONE = re.compile(r"(?:Z|[+-]\d\d(?::?\d\d)?)$", re.I)
 #: A time that is a count since 1970. So much is the year 5138 in seconds, March 1973 in milliseconds.
 _COUNTED = re.compile(r"-?\d{5,17}")
 _FEWEST_MILLISECONDS = 100_000_000_000
-_REFUSED = (pa.ArrowException, TypeError, ValueError, OverflowError)
+_REFUSED = (pa.ArrowException, TypeError, ValueError, ArithmeticError)
 
 
 class RoundedError(Exception):
@@ -238,7 +238,9 @@ def _decimals(texts: pa.Array) -> pa.Array:
         numbers = [None if text is None else Decimal(text) for text in texts.to_pylist()]
     if any(number is not None and not number.is_finite() for number in numbers):
         raise ValueError("not a finite number")
-    return pa.array(numbers, pa.decimal128(38, _places(numbers)))
+    if (places := _places(numbers)) > _MAX_DIGITS:
+        raise ValueError("more places than a decimal has")
+    return pa.array(numbers, pa.decimal128(38, places))
 
 
 def _places(numbers: Iterable[Decimal | None]) -> int:
@@ -281,6 +283,8 @@ def _from_any(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Arr
             return pa.array(values, pa.bool_())
         return typed(kind, pa.array(values, pa.string()))
     except _REFUSED:
+        if not are_exact:
+            _refuse_rounded(values)
         return typed(kind, _texts(values))
 
 
@@ -326,7 +330,7 @@ def nested_texts(values: Iterable[object]) -> pa.Array | None:
     except orjson.JSONEncodeError:
         return None
     array = pa.array(texts, pa.string())
-    may_be_rounded = pc.any(pc.match_substring_regex(array, _MAY_BE_ROUNDED)).as_py()
+    may_be_rounded = pc.any(pc.match_substring_regex(array, MAY_BE_ROUNDED)).as_py()
     return None if may_be_rounded else array
 
 
@@ -341,6 +345,8 @@ _CONVERTERS: Mapping[ColumnType, Callable[[ColumnType, list[object], bool], pa.A
 
 def _refuse_rounded(values: Iterable[object]) -> None:
     for value in values:
+        if type(value) is dict or type(value) is list:
+            raise RoundedError  # whatever is inside
         if type(value) is float and (
             abs(value) >= _EXACT_INTEGER
             or len(repr(value).lstrip("-0.").replace(".", "")) > _EXACT_DIGITS

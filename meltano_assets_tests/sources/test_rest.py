@@ -223,7 +223,7 @@ def test_the_sample_is_a_whole_source(sample: str, helpdesk: types.ModuleType) -
     rows = [row for batch in first for row in batch.records.to_pylist()]
     assert [row["id"] for row in rows] == IDS
     assert [row["id"] for row in rows if row["_deleted_at"]] == [6]
-    assert next(row["labels"] for row in rows) == '["a",{"b":1}]'
+    assert json.loads(next(row["labels"] for row in rows)) == ["a", {"b": 1}]
     assert bookmark == Bookmark("2026-01-07T00:00:00+00:00")
     assert [row["id"] for batch in again for row in batch.records.to_pylist()] == [7]
     assert "news" not in rows[0]

@@ -1,0 +1,203 @@
+"""The quick way from a page's bytes to Arrow gives what the certain way gives."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meltano_assets.sources.pages import Page, quick_batch, split_page
+from meltano_assets.sources.records import batch_from_records, parse_json_exactly
+from meltano_assets.streams import Column
+
+COLUMNS = (
+    Column("id", "bigint"),
+    Column("name", "text"),
+    Column("amount", "numeric"),
+    Column("share", "double precision"),
+    Column("is_open", "boolean"),
+    Column("at", "timestamptz"),
+    Column("day", "date"),
+    Column("tags", "jsonb"),
+    Column("custom", "jsonb"),
+)
+FLAT = tuple(column for column in COLUMNS if column.type != "jsonb")
+
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    # How long fractions are spelled where text is declared differs even between parsers.
+    st.integers(-(10**6), 10**6).map(lambda number: number / 4),
+    st.text(max_size=8),
+    st.sampled_from(["7", "1.50", "2026-01-02T03:04:05Z", "2026-01-02", "true", "", "[1]", "{}"]),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["id", "name", "x", 'q"t']), inner, max_size=3),
+    ),
+    max_leaves=5,
+)
+#: Mostly as declared, now and then anything.
+likely: dict[str, st.SearchStrategy[Any]] = {
+    "id": st.integers(0, 2**40),
+    "name": st.text(max_size=12),
+    "amount": st.decimals(-(10**6), 10**6, places=2).map(float),
+    "share": st.floats(allow_nan=False, allow_infinity=False),
+    "is_open": st.booleans(),
+    "at": st.sampled_from(["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678+02:00"]),
+    "day": st.sampled_from(["2026-01-02", "1999-12-31"]),
+    "tags": st.lists(st.text(max_size=5), max_size=3),
+    "custom": st.lists(st.fixed_dictionaries({"id": st.integers(), "name": st.text(max_size=3)})),
+}
+records = st.lists(
+    st.fixed_dictionaries(
+        {"id": likely["id"]},
+        optional={
+            **{name: st.one_of(likely[name], st.none()) for name in likely if name != "id"},
+            "extra": values,
+        },
+    ),
+    max_size=4,
+)
+odd_records = st.lists(
+    st.dictionaries(st.sampled_from([*likely, "extra"]), values, max_size=6), max_size=4
+)
+
+
+def plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows, nested texts parsed, so that blanks between values do not matter."""
+    raw = batch.set_column(0, "id", batch.column("id"))
+    rows: list[dict[str, Any]] = []
+    columns = {}
+    for name in raw.schema.names:
+        array = raw.column(name)
+        if pa.types.is_string(array.type):
+            array = array.cast(pa.binary())
+        columns[name] = array.to_pylist()
+    for place in range(raw.num_rows):
+        row = {name: cells[place] for name, cells in columns.items()}
+        for name in ("tags", "custom"):
+            if row.get(name) is not None:
+                row[name] = json.loads(
+                    row[name].decode("utf-8", "surrogatepass"), parse_float=Decimal
+                )
+        rows.append(row)
+    return rows
+
+
+def kinds(batch: pa.RecordBatch) -> list[str]:
+    return ["decimal" if pa.types.is_decimal(f.type) else str(f.type) for f in batch.schema]
+
+
+def certain(columns: tuple[Column, ...], body: bytes) -> pa.RecordBatch:
+    parsed: Any = parse_json_exactly(body)
+    return batch_from_records(columns, parsed["items"], are_exact=True)
+
+
+def check(items: list[dict[str, Any]], columns: tuple[Column, ...], ensure_ascii: bool) -> None:
+    text = json.dumps({"items": items, "next": [1]}, ensure_ascii=ensure_ascii)
+    body = text.encode("utf-8", "surrogatepass")
+    page = Page(body, "items", columns)
+    wanted = certain(columns, body)
+    assert plain(page.batch) == plain(wanted)
+    assert kinds(page.batch) == kinds(wanted)
+    assert len(page) == len(items)
+
+
+@settings(deadline=None, max_examples=150)
+@given(records, st.booleans())
+def test_pages_as_declared_read_the_same_either_way(
+    items: list[dict[str, Any]], ensure_ascii: bool
+) -> None:
+    check(items, COLUMNS, ensure_ascii)
+    check(items, FLAT, ensure_ascii)
+
+
+@settings(deadline=None, max_examples=150)
+@given(odd_records, st.booleans())
+def test_pages_of_anything_read_the_same_either_way(
+    items: list[dict[str, Any]], ensure_ascii: bool
+) -> None:
+    check(items, COLUMNS, ensure_ascii)
+    check(items, FLAT, ensure_ascii)
+
+
+def ticket(number: int, **more: object) -> dict[str, object]:
+    return {
+        "id": number,
+        "name": f'n {number} \\ "q" é 🚀',
+        "amount": 12.5,
+        "share": 0.1 + number,
+        "is_open": True,
+        "at": "2026-01-02T03:04:05Z",
+        "day": "2026-01-02",
+        "tags": ["a", "b"],
+        "custom": [{"id": 1, "value": "x"}, {"id": 2, "value": None}],
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"amount": "12.50"},
+        {"id": "7"},
+        {"name": 5},
+        {"name": True},
+        {"name": None, "tags": None},
+        {"custom": {}},
+        {"extra": {"id": 5, "name": "x"}},
+        {"is_open": "yes"},
+        {"at": "2026-01-02 03:04:05"},
+        {"at": 1767322800000},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_usual_pages_and_usual_oddities_go_the_quick_way(
+    more: dict[str, object], separators: tuple[str, str]
+) -> None:
+    """Also with nested objects that begin like the records."""
+    items = [ticket(1), ticket(2, **more), ticket(3)]
+    body = json.dumps({"items": items, "next": None}, separators=separators).encode()
+    split = split_page(body, "items")
+    assert split is not None
+    assert split[1].count(b"\n") == 2
+    quick = quick_batch(COLUMNS, split[1])
+    assert quick is not None
+    assert plain(quick) == plain(certain(COLUMNS, body))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"amount": 1.2345678901234567890123',
+        '"amount": 123456789.123456789',
+        '"tags": [0.12345678901234567]',
+        '"tags": "a plain string"',
+        '"tags": "[1, 2]"',
+        r'"name": "\ud800"',
+        r'"tags": ["\ude00"]',
+    ],
+)
+def test_what_the_quick_way_would_change_goes_the_certain_way(text: str) -> None:
+    body = f'{{"items": [{{"id": 1, {text}}}]}}'.encode()
+    split = split_page(body, "items")
+    assert split is not None
+    assert quick_batch(COLUMNS, split[1]) is None
+    assert plain(Page(body, "items", COLUMNS).batch) == plain(certain(COLUMNS, body))
+
+
+def test_surrogate_pairs_are_read_the_quick_way() -> None:
+    batch = quick_batch(COLUMNS, rb'{"id": 1, "name": "\ud83d\ude00", "tags": ["\ud83d\ude00"]}')
+    assert batch is not None
+    assert batch.column("name").to_pylist() == ["😀"]

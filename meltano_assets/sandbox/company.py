@@ -17,6 +17,7 @@ from meltano_assets.sandbox.company_billing import BillingDesk
 from meltano_assets.sandbox.company_days import build_day
 from meltano_assets.sandbox.company_hosts import DomainFacts, Installation, RawHost
 from meltano_assets.sandbox.company_netsuite import Books
+from meltano_assets.sandbox.company_portals import Portals
 from meltano_assets.sandbox.company_sales import Clockwork, Record, salesforce_id
 from meltano_assets.sandbox.company_start import build_start
 from meltano_assets.sandbox.company_stripe import SelfServe
@@ -61,6 +62,7 @@ class Company:
         self._books: Books | None = None
         self._billing = BillingDesk(self.world)
         self._self_serve = SelfServe(self.world)
+        self._portals = Portals(self.world, self._billing)
         self._built = 0
         self._lock = threading.RLock()
         self._facts: dict[int, dict[str, DomainFacts]] = {}
@@ -102,6 +104,25 @@ class Company:
         self.build(day)
         rows = self.world.pings[day]
         return Pings(rows["usage_data"], rows["version_checks"], rows["hosts"], rows["versions"])
+
+    def database_rows(self, database: str, day: int) -> dict[str, list[Record]]:
+        """Table → rows that came or changed on that day in a database of the company's own.
+
+        A changed row comes whole, with its old id; times are datetimes in UTC.
+        """
+        self.build(day)
+        with self._lock:
+            # Copies: what an application knows of its day, others may still add to.
+            rows = dict(self._portals.rows(day)[database])
+        if database == "version":
+            pings = self.pings(day)
+            rows |= {
+                "hosts": pings.hosts,
+                "versions": pings.versions,
+                "version_checks": pings.version_checks,
+                "usage_data": pings.usage_data,
+            }
+        return rows
 
     def installations(self, day: int) -> list[Installation]:
         """All installations that have pinged by the end of that day, as they are now."""

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 
 from meltano_assets.sandbox.company_stripe import API_VERSION
 from meltano_assets.sandbox.control import Control, Faulty, Manifest
+from meltano_assets.sandbox.databases import DATABASES, CompanyDatabase, Login
 from meltano_assets.sandbox.dns import NameServer, UdpProtocol
 from meltano_assets.sandbox.enrichment_api import Clearbit, DiscoverOrg
 from meltano_assets.sandbox.faults import parse_fault
@@ -37,7 +38,6 @@ from meltano_assets.sandbox.registries import Registries
 from meltano_assets.sandbox.service import Counted, Counters, HangUpProtocol, HttpService
 from meltano_assets.sandbox.state import CompanyClock, StateFolder, remembered_ports
 from meltano_assets.sandbox.stripe import Stripe
-from meltano_assets.sandbox.version_database import Login, VersionDatabase
 from meltano_assets.sandbox.whois import Whois
 from meltano_assets.sandbox.zendesk import Zendesk
 from meltano_assets.sandbox.zuora import ENTITY, PARTNER, ZONE, Zuora
@@ -116,7 +116,7 @@ class Sandbox:
         self._plain: list[asyncio.Server] = []
         self._datagrams: list[asyncio.DatagramTransport] = []
         self._advancing = threading.Lock()
-        self._login: Login | None = None
+        self._logins: dict[str, Login] = {}
         self._build_services()
 
     def _build_services(self) -> None:
@@ -199,21 +199,25 @@ class Sandbox:
         self._http["rdap"] = Rdap(registries).service
         self._whois = Whois(registries, lambda role: self._chain[role])
         self._dns = NameServer(registries)
-        self._version: VersionDatabase | None = None
+        self._databases: dict[str, CompanyDatabase] = {}
         if self._options.postgres_url is not None:
-            self._version = VersionDatabase(
-                self.company,
-                self._options.postgres_url,
-                self._options.database,
-                made["version_password"],
-            )
+            base = self._options.database
+            self._databases = {
+                name: CompanyDatabase(
+                    self.company,
+                    name,
+                    self._options.postgres_url,
+                    base if name == "version" else f"{base}_{name}",
+                    made["version_password"],
+                )
+                for name in DATABASES
+            }
         faults: dict[str, Faulty] = {name: s.faults for name, s in self._http.items()}
         faults |= {"whois": self._whois.faults, "dns": self._dns.faults}
         org_faults = self._org.faults
         if hasattr(org_faults, "arm"):
             faults["salesforce"] = org_faults  # type: ignore[assignment]
-        if self._version is not None:
-            faults["version"] = self._version.faults
+        faults |= {name: database.faults for name, database in self._databases.items()}
         counters: dict[str, Counters] = {"salesforce": self._salesforce.counters}
         counters |= {name: service.counters for name, service in self._http.items()}
         counters |= {"whois": self._whois.counters, "dns": self._dns.counters}
@@ -245,16 +249,14 @@ class Sandbox:
         """Bring everything up; the manifest says where it is."""
         self._bind()
         day = self.clock.day
-        filling = None
-        if self._version is not None:
-            filling = asyncio.create_task(asyncio.to_thread(self._version.prepare, day))
+        filling = asyncio.create_task(asyncio.to_thread(self._fill_databases, day))
         await asyncio.to_thread(self._org.advance_to, day)
-        if filling is not None:
-            self._login = await filling
+        await filling
         for fault in self._options.faults:
             self.control.arm(dict(fault))
-        if self._version is not None and self._version.faults.status():
-            await asyncio.to_thread(self._version.take_faults)
+        for database in self._databases.values():
+            if database.faults.status():
+                await asyncio.to_thread(database.take_faults)
         apps: dict[str, ASGIApp] = {
             "salesforce": self._salesforce,
             **self._http,
@@ -321,7 +323,7 @@ class Sandbox:
 
     def advance(self, days: int) -> dict[str, object]:
         """Let the company live on; the counts of what came or changed, by vendor."""
-        vendors = ("salesforce", "version", "zendesk", "zuora", "netsuite", "stripe")
+        vendors = ("salesforce", "zendesk", "zuora", "netsuite", "stripe", *DATABASES)
         counts: dict[str, dict[str, int]] = {vendor: {} for vendor in vendors}
 
         def count(vendor: str, name: str, number: int) -> None:
@@ -333,14 +335,14 @@ class Sandbox:
                 day = self.clock.day + 1
                 self.company.build(day)
                 self._org.advance_to(day)
-                if self._version is not None:
-                    self._version.advance_to(day)
+                for database in self._databases.values():
+                    database.advance_to(day)
                 self.clock.move_to(day)
                 for name, records in self.company.salesforce_records(day).items():
                     count("salesforce", name, len(records))
-                pings = self.company.pings(day)
-                count("version", "usage_data", len(pings.usage_data))
-                count("version", "version_checks", len(pings.version_checks))
+                for name in self._databases:
+                    for table, rows in self.company.database_rows(name, day).items():
+                        count(name, table, len(rows))
                 count("zendesk", "tickets", len(self.company.zendesk_tickets(day)))
                 for name, records in self.company.zuora_records(day).items():
                     count("zuora", name, len(records))
@@ -352,8 +354,11 @@ class Sandbox:
         return dict(counts)
 
     def _carry_out_faults(self, service: str) -> None:
-        if service == "version" and self._version is not None:
-            self._version.take_faults()
+        if service in self._databases:
+            self._databases[service].take_faults()
+
+    def _fill_databases(self, day: int) -> None:
+        self._logins = {name: each.prepare(day) for name, each in self._databases.items()}
 
     # Addresses
 
@@ -399,17 +404,17 @@ class Sandbox:
 
     def manifest(self) -> Manifest:
         """Service → addresses and credentials, as the vendor calls them."""
-        made, login = self._secrets, self._org.credentials
+        made, org = self._secrets, self._org.credentials
         manifest: Manifest = {
             "salesforce": {
                 "base_url": self._url("salesforce"),
                 "login_url": self._url("salesforce"),
-                "client_id": login.client_id,
-                "client_secret": login.client_secret,
-                "username": login.username,
-                "password": login.password,
-                "security_token": login.security_token,
-                "refresh_token": login.refresh_token,
+                "client_id": org.client_id,
+                "client_secret": org.client_secret,
+                "username": org.username,
+                "password": org.password,
+                "security_token": org.security_token,
+                "refresh_token": org.refresh_token,
                 "api_version": _api_version(),
             },
             "zendesk": {
@@ -478,14 +483,14 @@ class Sandbox:
             "dns": {"host": LOOPBACK, "port": self._ports["dns"]},
             "control": {"base_url": self._url("control")},
         }
-        if self._login is not None:
-            manifest["version"] = {
-                "url": self._login.url,
-                "host": self._login.host,
-                "port": self._login.port,
-                "user": self._login.user,
-                "password": self._login.password,
-                "dbname": self._login.dbname,
+        for name, login in self._logins.items():
+            manifest[name] = {
+                "url": login.url,
+                "host": login.host,
+                "port": login.port,
+                "user": login.user,
+                "password": login.password,
+                "dbname": login.dbname,
             }
         return manifest
 

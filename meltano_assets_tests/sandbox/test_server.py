@@ -20,6 +20,7 @@ import requests
 import uvicorn
 
 from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.databases import DATABASES
 from meltano_assets.sandbox.faults import FaultBox, parse_fault
 from meltano_assets.sandbox.server import SERVICES, Options, serve_in_thread
 from meltano_assets.sandbox.server import Sandbox as Running
@@ -67,7 +68,7 @@ def test_a_process_announces_itself_and_stops_cleanly(
     arguments = ("--state-dir", str(state), "--postgres-url", server.url("postgres"))
     with process(*arguments) as (manifest, running):
         assert time.monotonic() - began < READY_SECONDS
-        assert set(manifest) == {*SERVICES, "version"} - {"whois_chain"}
+        assert set(manifest) == {*SERVICES, *DATABASES} - {"whois_chain"}
         for service in ("salesforce", "zendesk", "discoverorg", "clearbit", "control"):
             assert manifest[service]["base_url"].startswith("http://127.0.0.1:")
             assert not manifest[service]["base_url"].endswith("/")

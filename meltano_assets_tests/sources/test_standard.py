@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
+from meltano_assets.sandbox.databases import DATABASES
 from meltano_assets.sources import SOURCES
 from meltano_assets.sources.base import Source
 from meltano_assets.sources.records import ARROW_TYPES
@@ -26,12 +27,12 @@ STREAMS = [
 BREAKS = {
     "netsuite": ("truncate", {"match": "/services/", "times": 2}),
     "salesforce": ("truncate", {"match": "/quer", "times": 2}),
-    "version": ("terminate", {}),
     "zendesk": ("truncate", {"match": "/incremental/", "times": 2}),
     "lever": ("truncate", {"match": "/opportunities", "times": 2}),
     "zuora": ("truncate", {"match": "/v1/file", "times": 2}),
     "marketo": ("truncate", {"match": "/file.json", "times": 2}),
     "stripe": ("truncate", {"match": "/v1/charges", "times": 2}),
+    **dict.fromkeys(DATABASES, ("terminate", {})),
 }
 #: Streams of which the vendor does not tell what is gone: it stays until a full refresh.
 UNTOLD_DELETES = frozenset(
@@ -196,9 +197,9 @@ def test_a_second_read_yields_only_news(source: Source, vendors: Vendors) -> Non
 @each_incremental
 def test_a_limit_is_kept(source: Source, stream: Stream, vendors: Vendors) -> None:
     batches = read(source, stream, vendors.settings(source.name), options=ReadOptions(limit=7))
-    assert sum(batch.records.num_rows for batch in batches) == 7
     rest = read(source, stream, vendors.settings(source.name), last_bookmark(batches))
     everything = rows(stream, read(source, stream, vendors.settings(source.name)))
+    assert sum(batch.records.num_rows for batch in batches) == min(7, len(everything))
     found = {**rows(stream, batches), **rows(stream, rest)}
     assert known_to(everything, found) == everything
 
@@ -233,7 +234,8 @@ def test_a_full_refresh_reads_everything_again(
     first = read(source, stream, settings)
     again = read(source, stream, settings, last_bookmark(first), ReadOptions(full_refresh=True))
     assert rows(stream, again) == rows(stream, first)
-    assert last_bookmark(again) == last_bookmark(first)
+    before, after = last_bookmark(first), last_bookmark(again)
+    assert (after and after.value) == (before and before.value)
 
 
 @each_incremental
@@ -259,7 +261,7 @@ def test_a_read_that_breaks_in_the_middle_loses_nothing(
     kept: list[Batch] = []
     with source.connect(settings) as reader:
         batches = reader.read(stream, None, ReadOptions(), now=now())
-        if source.name == "version":
+        if source.name in DATABASES:
             kept.append(next(batches))  # sessions that are open are cut
         vendors.arm(source.name, kind, **options)
         try:
@@ -413,7 +415,7 @@ def test_no_secret_appears_in_any_output(
     with source.connect(settings) as reader:
         shown.append(repr(reader))
         list(reader.read(stream, None, ReadOptions(limit=3), now=now()))
-    if source.name != "version":
+    if source.name not in DATABASES:
         vendors.arm(source.name, "html", times=20, status=400)
         try:
             read(source, stream, settings)

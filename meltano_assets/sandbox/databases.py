@@ -1,13 +1,14 @@
-"""The ``version`` database: pings in a real Postgres, read by a login that may only read.
+"""The company's own databases in a real Postgres: versions, customers, licenses, CI statistics.
 
-Its tables are the vendor's: times without zone (UTC), ``stats`` as ``json``. The rows follow the
-company's days; which days are in is kept beside them, so that a restart adds what is missing and
-nothing twice. A database of another company is made anew.
+Each is read by a login of its own that may only read. The tables are the applications': times
+without zone (UTC), ``stats`` as ``json``. The rows follow the company's days; which days are in is
+kept beside them, so that a restart adds what is missing and nothing twice. A database of another
+company is made anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,7 +21,46 @@ from meltano_assets.sandbox.faults import DATABASE_KINDS, Fault, FaultBox
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
-_TABLES: dict[str, dict[str, str]] = {
+_TIME = "timestamp without time zone"
+_TEXT = "character varying"
+
+
+def _table(columns: dict[str, str], *, is_stamped: bool = True) -> dict[str, str]:
+    stamps = {"created_at": f"{_TIME} not null", "updated_at": f"{_TIME} not null"}
+    return {"id": "integer primary key", **columns, **(stamps if is_stamped else {})}
+
+
+def _users(address: str) -> dict[str, str]:
+    return _table(
+        {
+            "email": f"{_TEXT} not null",
+            "sign_in_count": "integer not null default 0",
+            "current_sign_in_at": _TIME,
+            "last_sign_in_at": _TIME,
+            "current_sign_in_ip": address,
+            "last_sign_in_ip": address,
+            "failed_attempts": "integer not null default 0",
+            "locked_at": _TIME,
+            "provider": _TEXT,
+            "uid": _TEXT,
+        }
+    )
+
+
+_INDEX_SUBJECTS = (
+    "boards",
+    "ci_pipelines",
+    "deployments",
+    "environments",
+    "issues",
+    "merge_requests",
+    "milestones",
+    "notes",
+    "projects_prometheus_active",
+    "service_desk_issues",
+)
+
+_VERSION: dict[str, dict[str, str]] = {
     "hosts": {
         "id": "integer primary key",
         "url": "character varying",
@@ -70,10 +110,125 @@ _TABLES: dict[str, dict[str, str]] = {
         "counts": "text",
         "stats": "json",
     },
+    "licenses": _table(
+        {
+            "company": _TEXT,
+            "user_count": "integer",
+            "add_ons": _TEXT,
+            "starts_on": "date",
+            "expires_on": "date",
+            "active_users_count": "integer",
+            "historical_max_users_count": "integer",
+            "last_ping_received_at": _TIME,
+            "version": _TEXT,
+        }
+    ),
+    "conversational_development_indices": _table(
+        {
+            "usage_data_id": "integer not null",
+            **{
+                f"{kind}_{subject}": "double precision not null"
+                for subject in _INDEX_SUBJECTS
+                for kind in ("leader", "instance", "percentage")
+            },
+        }
+    ),
+    "fortune_companies": _table({"rank": "integer", "company": _TEXT, "domain": _TEXT}),
+    "users": _users("inet"),
 }
-_INDEXED = ("version_checks", "usage_data")
+_CUSTOMERS: dict[str, dict[str, str]] = {
+    "customers": _table(
+        {
+            "zuora_account_id": _TEXT,
+            "salesforce_account_id": _TEXT,
+            "billable": "boolean not null default false",
+            "sign_in_count": "integer not null default 0",
+            "current_sign_in_at": _TIME,
+            "last_sign_in_at": _TIME,
+        }
+    ),
+    "orders": _table(
+        {
+            "customer_id": "integer",
+            "product_rate_plan_id": _TEXT,
+            "subscription_id": _TEXT,
+            "subscription_name": _TEXT,
+            "start_date": "date",
+            "end_date": "date",
+            "quantity": "integer",
+        }
+    ),
+    "versions": _table(
+        {
+            "item_type": f"{_TEXT} not null",
+            "item_id": "integer not null",
+            "event": f"{_TEXT} not null",
+            "transaction_id": "integer",
+            "created_at": _TIME,
+        },
+        is_stamped=False,
+    ),
+}
+_LICENSE: dict[str, dict[str, str]] = {
+    "licenses": _table(
+        {
+            "company": _TEXT,
+            "users_count": "integer",
+            "expires_at": "date",
+            "recurly_subscription_id": _TEXT,
+            "plan_name": _TEXT,
+            "starts_at": "date",
+            "zuora_subscription_id": _TEXT,
+            "previous_users_count": "integer",
+            "trueup_quantity": "integer",
+            "trueup_from": "date",
+            "trueup_to": "date",
+            "plan_code": _TEXT,
+            "trial": "boolean default false",
+        }
+    ),
+    "add_ons": _table({"name": _TEXT, "code": _TEXT}),
+    "granted_add_ons": _table(
+        {"license_id": "integer", "add_on_id": "integer", "quantity": "integer"}
+    ),
+    "plans": _table({"recurly_code": _TEXT, "users_count": "integer", "recurly_name": _TEXT}),
+    "users": _users(_TEXT),
+}
+_CI_STATS: dict[str, dict[str, str]] = {
+    "spec_profiling_results": _table(
+        {
+            "commit": _TEXT,
+            "date": _TIME,
+            "file": "text",
+            "line_number": "integer",
+            "description": "text",
+            "time": "numeric",
+            "status": _TEXT,
+            "exception": "text",
+            "query_count": "integer",
+            "query_time": "numeric",
+            "request_count": "integer",
+            "request_time": "numeric",
+            "branch": _TEXT,
+        }
+    ),
+}
+#: Database → table → column → its type.
+DATABASES = {
+    "version": _VERSION,
+    "customers": _CUSTOMERS,
+    "license": _LICENSE,
+    "ci_stats": _CI_STATS,
+}
+_TITLES = {
+    "version": "version database",
+    "customers": "customers database",
+    "license": "license database",
+    "ci_stats": "CI statistics database",
+}
+_INDEXED = ("version_checks", "usage_data", "spec_profiling_results", "orders")
 #: Makes each company's database its own; a change of the tables' form belongs in here, too.
-_FORM = 1
+_FORM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +247,20 @@ class Login:
         return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/{self.dbname}"
 
 
-class VersionDatabase:
-    """Creates, fills and advances the database in the Postgres of a superuser's URL."""
+class CompanyDatabase:
+    """Creates, fills and advances one of the databases in the Postgres of a superuser's URL."""
 
-    def __init__(self, company: Company, postgres_url: str, database: str, password: str) -> None:
+    def __init__(
+        self, company: Company, name: str, postgres_url: str, database: str, password: str
+    ) -> None:
         self._company = company
         self._admin_url = postgres_url
         self._database = database
         self._reader = f"{database}_reader"
         self._password = password
-        self.name = "version"
-        self.title = "version database (Postgres)"
+        self.name = name
+        self.title = f"{_TITLES[name]} (Postgres)"
+        self._tables = DATABASES[name]
         self.faults = FaultBox(DATABASE_KINDS)
 
     def prepare(self, day: int) -> Login:
@@ -192,7 +350,7 @@ class VersionDatabase:
                 return
             connection.execute("create schema sandbox")
             connection.execute("create table sandbox.company (identity text, day integer)")
-            for table, columns in _TABLES.items():
+            for table, columns in self._tables.items():
                 definition = sql.SQL(", ").join(
                     sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
                     for name, kind in columns.items()
@@ -200,7 +358,7 @@ class VersionDatabase:
                 connection.execute(
                     sql.SQL("create table public.{} ({})").format(sql.Identifier(table), definition)
                 )
-            for table in _INDEXED:
+            for table in self._tables.keys() & set(_INDEXED):
                 connection.execute(
                     sql.SQL("create index on public.{} (updated_at)").format(sql.Identifier(table))
                 )
@@ -215,14 +373,8 @@ class VersionDatabase:
             )
 
     def _add_day(self, connection: Connection, day: int) -> None:
-        pings = self._company.pings(day)
-        for table, rows in (
-            ("hosts", pings.hosts),
-            ("versions", pings.versions),
-            ("version_checks", pings.version_checks),
-            ("usage_data", pings.usage_data),
-        ):
-            _add_rows(connection, table, rows, is_first=day == 0)
+        for table, rows in self._company.database_rows(self.name, day).items():
+            _add_rows(connection, table, self._tables[table], rows, is_first=day == 0)
         if day == 0:
             connection.execute(
                 "insert into sandbox.company values (%s, %s)", [self._identity(), day]
@@ -239,7 +391,11 @@ class VersionDatabase:
             )
 
     def _change_schema(self, fault: Fault) -> None:
-        table = sql.Identifier(fault.text("table", "usage_data"))
+        table = sql.Identifier(
+            fault.text(
+                "table", "usage_data" if self.name == "version" else next(iter(self._tables))
+            )
+        )
         added, dropped = fault.options.get("add"), fault.options.get("drop")
         with self._connect() as connection:
             for name, kind in (added if isinstance(added, dict) else {}).items():
@@ -259,13 +415,14 @@ class VersionDatabase:
 def _add_rows(
     connection: Connection,
     table: str,
+    types: Mapping[str, str],
     rows: Sequence[Record],
     *,
     is_first: bool,
 ) -> None:
     if not rows:
         return
-    columns = list(_TABLES[table])
+    columns = list(types)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     target = sql.SQL("public.{}").format(sql.Identifier(table))
     if not is_first:

@@ -1,4 +1,4 @@
-"""The ``version`` database in a real Postgres."""
+"""The company's own databases in a real Postgres."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from meltano_assets.sandbox.company import Company
-from meltano_assets.sandbox.version_database import VersionDatabase
+from meltano_assets.sandbox.databases import DATABASES, CompanyDatabase
 from meltano_assets.warehouse.server import EmbeddedServer
 from meltano_assets_tests.sandbox.conftest import SCALE, SEED, TODAY
 
@@ -30,9 +30,11 @@ def name(server: EmbeddedServer) -> Iterator[str]:
         admin.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(f"{made}_reader")))
 
 
-def database(company: Company, server: EmbeddedServer, name: str) -> VersionDatabase:
+def database(
+    company: Company, server: EmbeddedServer, name: str, kind: str = "version"
+) -> CompanyDatabase:
     """The database of that company."""
-    return VersionDatabase(company, server.url("postgres"), name, PASSWORD)
+    return CompanyDatabase(company, kind, server.url("postgres"), name, PASSWORD)
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:
@@ -60,6 +62,44 @@ def test_the_pings_of_the_company_are_all_there(
     assert (row_id, hostname) == (first["id"], first["hostname"])
     assert updated_at == first["updated_at"].replace(tzinfo=None)  # type: ignore[attr-defined]
     assert stats["projects"] >= 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DATABASES if kind != "version"])
+def test_the_other_databases_follow_the_days(
+    small_company: Company, server: EmbeddedServer, name: str, kind: str
+) -> None:
+    """W1: their rows come from what happens elsewhere, and change with it."""
+    login = database(small_company, server, name, kind).prepare(3)
+    latest: dict[str, dict[object, Any]] = {table: {} for table in DATABASES[kind]}
+    for day in range(4):
+        for table, added in small_company.database_rows(kind, day).items():
+            latest[table].update({row["id"]: row for row in added})
+    assert all(latest.values())
+    for table, known in latest.items():
+        stamp = "updated_at" if "updated_at" in DATABASES[kind][table] else "created_at"
+        found = rows(login.url, f"select id, {stamp} from {table}")
+        assert dict(found) == {key: row[stamp].replace(tzinfo=None) for key, row in known.items()}
+
+
+def test_an_order_is_a_subscription_of_a_customer_with_an_account(small_company: Company) -> None:
+    """W1: the portal, Zuora and Salesforce speak of the same."""
+    portal = small_company.database_rows("customers", 0)
+    billed = small_company.zuora_records(0)
+    customers = {row["id"]: row for row in portal["customers"]}
+    subscriptions = {row["Id"]: row for row in billed["Subscription"]}
+    accounts = {row["Id"] for row in small_company.salesforce_records(0)["Account"]}
+    assert len(portal["orders"]) > 10
+    for order in portal["orders"]:
+        subscription = subscriptions[order["subscription_id"]]
+        customer = customers[order["customer_id"]]
+        assert subscription["AccountId"] == customer["zuora_account_id"]
+        assert order["quantity"] and order["product_rate_plan_id"]
+        crm = customer["salesforce_account_id"]
+        assert crm is None or crm in accounts or len(str(crm)) == 15
+    licenses = small_company.database_rows("license", 0)["licenses"]
+    assert {row["id"] for row in small_company.database_rows("version", 0)["licenses"]} <= {
+        row["id"] for row in licenses
+    }
 
 
 def test_hostile_values_are_where_the_truths_say(

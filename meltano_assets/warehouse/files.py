@@ -32,6 +32,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.streams import Column, ColumnType
 from meltano_assets.warehouse import json_records
 from meltano_assets.warehouse.inference import infer
+from meltano_assets.warehouse.json_columns import Columns
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.records import MALFORMED, NUMBER, REASON
 from meltano_assets.warehouse.types import from_arrow
@@ -355,10 +356,16 @@ def _read_ndjson(
     blocks: Iterator[bytes], name: str
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
     kinds: dict[str, ColumnType] = {}
+    columns_of = Columns(kinds)
 
     def batches() -> Iterator[pa.RecordBatch]:
         lines_before = 0
         for block in blocks:
+            whole = None if has_long_number(block) else columns_of.read(block)
+            if whole is not None:
+                lines_before += whole.num_rows
+                yield whole
+                continue
             with _no_collection():
                 records, malformed = _records(block, name, lines_before)
                 batch = json_records.batch(records, kinds)

@@ -321,6 +321,9 @@ def _to_boolean(array: pa.Array) -> Converted:
             return Converted(array.cast(pa.bool_()))
         return _another(array, "boolean")
     if is_text(kind):
+        true = pc.equal(array, "true")
+        if pc.all(pc.or_(true, pc.equal(array, "false"))).as_py() is not False:
+            return Converted(true)
         lower = pc.utf8_lower(pc.utf8_trim_whitespace(array))
         true = pc.is_in(lower, pa.array(["true", "t", "1"], lower.type))
         false = pc.is_in(lower, pa.array(["false", "f", "0"], lower.type))

@@ -1,0 +1,150 @@
+"""JSON records parsed into columns at once, for blocks without a surprise.
+
+Arrow's parser is told what every field has been so far and refuses a block in which a value is
+something else. What it refuses, and what it could say less exactly than ``json_records.py`` does
+record by record, is left to that module: long numbers, new fields, deep nesting, broken lines.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pa_json
+
+from meltano_assets.streams import ColumnType
+from meltano_assets.warehouse import json_values
+from meltano_assets.warehouse.inference import infer
+from meltano_assets.warehouse.types import join
+
+_STRICT: dict[ColumnType, pa.DataType] = {
+    "bigint": pa.int64(),
+    "numeric": pa.float64(),
+    "boolean": pa.bool_(),
+    "text": pa.string(),
+    "timestamptz": pa.string(),
+    "date": pa.string(),
+}
+#: From here on a double no longer holds every whole number.
+_EXACT = 2.0**53
+#: Arrow's threads each take a piece of this size; a record must fit in.
+_PIECE_BYTES = 1024 * 1024
+#: So many blocks refused one after the other, and the next ones are not tried.
+_PATIENCE = 3
+
+_ALL_BUT_OPENING = bytes(code for code in range(256) if chr(code) not in "[{\n")
+
+
+class Columns:
+    """Parses blocks of lines whose fields are known; ``kinds`` is shared with the other parser."""
+
+    def __init__(self, kinds: dict[str, ColumnType]) -> None:
+        self._kinds = kinds
+        self._refused = 0
+
+    def read(self, block: bytes) -> pa.RecordBatch | None:
+        """The block's records; None when it has to be parsed record by record."""
+        if self._refused >= _PATIENCE or not self._kinds or _may_be_deep(block):
+            return None
+        batch = self._read(block)
+        self._refused = self._refused + 1 if batch is None else 0
+        return batch
+
+    def _read(self, block: bytes) -> pa.RecordBatch | None:
+        kinds = self._kinds
+        strict = [(field, _STRICT[kind]) for field, kind in kinds.items() if kind in _STRICT]
+        nested = [field for field, kind in kinds.items() if kind == "jsonb"]
+        if len(strict) + len(nested) < len(kinds):
+            return None
+        try:
+            table = pa_json.read_json(
+                pa.BufferReader(block),
+                read_options=pa_json.ReadOptions(block_size=_PIECE_BYTES),
+                parse_options=pa_json.ParseOptions(explicit_schema=pa.schema(strict)),
+            )
+        except pa.ArrowInvalid:
+            return None
+        lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        if table.num_rows != lines or not set(table.column_names) <= set(kinds):
+            return None
+        found = {name: table.column(name).combine_chunks() for name in table.column_names}
+        if nested and not self._keep_nested(block, nested, found):
+            return None
+        arrays: dict[str, pa.Array] = {}
+        first: object = None
+        for field, array in found.items():
+            if array.null_count == len(array):
+                first = first or orjson.loads(block[: block.find(b"\n") + 1 or None])
+                if isinstance(first, dict) and field in first:
+                    arrays[field] = pa.nulls(len(array), pa.string())
+                elif _is_mentioned(field, block):
+                    return None
+                continue
+            if kinds[field] == "numeric":
+                bounds = pc.min_max(array)
+                if not -_EXACT < bounds["min"].as_py() <= bounds["max"].as_py() < _EXACT:
+                    return None
+                arrays[field] = array.cast(pa.string())
+                continue
+            if kinds[field] in ("timestamptz", "date"):
+                kind = infer(array, kinds[field])
+                kinds[field] = join(kinds[field], kind if kind in _TIMES else "text")
+            arrays[field] = array
+        return pa.RecordBatch.from_arrays([*arrays.values()], names=[*arrays]) if arrays else None
+
+    def _keep_nested(self, block: bytes, nested: list[str], found: dict[str, pa.Array]) -> bool:
+        """Put the documents as they are written in the place of Arrow's structs."""
+        present = [field for field in nested if field in found]
+        for field in present:
+            if not (pa.types.is_nested(found[field].type) or pa.types.is_null(found[field].type)):
+                return False
+        for field in present:
+            texts = _documents(field, block)
+            if texts is None or len(texts) != len(found[field]):
+                return False
+            try:
+                array = pa.array(texts, pa.large_string())
+            except pa.ArrowInvalid:  # not UTF-8
+                return False
+            # Where Arrow saw a value there must be a document, else another object has the name.
+            if not pc.is_valid(array).equals(pc.is_valid(found[field])):
+                return False
+            found[field] = array
+        return True
+
+
+def _nested(depth: int) -> bytes:
+    inner = rb"[^\"{}\[\]]++|" + _STRING + (b"|" + _nested(depth - 1) if depth else b"")
+    return rb"[{\[](?>" + inner + rb")*+[}\]]"
+
+
+_STRING = rb'"(?:[^"\\]|\\.)*+"'
+#: A document of up to six levels as it is written, or null.
+_DOCUMENT = rb"\s*+(?:null|(" + _nested(5) + rb"))"
+
+
+def _documents(field: str, block: bytes) -> list[bytes | None] | None:
+    """The field's documents as they are written; None when one is something else."""
+    if not field.isascii() or '"' in field or "\\" in field:
+        return None
+    name = b'"' + field.encode() + b'"'
+    texts = re.findall(re.escape(name) + rb"\s*+:" + _DOCUMENT, block)
+    return [text or None for text in texts] if len(texts) == block.count(name) else None
+
+
+_TIMES: tuple[ColumnType, ...] = ("timestamptz", "date")
+
+
+def _may_be_deep(block: bytes) -> bool:
+    """True when a line opens so many brackets that a parser's stack could overflow."""
+    opening = block.translate(None, _ALL_BUT_OPENING).split(b"\n")
+    return max(map(len, opening)) >= json_values.MAX_DEPTH // 2
+
+
+def _is_mentioned(field: str, block: bytes) -> bool:
+    """True when a record may have the field; also when its name may be written in another way."""
+    name = json.dumps(field, ensure_ascii=False)
+    return not field.isascii() or "\\" in name or b"\\u00" in block or name.encode() in block

@@ -1,0 +1,115 @@
+"""Blocks of JSON records parsed at once (L6, L8): the same as record by record, or not at all."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from meltano_assets.streams import ColumnType
+from meltano_assets.warehouse import json_records
+from meltano_assets.warehouse.json_columns import Columns
+
+KINDS: dict[str, ColumnType] = {
+    "id": "bigint", "n": "numeric", "b": "boolean", "s": "text", "t": "timestamptz", "d": "date",
+    "j": "jsonb",
+}  # fmt: skip
+PLAIN = (
+    b'{"id":1,"n":1.5,"b":true,"s":"x","t":"2026-01-01T00:00:00Z","d":"2026-01-01","j":{"a":[1]}}\n'
+)
+
+
+def meaning(batch: pa.RecordBatch, kinds: dict[str, ColumnType]) -> dict[str, list[object]]:
+    """What the columns say: numbers as numbers, documents as values."""
+    said: dict[str, list[object]] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        values = column.to_pylist()
+        if kinds[name] == "jsonb":
+            values = [None if one is None else orjson.loads(one) for one in values]
+        elif kinds[name] == "numeric":
+            values = [None if one is None else Decimal(one) for one in values]
+        said[name] = values
+    return said
+
+
+def slowly(block: bytes, kinds: dict[str, ColumnType]) -> pa.RecordBatch:
+    return json_records.batch([orjson.loads(line) for line in block.splitlines()], kinds)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_block_says_the_same_as_its_records(seed: int) -> None:
+    dice = random.Random(seed)
+    texts = ["", "é 東京 🚀", 'a "quoted" \\ text\n', "\x00\x1f", "2026-01-01", "5", "true", "null"]
+    documents = [{}, {"k": 1, "v": {"w": texts[2]}}, {"k": 2.5}, {"": None, "z": [1, 2]}, {"z": []},
+                 {"k": -0.0}, {"k": 1e5, "é": "\x7f\x85\u2028"}, {"a\tb\r\n": "/<>&'"}]  # fmt: skip
+    values = {
+        "id": lambda: dice.choice([0, -1, 2**63 - 1, -(2**63) + 1, dice.randrange(10**9)]),
+        "n": lambda: dice.choice([1, -2, 0.1, 1.0, 1e-7, 123456.789, dice.random(), 2**53 - 1]),
+        "b": lambda: dice.random() < 0.5,
+        "s": lambda: dice.choice(texts),
+        "t": lambda: "2026-01-01T00:00:00.25Z",
+        "d": lambda: "2026-02-03",
+        "j": lambda: dice.choice(documents),
+    }
+    sparse = dice.choice([0.0, 0.1, 0.5])
+    absent = dice.sample(sorted(values), dice.randrange(3))
+    records = []
+    for _ in range(200):
+        record: dict[str, object] = {}
+        for name, value in values.items():
+            if name in absent or dice.random() < sparse / 2:
+                continue
+            record[name] = None if dice.random() < sparse else value()
+        records.append(record)
+    block = b"\n".join(map(orjson.dumps, records)) + b"\n"
+    fast_kinds, slow_kinds = dict(KINDS), dict(KINDS)
+    fast = Columns(fast_kinds).read(block)
+    if fast is None:
+        assert absent or sparse or any(b"\\u00" in line for line in block.splitlines())
+        return
+    slow = slowly(block, slow_kinds)
+    assert meaning(fast, KINDS) == meaning(slow, KINDS)
+    assert fast_kinds == slow_kinds
+
+
+def test_plain_blocks_are_parsed_at_once() -> None:
+    block = PLAIN * 100 + b'{"id":2,"n":3,"b":null,"s":null,"t":null,"d":null,"j":null}\n'
+    fast = Columns(dict(KINDS)).read(block)
+    assert fast is not None and fast.num_rows == 101
+    assert meaning(fast, KINDS) == meaning(slowly(block, dict(KINDS)), KINDS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id":1,"id":2}', b'{"id":1}{"id":2}', b'{"id":1.0}', b'{"id":"1"}', b'{"n":"1"}',
+        b'{"s":1}', b'{"s":{"a":1}}', b'{"b":1}', b'{"t":5}', b'{"j":"text"}', b'{"j":[1,"a"]}',
+        b'{"new":1}', b'{"new":null}', b"[1]", b"oops", b"", b'{"n":NaN}', b'{"n":1e400}',
+        b'{"n":9007199254740993}', b'{"id":9223372036854775808}', b'{"s":"\\ud800"}', b'{"id":1,}',
+        b'{"id":01}', b'{"j":{"a":' + b"[" * 600 + b"]" * 600 + b"}}",
+        b'{"j":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", b'{"id":1} x',
+        b'{"s":"a\tb"}',
+    ],
+    ids=lambda line: line[:24].decode(),
+)  # fmt: skip
+def test_a_block_with_a_surprise_is_left_to_the_other_parser(line: bytes) -> None:
+    assert Columns(dict(KINDS)).read(PLAIN + line + b"\n" + PLAIN) is None
+
+
+def test_a_field_that_no_record_of_a_block_has_is_no_column_of_it() -> None:
+    """A column of nulls would say that the values are gone."""
+    block = b'{"id":1,"s":null}\n{"id":2,"s":null}\n'
+    fast = Columns(dict(KINDS)).read(block)
+    assert fast is not None and fast.schema.names == ["id", "s"]
+    later = b'{"id":1}\n{"id":2,"s":null}\n'
+    assert Columns(dict(KINDS)).read(later) is None
+
+
+def test_after_some_blocks_with_surprises_no_more_are_tried() -> None:
+    columns = Columns(dict(KINDS))
+    for _ in range(3):
+        assert columns.read(PLAIN + b'{"id":"1"}\n') is None
+    assert columns.read(PLAIN) is None

@@ -123,8 +123,11 @@ def _fault(fault: Node) -> tuple[str, str]:
 class Contract:
     """A loaded WSDL: makes its types by local name, and the envelopes of its operations."""
 
-    def __init__(self, client: Any, binding: str, address: str) -> None:
+    def __init__(
+        self, client: Any, binding: str, address: str, enumerations: Mapping[str, frozenset[str]]
+    ) -> None:
         self._client = client
+        self._enumerations = enumerations
         self._service = client.create_service(binding, address)
         self._types: dict[str, Any] = {}
         for kind in client.wsdl.types.types:
@@ -146,8 +149,7 @@ class Contract:
 
     def allowed(self, name: str) -> frozenset[str]:
         """The values of an enumeration; empty when the contract does not list any."""
-        listed = getattr(self._types.get(name), "accepted_values", None)
-        return frozenset(str(value) for value in listed or ())
+        return self._enumerations.get(name, frozenset())
 
     def has_field(self, name: str, field: str) -> bool:
         """True when that type has that element."""
@@ -188,22 +190,35 @@ def _load(http: HttpClient, url: str, binding: str, address: str, cache: Path | 
     from lxml import etree
     from zeep.transports import Transport
 
+    enumerations: dict[str, frozenset[str]] = {}
+
     class Files(Transport):  # type: ignore[misc]  # zeep has no types
         """Reads a contract's files by our own client, below the vendor's address only."""
 
         def load(self, url: str) -> bytes:
-            return _contract_file(http, url, cache)
+            content = _contract_file(http, url, cache)
+            enumerations.update(_enumerations(content))
+            return content
 
     settings = zeep.Settings(strict=False, forbid_dtd=True, forbid_entities=True)
     try:
         client = zeep.Client(url, transport=Files(), settings=settings)
-        return Contract(client, binding, address)
+        return Contract(client, binding, address, enumerations)
     except (zeep.exceptions.Error, etree.XMLSyntaxError, ValueError, IndexError) as error:
         raise FatalError(
             f"what lies at {url} is not the contract that was expected ({type(error).__name__})",
             source=http.source,
             hint="check the base URL and the version of the interface",
         ) from None
+
+
+def _enumerations(content: bytes) -> dict[str, frozenset[str]]:
+    """The values of a schema's enumerations, which zeep does not keep."""
+    return {
+        str(kind.get("name")): frozenset(str(item.get("value")) for item in listed)
+        for kind in parse_xml(content).iter("{http://www.w3.org/2001/XMLSchema}simpleType")
+        if (listed := list(kind.iter("{http://www.w3.org/2001/XMLSchema}enumeration")))
+    }
 
 
 def _contract_file(http: HttpClient, url: str, cache: Path | None) -> bytes:

@@ -1,0 +1,113 @@
+"""Other people's client against the simulated NetSuite: netsuitesdk, unchanged (W2).
+
+It lives in an environment of its own and is told the sandbox's address in place of the vendor's,
+which it spells out in two constants; nothing else differs from real use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meltano_assets.sandbox.server import serve_in_thread
+from meltano_assets_tests.sandbox.conftest import SCALE, SEED, TODAY
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = "netsuitesdk==3.3.0"
+SCRIPT = """
+import json, sys
+from netsuitesdk.internal.client import NetSuiteClient
+known = json.loads(sys.stdin.read())
+base = known["base_url"]
+NetSuiteClient.WSDL_URL_TEMPLATE = base + "/wsdl/{wsdl_version}/netsuite.wsdl"
+NetSuiteClient.DATACENTER_URL_TEMPLATE = base + "/services/{netsuite_port_version}"
+from netsuitesdk import NetSuiteConnection
+
+def connect(**wrong):
+    return NetSuiteConnection(**{
+        "account": known["account"], "consumer_key": known["consumer_key"],
+        "consumer_secret": known["consumer_secret"], "token_key": known["token_id"],
+        "token_secret": known["token_secret"], "caching": False,
+        "search_body_fields_only": False, "page_size": 25, **wrong,
+    })
+
+sdk = connect()
+found = {"currencies": len(sdk.currencies.get_all())}
+for name in ("accounts", "customers", "departments", "employees", "expense_categories", "items",
+             "locations", "projects", "subsidiaries", "terms", "vendors"):
+    found[name] = sum(len(page) for page in getattr(sdk, name).get_all_generator())
+bills = list(sdk.vendor_bills.get_all_generator())
+found["vendor_bills"] = len(bills)
+found["bill_lines"] = sum(len(bill.expenseList.expense) for bill in bills)
+found["journal_entries"] = len(list(sdk.journal_entries.get_all_generator()))
+found["vendor_payments"] = len(list(sdk.vendor_payments.get_all_generator()))
+found["counted"] = sdk.accounts.count()
+vendor = next(iter(sdk.vendors.get_all_generator()))[0]
+found["got"] = sdk.vendors.get(internalId=vendor.internalId).entityId == vendor.entityId
+found["searched"] = len(sdk.vendors.search("entityId", vendor.entityId, "is"))
+errors = {}
+for name, ask in {
+    "missing": lambda: sdk.vendors.get(internalId="999999"),
+    "login": lambda: connect(token_secret="wrong").currencies.get_all(),
+}.items():
+    try:
+        ask()
+    except Exception as error:
+        errors[name] = f"{type(error).__name__}: {error}"
+print(json.dumps({"found": found, "errors": errors}))
+"""
+
+
+@pytest.fixture(scope="module")
+def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with the client in it; skips where the index cannot be reached."""
+    folder = tmp_path_factory.mktemp("netsuitesdk")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    installed = subprocess.run(
+        [str(python), "-m", "pip", "install", "-q", PACKAGE],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if installed.returncode:
+        pytest.skip(f"{PACKAGE} cannot be installed here")
+    return python
+
+
+def run(python: Path, settings: dict[str, object]) -> Any:
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ran = subprocess.run(
+        [str(python), "-c", SCRIPT], input=json.dumps(settings), capture_output=True, text=True,
+        check=False, env=environ,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def test_netsuitesdk_reads_the_company(other_python: Path, tmp_path: Path) -> None:
+    with serve_in_thread(state_dir=tmp_path, seed=SEED, scale=SCALE, today=TODAY) as manifest:
+        answer = run(other_python, manifest["netsuite"])
+        from meltano_assets.sandbox.company import Company
+
+        company = Company(SEED, SCALE, TODAY)
+        state = company.books(0).state(company.now(0))
+    found, errors = answer["found"], answer["errors"]
+    assert found["customers"] == len(state["Customer"])
+    assert found["vendor_bills"] == len(state["VendorBill"])
+    assert found["bill_lines"] == sum(
+        len(bill["expenseList"])  # type: ignore[arg-type]
+        for bill in state["VendorBill"].values()
+    )
+    assert found["journal_entries"] == len(state["JournalEntry"])
+    assert found["vendor_payments"] == len(state["VendorPayment"])
+    assert found["accounts"] == found["counted"] == len(state["Account"])
+    assert (found["currencies"], found["locations"], found["projects"]) == (3, 0, 0)
+    assert (found["got"], found["searched"]) == (True, 1)
+    assert "RCRD_DSNT_EXIST" in errors["missing"]
+    assert errors["login"].startswith("NetSuiteLoginError")

@@ -143,15 +143,20 @@ def sync_revert(
 @sync_app.command("check")
 def sync_check() -> None:
     """Compare the org with what the syncs need; say exactly what to create."""
-    from meltano_assets.salesforce_sync.check import check_org
+    from meltano_assets.salesforce_sync.check import check_org, needed_permissions
     from meltano_assets.salesforce_sync.spec import load_spec
 
+    specs = load_spec().values()
     with salesforce() as (client, _):
-        findings = check_org(client, load_spec().values())
+        findings = check_org(client, specs)
     for finding in findings:
         where = ".".join(filter(None, (finding.object, finding.field)))
         say(f"{finding.level}: {where}: {finding.problem}\n  → {finding.fix}")
-    if not findings:
+    if findings:
+        say("The permission set of the integration user needs:")
+        for line in needed_permissions(specs):
+            say(f"  {line}")
+    else:
         say("The org has all that the syncs need.")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(2)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _SETUP = "Setup → Object Manager"
 
+#: Our words for types as Setup spells them.
+_SETUP_TYPES = {"long text": "Long Text Area", "datetime": "Date/Time", "url": "URL"}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -66,6 +69,31 @@ def check_org(client: SalesforceClient, specs: Iterable[SyncSpec]) -> list[Findi
     return list(dict.fromkeys(findings))
 
 
+def needed_permissions(specs: Iterable[SyncSpec]) -> list[str]:
+    """What the integration user's permission set has to hold, a line each; asks nobody."""
+    rights: dict[str, set[str]] = {}
+    edited: dict[str, dict[str, None]] = {}
+    for spec in specs:
+        own = rights.setdefault(spec.object, {"read"})
+        fields = edited.setdefault(spec.object, {})
+        if spec.operation != "update":
+            own |= {"create", "delete (to revert)"}
+        if spec.operation != "create":
+            own.add("edit")
+        names = [rule.field for rule in spec.fields if rule.policy != "never"]
+        names += [_lookup_name(reference) for reference in spec.references]
+        if not spec.matches_by_id:
+            names.insert(0, spec.key_field)
+        # The name and what Salesforce requires carry no field-level security.
+        fields.update(dict.fromkeys(name for name in names if name != "Name"))
+    order = ("read", "create", "edit", "delete (to revert)")
+    lines = ["System: API Enabled"]
+    for name, own in rights.items():
+        lines.append(f"Object {name}: {', '.join(right for right in order if right in own)}")
+        lines.append(f"Fields of {name}, read and edit: {', '.join(edited[name])}")
+    return lines
+
+
 def _describe_or_none(client: SalesforceClient, name: str) -> ObjectDescription | None:
     try:
         return fetch_describe(client, name)
@@ -80,12 +108,15 @@ def _no_object(spec: SyncSpec) -> Finding:
         fix = "Correct `object` in the spec, or let the integration user see the object"
         return Finding(spec.name, spec.object, None, "error", "there is no such object", fix)
     label = _label(spec.object)
-    wanted = ", ".join(
-        dict.fromkeys(
-            [_definition(spec.key_field, None, None, is_key=True)]
-            + [_definition(rule.field, rule.type, rule.length) for rule in spec.fields]
-        )
-    )
+    fields = {spec.key_field: _definition(spec.key_field, None, None, is_key=True)}
+    # Every object has a Name; what a relationship leads to is a lookup.
+    for rule in spec.fields:
+        if rule.field != "Name":
+            fields.setdefault(rule.field, _definition(rule.field, rule.type, rule.length))
+    for reference in spec.references:
+        name = _lookup_name(reference)
+        fields[name] = f"{name} (Lookup, relationship {reference.relationship})"
+    wanted = ", ".join(fields.values())
     fix = (
         f"{_SETUP} → Create → Custom Object: label {label}, object name {spec.object[:-3]}; "
         f"then its fields: {wanted}; let the integration user read, create and edit it"
@@ -104,6 +135,10 @@ def _check_object(spec: SyncSpec, about: ObjectDescription) -> Iterator[Finding]
         problem = f"the integration user may not {words} records"
         fix = f"Give its permission set {words} on {about.name}"
         yield Finding(spec.name, about.name, None, "error", problem, fix)
+    if spec.operation != "update" and not about.is_deletable:
+        problem = "the integration user may not delete records: revert leaves created ones behind"
+        fix = f"Give its permission set delete on {about.name}, where runs are to be undone"
+        yield Finding(spec.name, about.name, None, "warning", problem, fix)
 
 
 def _check_key(spec: SyncSpec, about: ObjectDescription) -> Iterator[Finding]:
@@ -166,7 +201,7 @@ def _check_reference(
     spec: SyncSpec, about: ObjectDescription, reference: Reference
 ) -> Iterator[Finding]:
     if about.lookup(reference.relationship) is None:
-        name = reference.field or f"{reference.relationship.removesuffix('__r')}__c"
+        name = _lookup_name(reference)
         problem = f"there is no relationship {reference.relationship}"
         fix = f"{_SETUP} → {about.name} → Fields & Relationships → New: Lookup, API name {name}"
         yield Finding(spec.name, about.name, name, "error", problem, fix)
@@ -180,11 +215,15 @@ def _not_permitted(spec: SyncSpec, about: ObjectDescription, found: Field, verb:
     return Finding(spec.name, about.name, found.name, "warning", problem, fix)
 
 
+def _lookup_name(reference: Reference) -> str:
+    return reference.field or f"{reference.relationship.removesuffix('__r')}__c"
+
+
 def _definition(name: str, kind: str | None, length: int | None, is_key: bool = False) -> str:
     if is_key:
         return f"{name} (Text(255), External ID, Unique, case-insensitive)"
     size = f"({length})" if length else ""
-    return f"{name} ({kind.capitalize()}{size})" if kind else name
+    return f"{name} ({_SETUP_TYPES.get(kind, kind.capitalize())}{size})" if kind else name
 
 
 def _label(api_name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from meltano_assets.errors import FatalError
-from meltano_assets.salesforce_sync.check import check_org
+from meltano_assets.salesforce_sync.check import check_org, needed_permissions
+from meltano_assets.salesforce_sync.spec import load_spec
 from meltano_assets_tests.salesforce_sync.builders import describe_field, host_spec
 from meltano_assets_tests.salesforce_sync.conftest import World
 
@@ -44,10 +46,46 @@ def test_a_sound_org_has_no_findings():
 
 
 def test_a_missing_object_is_described_with_all_its_fields():
-    (finding,) = check_org(DescribedOrg({}), [host_spec()])  # type: ignore[arg-type]
+    fields = {"name": "Name", "score": {"field": "Score__c", "type": "number"}}
+    (finding,) = check_org(DescribedOrg({}), [host_spec(fields)])  # type: ignore[arg-type]
     assert (finding.level, finding.field) == ("error", None)
-    for word in ["Custom Object", "Meltano_Id__c (Text(255), External ID, Unique", "Name"]:
+    for word in [
+        "Custom Object",
+        "Meltano_Id__c (Text(255), External ID, Unique",
+        "Score__c (Number)",
+    ]:
         assert word in finding.fix
+
+
+def test_the_shipped_syncs_say_exactly_what_to_create_in_an_empty_org():
+    """Nothing is guessed: each custom field comes with its type, and the permission set in full."""
+    specs = load_spec().values()
+    account = {"name": "Account", "fields": [NAME]}
+    findings = check_org(DescribedOrg({"Account": account}), specs)  # type: ignore[arg-type]
+    told = "\n".join(finding.fix for finding in findings)
+    for definition in (
+        "Custom Object: label Host, object name Host",
+        "Meltano_Id__c (Text(255), External ID, Unique, case-insensitive)",
+        "Raw_Usage_Stats__c (Long Text Area(131072))",
+        "Account__c (Lookup, relationship Account__r)",
+        "Using_CE__c (Checkbox)",
+        "Active_CE_Users__c (Number)",
+    ):
+        assert definition in told
+    custom = re.findall(r"(\w+__c)(?: \((\w+))?", told)
+    assert {name for name, kind in custom if not kind} <= {"Host__c"}
+    assert needed_permissions(specs)[:3] == [
+        "System: API Enabled",
+        "Object Account: read, create, edit, delete (to revert)",
+        "Fields of Account, read and edit: Meltano_Id__c, Website, Type, AccountSource, OwnerId, "
+        "Using_CE__c, Active_CE_Users__c, Industry, Description, NumberOfEmployees, Phone",
+    ]
+
+
+def test_a_user_who_may_not_delete_cannot_revert_creations():
+    assert found(org(KEY, NAME, deletable=False)) == [("warning", None)]
+    by_id = org(NAME, deletable=False)
+    assert found(by_id, operation="update", external_id=None, match="id") == []
 
 
 def test_the_key_must_be_an_external_id_and_should_be_unique():

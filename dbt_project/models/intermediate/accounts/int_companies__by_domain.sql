@@ -131,6 +131,22 @@ merged as (
         coalesce(discoverorg_industry, clearbit_industry) as industry,
         coalesce(discoverorg_description, clearbit_description) as company_description,
         coalesce(discoverorg_phone, clearbit_phone) as phone,
+        case
+            when discoverorg_industry is not null then 'DiscoverOrg'
+            when clearbit_industry is not null then 'Clearbit'
+        end as industry_source,
+        case
+            when discoverorg_description is not null then 'DiscoverOrg'
+            when clearbit_description is not null then 'Clearbit'
+        end as company_description_source,
+        case
+            when discoverorg_phone is not null then 'DiscoverOrg'
+            when clearbit_phone is not null then 'Clearbit'
+        end as phone_source,
+        case
+            when discoverorg_employees is not null then 'DiscoverOrg'
+            when clearbit_employees is not null then 'Clearbit'
+        end as employee_count_source,
         {{ whole_number('coalesce(discoverorg_employees, clearbit_employees)') }} as employee_count
     from answered
 ),
@@ -159,6 +175,11 @@ final as (
         named.company_description,
         named.phone,
         named.employee_count,
+        named.industry_source,
+        named.company_description_source,
+        named.phone_source,
+        case when named.employee_count is not null then named.employee_count_source end
+            as employee_count_source,
         exists (
             select 1
             from excluded_companies

@@ -10,17 +10,39 @@ candidates as (
     select * from {{ ref('int_companies__matching_candidates') }}
 ),
 
+hierarchies as (
+    select * from {{ ref('int_accounts__rooted') }}
+),
+
 counted as (
     select
-        company_key,
-        min(account_id) filter (where is_own) as own_account_id,
-        count(*) filter (where has_same_domain) as domain_count,
-        count(*) filter (where has_same_name) as name_count,
-        min(account_id) filter (where has_same_domain) as domain_account_id,
-        min(account_id) filter (where has_same_name) as name_account_id,
-        bool_or(has_other_website) filter (where has_same_name) as has_other_website
+        candidates.company_key,
+        min(candidates.account_id) filter (where candidates.is_own) as own_account_id,
+        count(*) filter (where candidates.has_same_domain) as domain_count,
+        count(*) filter (where candidates.has_same_name) as name_count,
+        min(candidates.account_id) filter (where candidates.has_same_domain) as domain_account_id,
+        min(candidates.account_id) filter (where candidates.has_same_name) as name_account_id,
+        bool_or(candidates.has_other_website) filter (
+            where candidates.has_same_name
+        ) as has_other_website,
+        -- A parent whose subsidiaries give its website as theirs.
+        case
+            when
+                count(distinct hierarchies.ultimate_parent_account_id) filter (
+                    where candidates.has_same_domain
+                ) = 1
+                and not bool_or(hierarchies.is_in_circle)
+                then
+                    min(candidates.account_id) filter (
+                        where
+                        candidates.has_same_domain
+                        and candidates.account_id = hierarchies.ultimate_parent_account_id
+                    )
+        end as head_account_id
     from candidates
-    group by company_key
+    left join hierarchies
+        on candidates.account_id = hierarchies.account_id
+    group by candidates.company_key
 ),
 
 -- The account's domain decides; the name only where no account has the domain.
@@ -35,18 +57,21 @@ decided as (
         case
             when counted.own_account_id is not null then 'meltano_id'
             when counted.domain_count = 1 then 'domain'
+            when counted.domain_count > 1 and counted.head_account_id is not null
+                then 'domain_of_parent'
             when counted.domain_count > 1 then null
             when counted.name_count = 1 then 'name'
         end as match_method,
         case
             when counted.own_account_id is not null then counted.own_account_id
             when counted.domain_count = 1 then counted.domain_account_id
-            when counted.domain_count > 1 then null
+            when counted.domain_count > 1 then counted.head_account_id
             when counted.name_count = 1 then counted.name_account_id
         end as candidate_account_id,
         -- An address is tied to its domain or name by a registry's word only.
         case
             when counted.own_account_id is not null or counted.domain_count = 1 then 1.0
+            when counted.domain_count > 1 and counted.head_account_id is not null then 0.9
             when counted.domain_count > 1 then null
             when counted.name_count = 1 and not counted.has_other_website then 0.8
             when counted.name_count = 1 then 0.6

@@ -17,7 +17,6 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from html import escape
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -27,6 +26,16 @@ from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
+from meltano_assets.sandbox.zendesk_tickets import (
+    EVENT_EXPORTS,
+    MACROS,
+    POLICIES,
+    audit,
+    comment,
+    events,
+    metric_set,
+    rating,
+)
 
 #: Path of a real list → the key of its envelope, for lists that are empty here.
 EMPTY_LISTS = {
@@ -42,8 +51,6 @@ EMPTY_LISTS = {
     "deletion_schedules": "deletion_schedules",
     "dynamic_content/items": "items",
     "job_statuses": "job_statuses",
-    "macros": "macros",
-    "macros/active": "macros",
     "organization_fields": "organization_fields",
     "organization_memberships": "organization_memberships",
     "organization_subscriptions": "organization_subscriptions",
@@ -52,14 +59,12 @@ EMPTY_LISTS = {
     "requests": "requests",
     "resource_collections": "resource_collections",
     "routing/attributes": "attributes",
-    "satisfaction_ratings": "satisfaction_ratings",
     "satisfaction_reasons": "reasons",
     "search": "results",
     "search/export": "results",
     "sessions": "sessions",
     "sharing_agreements": "sharing_agreements",
     "skips": "skips",
-    "slas/policies": "sla_policies",
     "suspended_tickets": "suspended_tickets",
     "target_failures": "target_failures",
     "targets": "targets",
@@ -74,8 +79,6 @@ EMPTY_LISTS = {
 }
 #: Time-based exports without content: path → envelope key.
 EMPTY_EXPORTS = {
-    "ticket_events": "ticket_events",
-    "ticket_metric_events": "ticket_metric_events",
     "routing/attributes": "attributes",
     "routing/attribute_values": "attribute_values",
     "routing/instance_values": "instance_values",
@@ -242,6 +245,10 @@ class Zendesk:
         if name in EMPTY_EXPORTS:
             records: list[Record] = []
             key = EMPTY_EXPORTS[name]
+        elif name in EVENT_EXPORTS:
+            include = query.get("include", "").split(",")
+            found = (e for t in self.tickets() for e in events(name, t, include))
+            records, key = sorted(found, key=_export_order), name
         elif name in ("tickets", "users", "organizations"):
             records, key = self._export_records(name), name
         else:
@@ -263,7 +270,9 @@ class Zendesk:
         if page and self.service.faults.take("repeat_page", request.url.path):
             end_time = start
         body: dict[str, object] = {
-            key: self._with_sets(request, self._rendered(request, page, name)),
+            key: page
+            if name in EVENT_EXPORTS
+            else self._with_sets(request, self._rendered(request, page, name)),
             "count": len(page),
             "end_of_stream": end >= len(records),
             "end_time": end_time,
@@ -289,7 +298,7 @@ class Zendesk:
     def _with_sets(self, request: Request, page: list[Record]) -> list[Record]:
         if "metric_sets" in request.query_params.get("include", "").split(","):
             for record in page:
-                record["metric_set"] = _metric_set(record)
+                record["metric_set"] = metric_set(record)
         return page
 
     # Lists
@@ -301,10 +310,16 @@ class Zendesk:
             counts = Counter(str(tag) for t in self._kept() for tag in _items(t["tags"]))
             tags: list[Record] = [{"name": n, "count": c} for n, c in sorted(counts.items())]
             return self._page(request, "tags", tags)
+        if path in ("macros", "macros/active", "slas/policies"):
+            key = "sla_policies" if path == "slas/policies" else "macros"
+            fixed = MACROS if key == "macros" else POLICIES
+            return self._page(request, key, self._rendered(request, fixed, path))
+        if path == "satisfaction_ratings":
+            return self._ratings(request)
         if path == "ticket_audits":
-            return self._page(request, "audits", [_audit(ticket) for ticket in self._kept()])
+            return self._page(request, "audits", [audit(ticket) for ticket in self._kept()])
         if path == "ticket_metrics":
-            return self._page(request, path, [_metric_set(ticket) for ticket in self._kept()])
+            return self._page(request, path, [metric_set(ticket) for ticket in self._kept()])
         if path == "users/me":
             return self._one(request, "users", self._company.zendesk_records()["users"][0])
         name, _, rest = path.partition("/")
@@ -336,6 +351,24 @@ class Zendesk:
             return self._page(request, "tickets", self._rendered(request, chosen, "tickets"))
         return _not_found("InvalidEndpoint")
 
+    def _ratings(self, request: Request) -> Response:
+        """Ratings that changed in [start_time, end_time), both in seconds."""
+        bounds = [request.query_params.get(name) for name in ("start_time", "end_time")]
+        if any(text is not None and not text.isdigit() for text in bounds):
+            return json_response(
+                {"error": "InvalidValue", "description": "start_time must be a Unix epoch time"},
+                400,
+            )
+        start, end = (int(text) if text else None for text in bounds)
+        found = [
+            record
+            for record in filter(None, map(rating, self._kept()))
+            if (start is None or _export_order(record)[0] >= start)
+            and (end is None or _export_order(record)[0] < end)
+        ]
+        rendered = self._rendered(request, found, "satisfaction_ratings")
+        return self._page(request, "satisfaction_ratings", rendered)
+
     def _kept(self) -> list[Record]:
         kept = [ticket for ticket in self.tickets() if ticket["status"] != "deleted"]
         return sorted(kept, key=lambda ticket: int(str(ticket["id"])))
@@ -345,11 +378,11 @@ class Zendesk:
 
     def _ticket_part(self, request: Request, ticket: Record, part: str) -> Response:
         if part == "comments":
-            return self._page(request, "comments", [_comment(ticket)])
+            return self._page(request, "comments", [comment(ticket)])
         if part == "audits":
-            return self._page(request, "audits", [_audit(ticket)])
+            return self._page(request, "audits", [audit(ticket)])
         if part == "metrics":
-            return json_response({"ticket_metric": _metric_set(ticket)})
+            return json_response({"ticket_metric": metric_set(ticket)})
         return _not_found("InvalidEndpoint")
 
     def _page(self, request: Request, key: str, records: list[Record]) -> Response:
@@ -463,9 +496,11 @@ def _page_size(text: str | None, most: int) -> int:
 
 
 def _export_order(record: Record) -> tuple[int, int]:
-    stamp = record.get("generated_timestamp")
+    stamp = record.get("generated_timestamp") or record.get("timestamp")
     if stamp is None:
-        moment = datetime.fromisoformat(str(record["updated_at"]).replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(
+            str(record.get("time") or record["updated_at"]).replace("Z", "+00:00")
+        )
         stamp = int(moment.timestamp())
     return int(str(stamp)), int(str(record["id"]))
 
@@ -513,59 +548,6 @@ def _parse_place(cursor: str) -> int | None:
         return None
     found = re.fullmatch(r'\{"o":"id","v":(\d+)\}', text)
     return int(found[1]) if found else None
-
-
-def _comment(ticket: Record) -> Record:
-    number = int(str(ticket["id"]))
-    return {
-        "id": number * 10 + 1,
-        "type": "Comment",
-        "audit_id": number * 10 + 2,
-        "author_id": ticket["submitter_id"],
-        "body": ticket["description"],
-        "html_body": f"<div>{escape(str(ticket['description']))}</div>",
-        "plain_body": ticket["description"],
-        "public": ticket["is_public"],
-        "attachments": [],
-        "via": ticket["via"],
-        "metadata": {},
-        "created_at": ticket["created_at"],
-    }
-
-
-def _audit(ticket: Record) -> Record:
-    """The making of a ticket: its first comment, and its status."""
-    number = int(str(ticket["id"]))
-    outside = ("via", "metadata", "created_at")
-    comment = {k: v for k, v in _comment(ticket).items() if k not in outside}
-    created = {"id": number * 10 + 3, "type": "Create", "field_name": "status", "value": "new"}
-    return {
-        "id": number * 10 + 2,
-        "ticket_id": number,
-        "author_id": ticket["submitter_id"],
-        "created_at": ticket["created_at"],
-        "via": ticket["via"],
-        "metadata": {},
-        "events": [comment, created],
-    }
-
-
-def _metric_set(ticket: Record) -> Record:
-    number = int(str(ticket["id"]))
-    is_solved = ticket["status"] in ("solved", "closed")
-    return {
-        "id": number + 500_000,
-        "ticket_id": number,
-        "created_at": ticket["created_at"],
-        "updated_at": ticket["updated_at"],
-        "assigned_at": ticket["created_at"] if ticket["assignee_id"] else None,
-        "solved_at": ticket["updated_at"] if is_solved else None,
-        "reopens": 0,
-        "replies": number % 5,
-        "group_stations": 1,
-        "assignee_stations": 1,
-        "reply_time_in_minutes": {"calendar": number % 600, "business": number % 200},
-    }
 
 
 def _change_schema(record: Record, fault: Fault) -> None:

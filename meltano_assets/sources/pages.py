@@ -9,7 +9,7 @@ something on the way, the certain way is gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import orjson
@@ -127,6 +127,20 @@ class Page:
         if self._batch is None:
             self._batch, self._parsed = self._slow_batch(), self._records
         return self._batch
+
+    def unfolded(
+        self, columns: Sequence[Column], unfold: Callable[[Record], Iterable[Record]]
+    ) -> pa.RecordBatch:
+        """The records that lie inside the page's records."""
+        inner = [each for record in self.records for each in unfold(record)]
+        if self._is_plain:
+            try:
+                return batch_from_records(columns, inner)
+            except RoundedError:
+                pass
+        exact = _list_at(parse_json_exactly(self._body), self._path)
+        inner = [each for record in exact for each in unfold(record)]
+        return batch_from_records(columns, inner, are_exact=True)
 
     def _slow_batch(self) -> pa.RecordBatch:
         if self._is_plain:

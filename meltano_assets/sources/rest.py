@@ -7,7 +7,7 @@ protocol of its own reads in its own file and takes only what fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +24,7 @@ from meltano_assets.sources.base import (
 )
 from meltano_assets.sources.children import read_children
 from meltano_assets.sources.pages import Page
+from meltano_assets.sources.records import Record
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ class Endpoint:
     With a ``body`` the request is a POST that changes nothing. ``is_optional``: an answer without
     a list means no records. ``max_span``: the vendor takes no longer window; what lies further
     back than ``earliest`` is not asked for. ``parents``: one request for each record of another
-    endpoint, whose columns fill the path; see :class:`Parents`.
+    endpoint, whose columns fill the path; see :class:`Parents`. ``unfold`` gives the records that
+    lie inside a record of the answer, where the stream is about those.
     """
 
     path: str
@@ -225,6 +227,7 @@ class Endpoint:
     max_span: timedelta | None = None
     earliest: datetime = datetime(2000, 1, 1, tzinfo=UTC)
     parents: Parents | None = None
+    unfold: Callable[[Record], Iterable[Record]] | None = None
 
     def within(self, window: Window) -> Endpoint:
         """The endpoint with the window in its parameters."""
@@ -335,11 +338,13 @@ class RestReader:
         if endpoint.parents is not None:
             yield from read_children(self, stream, endpoint, window, bookmark, options)
             return
-        batches: Iterator[pa.RecordBatch] = (
-            self.noted(stream, page).batch
-            for page in self._pages(stream, endpoint, window)
-            if len(page)
-        )
+        batches: Iterator[pa.RecordBatch]
+        pages = self._pages(stream, endpoint, window)
+        if endpoint.unfold is not None:
+            unfold = endpoint.unfold
+            batches = (page.unfolded(stream.columns, unfold) for page in pages)
+        else:
+            batches = (self.noted(stream, page).batch for page in pages if len(page))
         if stream.replication_key is not None:
             # What the vendor cannot be asked for is cut here.
             start = options.start if endpoint.start is None else None
@@ -349,7 +354,7 @@ class RestReader:
         yield from with_bookmarks(stream, batches, window, bookmark, options)
 
     def _pages(self, stream: Stream, endpoint: Endpoint, window: Window) -> Iterator[Page]:
-        columns = stream.columns
+        columns = () if endpoint.unfold else stream.columns
         if endpoint.deleted_at:
             columns += (Column("_deleted_at", "timestamptz", field=endpoint.deleted_at),)
         for span in spans(window, endpoint.max_span, endpoint.earliest):

@@ -1,8 +1,8 @@
 """Zendesk Support: tickets and the people around them.
 
 Paging: tickets and users by the cursor-based incremental export (``after_cursor`` until
-``end_of_stream``; the last cursor is the bookmark of the next read), organizations by the time-based
-one, small lists by cursor pages. The ticket export is ordered by ``generated_timestamp`` (the
+``end_of_stream``; the last cursor is the bookmark of the next read), organizations and events of
+tickets by the time-based one, small lists by cursor pages. The ticket export is ordered by ``generated_timestamp`` (the
 system's time), not ``updated_at``. Limits: ten export requests a minute, told by 429 and
 ``Retry-After`` with a plain-text body. Deletes: a deleted ticket comes once more with the status
 ``deleted``, a deleted user inactive, an organization with ``deleted_at``; small lists are replaced.
@@ -26,7 +26,7 @@ from meltano_assets.clients.policy import (
     value_at,
 )
 from meltano_assets.environment import Variable
-from meltano_assets.errors import FatalError, RetriableError
+from meltano_assets.errors import FatalError, RetriableError, SkippableError
 from meltano_assets.sources.base import (
     Source,
     as_bookmark,
@@ -38,34 +38,17 @@ from meltano_assets.sources.base import (
     where_to_set,
 )
 from meltano_assets.sources.rest import (
-    CursorPaging,
     Endpoint,
     RestReader,
     TimePaging,
     read_pages,
     unix_seconds,
 )
+from meltano_assets.sources.zendesk_streams import MORE_STREAMS, cursor_export, cursor_list
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 #: The export refuses a start less than a minute old; two allow for clocks that differ.
 YOUNGEST_START = timedelta(minutes=2)
-
-
-def _cursor_export(name: str) -> Endpoint:
-    return Endpoint(
-        f"/api/v2/incremental/{name}/cursor.json",
-        records=name,
-        paging=CursorPaging(
-            param="cursor",
-            found_at="after_cursor",
-            end="end_of_stream",
-            size_param="per_page",
-            size=1000,
-            is_alone=True,
-        ),
-        start="start_time",
-        time=unix_seconds,
-    )
 
 
 TICKETS = Stream(
@@ -116,7 +99,7 @@ TICKETS = Stream(
     primary_key=("id",),
     replication_key="generated_timestamp",
     is_sorted=True,
-    options={"export": _cursor_export("tickets")},
+    options={"export": cursor_export("tickets")},
 )
 
 USERS = Stream(
@@ -149,7 +132,7 @@ USERS = Stream(
     primary_key=("id",),
     replication_key="updated_at",
     is_sorted=True,
-    options={"export": _cursor_export("users")},
+    options={"export": cursor_export("users")},
 )
 
 ORGANIZATIONS = Stream(
@@ -205,20 +188,11 @@ GROUPS = Stream(
     primary_key=("id",),
     disposition="replace",
     options={
-        "endpoint": Endpoint(
-            "/api/v2/groups.json",
-            records="groups",
-            paging=CursorPaging(
-                "page[after]",
-                found_at="meta.after_cursor",
-                more="meta.has_more",
-                size_param="page[size]",
-            ),
-        )
+        "endpoint": cursor_list("groups", "groups"),
     },
 )
 
-STREAMS: tuple[Stream, ...] = (TICKETS, USERS, ORGANIZATIONS, GROUPS)
+STREAMS: tuple[Stream, ...] = (TICKETS, USERS, ORGANIZATIONS, GROUPS, *MORE_STREAMS)
 
 
 VARIABLES = (
@@ -261,6 +235,8 @@ class ZendeskReader:
 
     def count(self, stream: Stream) -> int | None:
         """How many tickets, users and so on are not deleted; None where Zendesk only estimates."""
+        if stream.name not in _COUNTED:
+            return None
         try:
             answer = self._client.get_json(f"/api/v2/{stream.name}/count.json")
         except (FatalError, RetriableError):
@@ -274,10 +250,17 @@ class ZendeskReader:
     ) -> Iterator[Batch]:
         """Records that changed since the cursor, or since the window's start; lists as a whole."""
         export = stream.options.get("export")
-        if isinstance(export, Endpoint):
-            yield from self._read_export(stream, export, bookmark, options, now)
-        else:
-            yield from self._lists.read(stream, bookmark, options, now=now)
+        try:
+            if isinstance(export, Endpoint):
+                yield from self._read_export(stream, export, bookmark, options, now)
+            else:
+                yield from self._lists.read(stream, bookmark, options, now=now)
+        except SkippableError as error:
+            # 403: the plan has no such feature, which is no failure of a list that depends on it.
+            if not stream.options.get("is_optional"):
+                raise FatalError(
+                    f"access was denied: {error.message}", hint=where_to_set(VARIABLES)
+                ) from None
 
     def _read_export(
         self,
@@ -323,6 +306,8 @@ class ZendeskReader:
                 return
 
 
+#: Lists that have a count of their own.
+_COUNTED = frozenset({"tickets", "users", "organizations", "groups", "group_memberships"})
 #: Above so many Zendesk's count is an estimate, refreshed once a day.
 _EXACT_COUNT = 100_000
 _UTC_TIME = pa.timestamp("us", "UTC")
@@ -357,7 +342,7 @@ def connect(
         settings["base_url"],
         source="zendesk",
         auth=BasicAuth(f"{settings['email']}/token", settings["api_token"]),
-        errors=ErrorTable(_detail),
+        errors=ErrorTable(_detail, {403: "skip"}),
         transport=transport,
         hint=where_to_set(VARIABLES),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -229,13 +230,11 @@ def test_ticket_list_leaves_deleted_ones_out(client: Client, sandbox: Sandbox) -
 @pytest.mark.parametrize(
     ("path", "key"),
     [
-        ("slas/policies", "sla_policies"),
         ("search", "results"),
         ("channels/voice/phone_numbers", "phone_numbers"),
-        ("satisfaction_ratings", "satisfaction_ratings"),
-        ("macros", "macros"),
-        ("incremental/ticket_events", "ticket_events"),
-        ("incremental/ticket_metric_events", "ticket_metric_events"),
+        ("views", "views"),
+        ("triggers/active", "triggers"),
+        ("incremental/routing/attributes", "attributes"),
     ],
 )
 def test_known_lists_without_content_have_their_envelope(
@@ -368,3 +367,37 @@ def test_audits_and_metrics_of_all_tickets_are_lists(client: Client) -> None:
         part = path.removeprefix("ticket_")
         one = client.get(f"/api/v2/tickets/{number}/{part}.json").json()
         assert one[key if key == "audits" else "ticket_metric"] in (body[key][0], [body[key][0]])
+
+
+def test_events_tell_comments_only_when_asked(client: Client) -> None:
+    path = "/api/v2/incremental/ticket_events.json"
+    bare = client.get(path, start_time=0).json()["ticket_events"]
+    full = client.get(path, start_time=0, include="comment_events").json()["ticket_events"]
+    assert [event["id"] for event in bare] == [event["id"] for event in full]
+    said = [c for e in full for c in e["child_events"] if c["event_type"] == "Comment"]
+    told = [c for e in bare for c in e["child_events"] if c["event_type"] == "Comment"]
+    assert len(said) == len(told) > 0
+    assert all(comment["body"] for comment in said)
+    assert all("body" not in comment and comment["comment_present"] for comment in told)
+
+
+def test_ratings_are_of_rated_tickets_and_filtered_by_time(client: Client) -> None:
+    path = "/api/v2/satisfaction_ratings.json"
+    ratings = client.get(path, per_page=100).json()["satisfaction_ratings"]
+    assert {rating["score"] for rating in ratings} <= {"offered", "good", "bad"}
+    middle = sorted(rating["updated_at"] for rating in ratings)[len(ratings) // 2]
+    seconds = int(datetime.fromisoformat(middle).timestamp())
+    later = client.get(path, per_page=100, start_time=seconds).json()["satisfaction_ratings"]
+    assert later
+    assert all(rating["updated_at"] >= middle for rating in later)
+    assert client.get(path, start_time="monday").status_code == 400
+
+
+@pytest.mark.parametrize("path", ["macros", "slas/policies", "brands", "ticket_forms"])
+def test_rules_and_forms_come_in_both_kinds_of_pages(client: Client, path: str) -> None:
+    offset = client.get(f"/api/v2/{path}.json").json()
+    cursor = client.get(f"/api/v2/{path}.json", **{"page[size]": 100}).json()
+    key = path.rpartition("/")[2] if path != "slas/policies" else "sla_policies"
+    assert offset[key] == cursor[key]
+    assert offset[key]
+    assert cursor["meta"]["has_more"] is False

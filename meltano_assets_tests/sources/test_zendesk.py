@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 
 from meltano_assets.errors import FatalError, RetriableError
-from meltano_assets.sources.zendesk import TICKETS, ZendeskReader, connect
+from meltano_assets.sources.zendesk import TICKETS, ZENDESK, ZendeskReader, connect
 from meltano_assets.streams import Batch, Bookmark, ReadOptions
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
@@ -202,3 +203,41 @@ def test_tickets_are_loaded_and_nothing_is_written_twice(
         assert bookmark.cursor
         again = load(warehouse, TICKETS, reader.read(TICKETS, bookmark, ReadOptions(), now=now))
         assert again.loaded == 0
+
+
+def test_a_plan_without_a_feature_is_no_failure_but_a_forbidden_ticket_is() -> None:
+    """403 on a list that only some plans have: skipped. On tickets: named as what it is."""
+
+    def forbidden(request: Request) -> Answer:
+        return Answer(b'{"error": "Forbidden", "description": "no such feature"}', status=403)
+
+    settings = {"email": "a@b.example", "api_token": "canary-token"}
+    with serving(forbidden) as server:
+        with connect({"base_url": server.base_url, **settings}) as reader:
+            policies = ZENDESK.stream("sla_policies")
+            assert list(reader.read(policies, None, ReadOptions(), now=NOW)) == []
+            with pytest.raises(FatalError, match="access was denied") as info:
+                list(reader.read(TICKETS, None, ReadOptions(), now=NOW))
+            assert "ZENDESK_API_TOKEN" in str(info.value)
+
+
+def test_comments_and_metrics_lie_inside_what_is_read(vendors: Vendors) -> None:
+    with connect(vendors.settings("zendesk")) as reader:
+        tables = {
+            name: pa.Table.from_batches(
+                [
+                    batch.records
+                    for batch in reader.read(ZENDESK.stream(name), None, ReadOptions(), now=_now())
+                ]
+            )
+            for name in ("ticket_comments", "ticket_audits", "ticket_metrics")
+        }
+    comments = tables["ticket_comments"].to_pylist()
+    audits = {row["id"] for row in tables["ticket_audits"].to_pylist()}
+    assert all(row["body"] and row["event_id"] in audits for row in comments)
+    metrics = tables["ticket_metrics"].to_pylist()
+    assert {row["ticket_id"] for row in comments} == {row["ticket_id"] for row in metrics}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

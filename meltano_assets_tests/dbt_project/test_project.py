@@ -186,6 +186,47 @@ def test_snapshots_keep_each_state_of_an_opportunity(empty: Project) -> None:
     assert segments == [(None,), ("SMB",)]
 
 
+PING = (
+    "insert into version.usage_data (id, uuid, hostname, version, stats, updated_at, _loaded_at)"
+    " values (%s, %s, %s, %s, %s, %s, %s)"
+)
+
+
+def test_incremental_models_equal_a_full_rebuild(empty: Project) -> None:
+    """New, changed, late and deleted pings; one whose load ended after a later one's."""
+    models = ["int_usage_pings__unpacked", "int_installs__used_monthly"]
+    models += ["fct_usage_pings", "agg_usage_monthly"]
+    tables = ("analytics.fct_usage_pings", "analytics.agg_usage_monthly")
+    first, later = "2026-03-01 00:00Z", "2026-03-02 00:00Z"
+    with empty.connect() as connection:
+        connection.execute("truncate version.usage_data")
+        for number, (uuid, pinged) in enumerate(
+            [("a", "2026-01-10"), ("a", "2026-01-20"), ("b", "2026-01-05"), ("c", "2026-02-01")]
+        ):
+            values = (number, uuid, "h", "10.0", '{"issues": 1}', pinged, first)
+            connection.execute(PING, values)
+    assert empty.dbt("run", "--full-refresh", "--select", *models) == {}
+    with empty.connect() as connection:
+        connection.execute(PING, (10, "a", "h", "10.1", '{"issues": 0}', "2026-01-30", later))
+        connection.execute(PING, (11, "d", "h", "10.1", None, "2025-12-01", later))
+        connection.execute(PING, (12, "b", "h", "9.0", None, "2026-01-01", "2026-02-28 23:00Z"))
+        connection.execute(
+            "update version.usage_data set stats = '{\"notes\": 3}', version = '11.0-ee',"
+            " _loaded_at = %s where id = 2",
+            [later],
+        )
+        connection.execute(
+            "update version.usage_data set _deleted_at = %s, _loaded_at = %s where id = 3",
+            [later, later],
+        )
+    assert empty.dbt("run", "--select", *models) == {}
+    incremental = [empty.rows(f"select * from {table} order by 1") for table in tables]
+    assert empty.dbt("run", "--full-refresh", "--select", *models) == {}
+    full = [empty.rows(f"select * from {table} order by 1") for table in tables]
+    assert incremental == full
+    assert [len(rows) for rows in full] == [6, 3]
+
+
 #: Opportunity → its states: since, until, in the pipeline, state, closes, value.
 STATES: dict[str, list[tuple[str, str | None, bool, str, str, int]]] = {
     "stays": [("2026-01-01", None, True, "Open", "2026-03-01", 100)],

@@ -1,53 +1,47 @@
+{{ config(materialized='view') }}
+
 with
 
-pings as (
-    select * from {{ ref('fct_usage_pings') }}
-    where install_uuid is not null
+used as (
+    select * from {{ ref('int_installs__used_monthly') }}
 ),
 
--- The last ping of the month stands for the month: counters are running totals.
-latest as (
-    select distinct on (install_uuid, date_trunc('month', pinged_at at time zone 'UTC'))
-        install_uuid,
-        account_id,
-        host_key,
-        main_edition,
-        product_tier,
-        version,
-        version_major,
-        version_minor,
-        active_user_count,
-        {%- for counter in usage_counters() %}
-        {{ counter }}_count,
-        {%- endfor %}
-        pinged_at
-    from pings
-    order by
-        install_uuid,
-        date_trunc('month', pinged_at at time zone 'UTC'),
-        pinged_at desc,
-        usage_ping_id desc
+-- A month whose pings were all deleted since has none left.
+pings as (
+    select
+        usage_ping_id,
+        is_deleted
+    from {{ ref('int_usage_pings__unpacked') }}
+    where is_deleted
+),
+
+hosts as (
+    select * from {{ ref('int_raw_hosts__matched_to_accounts') }}
 ),
 
 final as (
     select
-        install_uuid
-        || ' ' || date_trunc('month', pinged_at at time zone 'UTC')::date as install_month_id,
-        install_uuid,
-        account_id,
-        host_key,
-        date_trunc('month', pinged_at at time zone 'UTC')::date as month_start_date,
-        main_edition,
-        product_tier,
-        version,
-        version_major,
-        version_minor,
-        active_user_count,
+        used.install_month_id,
+        used.install_uuid,
+        hosts.account_id,
+        hosts.host_key,
+        used.month_start_date,
+        used.main_edition,
+        used.product_tier,
+        used.version,
+        used.version_major,
+        used.version_minor,
+        used.active_user_count,
         {%- for counter in usage_counters() %}
-        coalesce({{ counter }}_count > 0, false) as uses_{{ counter }},
+        used.uses_{{ counter }},
         {%- endfor %}
-        pinged_at
-    from latest
+        used.pinged_at
+    from used
+    left join pings
+        on used.usage_ping_id = pings.usage_ping_id
+    left join hosts
+        on used.raw_host = hosts.raw_host
+    where pings.usage_ping_id is null
 )
 
 select * from final

@@ -1,0 +1,231 @@
+"""The dbt project at scale: a build from nothing, a parse, a day of news.
+
+    python -m benchmarks.dbt                          # 5 M pings, 1 M leads, 200 k opportunities
+    python -m benchmarks.dbt --scale 0.02             # a fiftieth, to see that it works
+
+Rows are made by the database itself, into raw tables as the loader would leave them; that is not
+timed. dbt is timed as a process with its start, as `meltano-assets dbt build` runs it, data tests
+included. After the first build a day of news comes: one in 180 pings, one in 365 leads and deals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from benchmarks.load import opened
+from meltano_assets.environment import dbt_project_directory
+from meltano_assets.hosts import cache
+from meltano_assets.modelling import dbt_program, dbt_variables
+from meltano_assets.sources import SOURCES
+from meltano_assets.streams import Stream
+from meltano_assets.warehouse.connection import Warehouse
+
+STREAMS: tuple[Stream, ...] = (
+    *(stream for source in SOURCES for stream in source.streams),
+    cache.CLEANED_HOSTS,
+    *cache.CACHES,
+)
+#: Table → rows at full scale, and the select that makes row ``n`` of them.
+ROWS: dict[str, tuple[int, str]] = {
+    "salesforce.users": (200, "select 'u' || n as id, 'User ' || n as name"),
+    "salesforce.accounts": (
+        100_000,
+        "select 'a' || n as id, 'Company ' || n as name, 'www.company' || n || '.com' as website,"
+        " case when n % 4 = 0 then 'Customer' else 'Prospect' end as type,"
+        " case when n % 10 = 1 then 'a' || n / 10 end as parent_id, 'u' || n % 200 as owner_id",
+    ),
+    "salesforce.contacts": (
+        300_000,
+        "select 'c' || n as id, 'a' || n % 100000 as account_id, n || '@company.com' as email",
+    ),
+    "salesforce.campaigns": (
+        2_000,
+        "select '7' || n as id, 'Campaign ' || n as name, 'Webcast' as type, 1000 + n as actual_cost,"
+        " date '2023-01-01' + n % 1200 as start_date, date '2023-01-31' + n % 1200 as end_date",
+    ),
+    "salesforce.leads": (
+        1_000_000,
+        "select 'l' || n as id, n || '@lead.com' as email, 'Webcast' as lead_source,"
+        " case when n % 10 = 0 then 'o' || n / 10 end as converted_opportunity_id",
+    ),
+    "salesforce.campaign_members": (
+        1_500_000,
+        "select 'm' || n as id, '7' || n % 2000 as campaign_id,"
+        " case when n % 3 > 0 then 'l' || n % 1000000 end as lead_id,"
+        " case when n % 3 = 0 then 'c' || n % 300000 end as contact_id, n % 2 = 0 as has_responded,"
+        " date '2023-01-01' + n % 1200 as first_responded_date",
+    ),
+    "salesforce.opportunities": (
+        200_000,
+        "select 'o' || n as id, 'a' || n % 100000 as account_id, '7' || n % 2000 as campaign_id,"
+        " 'u' || n % 200 as owner_id, 'Deal ' || n as name, 'New Business' as type,"
+        " (array['1-Discovery', '4-Proposal', 'Closed Won', '8-Closed Lost'])[1 + n % 4] as stage_name,"
+        " n % 4 >= 2 as is_closed, n % 4 = 2 as is_won, 100 * (n % 900) as amount,"
+        " 'SDR Generated' as sql_source__c, 50 * (n % 900) as incremental_acv__c,"
+        " (array['USD', 'EUR', 'GBP'])[1 + n % 3] as currency_iso_code,"
+        " date '2023-02-01' + n % 1200 as sales_accepted_date__c,"
+        " date '2023-04-01' + n % 1200 as close_date",
+    ),
+    "version.usage_data": (
+        5_000_000,
+        "select n as id, 'uuid ' || n % 100000 as uuid, 'git.company' || n % 100000 || '.com' as"
+        " hostname, '10.' || n % 12 || '.0-ee' as version, 'EEP' as edition, n % 500 as"
+        " active_user_count, jsonb_build_object('issues', n % 90, 'notes', n % 7, 'boards', 1,"
+        " 'ci_builds', n, 'projects', n % 50, 'groups', n % 9, 'labels', 3, 'todos', 0, 'keys', 5)"
+        " as stats, timestamptz '2026-06-30' - n % 1080 * interval '1 day' as updated_at,"
+        " timestamptz '2026-06-30' - n % 1080 * interval '1 day' as recorded_at",
+    ),
+    "hosts.cleaned_hosts": (
+        100_000,
+        "select 'git.company' || n || '.com' as raw_host, 'domain' as kind, 'company' || n || '.com'"
+        " as clean_domain, 'git.company' || n || '.com' as clean_full_domain, now() as cleaned_at",
+    ),
+    "zuora.accounts": (20_000, "select 'z' || n as id, 'a' || n * 4 as crm_id, 'USD' as currency"),
+    "zuora.subscriptions": (
+        30_000,
+        "select 's' || n as id, 'A-' || n as name, 'z' || n % 20000 as account_id, 1 as version,"
+        " 'Active' as status, date '2024-01-01' + n % 700 as term_start_date",
+    ),
+    "zuora.rate_plans": (30_000, "select 'r' || n as id, 's' || n as subscription_id"),
+    "zuora.rate_plan_charges": (
+        60_000,
+        "select 'h' || n as id, 'r' || n % 30000 as rate_plan_id, n % 400 as mrr, 5 as quantity,"
+        " date '2024-01-01' + n % 700 as effective_start_date,"
+        " date '2025-01-01' + n % 900 as effective_end_date",
+    ),
+    "zendesk.tickets": (
+        300_000,
+        "select n as id, n % 5000 as organization_id, 'open' as status, timestamptz '2026-06-30'"
+        " - n % 900 * interval '1 day' as created_at",
+    ),
+    "marketo.activities": (
+        2_000_000,
+        "select 'g' || n as marketo_guid, n % 1000000 as lead_id, n % 40 as activity_type_id,"
+        " timestamptz '2026-06-30' - n % 700 * interval '1 day' as activity_date",
+    ),
+}
+#: Columns that most tables have, where their rows do not say otherwise.
+USUAL = {
+    "created_date": "timestamptz '2023-01-01' + n % 1200 * interval '1 day'",
+    "system_modstamp": "timestamptz '2026-06-29'",
+    "updated_date": "timestamptz '2026-06-29'",
+    "is_deleted": "false",
+    "_loaded_at": "timestamptz '2026-06-30'",
+}
+NEWS = (
+    "update version.usage_data set _loaded_at = '2026-07-01', updated_at = '2026-07-01'"
+    " where id % 180 = 0",
+    "update salesforce.leads set _loaded_at = '2026-07-01', system_modstamp = '2026-07-01'"
+    " where substr(id, 2)::int % 365 = 0",
+    "update salesforce.opportunities set _loaded_at = '2026-07-01', system_modstamp = '2026-07-01',"
+    " stage_name = 'Closed Won', is_won = true where substr(id, 2)::int % 365 = 0",
+)
+
+
+def fill(connection: psycopg.Connection, scale: float) -> None:
+    """Every raw table, those of ``ROWS`` with rows."""
+    for stream in STREAMS:
+        columns = {column.name: column.type for column in stream.columns} | {
+            "_loaded_at": "timestamptz",
+            "_load_id": "text",
+            "_deleted_at": "timestamptz",
+        }
+        listed = sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
+            for name, kind in columns.items()
+        )
+        table = sql.Identifier(stream.source, stream.name)
+        schema = sql.Identifier(stream.source)
+        keys = sql.SQL(", ").join(map(sql.Identifier, stream.primary_key))
+        connection.execute(sql.SQL("create schema if not exists {}").format(schema))
+        connection.execute(sql.SQL("create table {} ({})").format(table, listed))
+        if made := ROWS.get(stream.key):
+            rows, select = made
+            usual = [
+                sql.SQL("{} as {}").format(sql.SQL(text), sql.Identifier(name))
+                for name, text in USUAL.items()
+                if name in columns and f" as {name}" not in select
+            ]
+            query = sql.SQL("{} from generate_series(0, {}) as n").format(
+                sql.SQL(", ").join([sql.SQL(select), *usual]), sql.Literal(int(rows * scale) - 1)
+            )
+            connection.execute(
+                sql.SQL("create temporary table made on commit drop as {}").format(query)
+            )
+            described = connection.execute("select * from made limit 0").description or ()
+            names = sql.SQL(", ").join(sql.Identifier(column.name) for column in described)
+            connection.execute(
+                sql.SQL("insert into {} ({}) select {} from made").format(table, names, names)
+            )
+            connection.execute("drop table made")
+        connection.execute(sql.SQL("alter table {} add primary key ({})").format(table, keys))
+        connection.execute(sql.SQL("analyze {}").format(table))
+
+
+def timed(name: str, warehouse: Warehouse, folder: Path, *arguments: str) -> float:
+    """Seconds of one dbt command; CalledProcessError with its last words when it fails."""
+    project = str(dbt_project_directory())
+    command = [dbt_program(), "--quiet", *arguments, "--project-dir", project]
+    command += ["--profiles-dir", project, "--target-path", str(folder), "--log-path", str(folder)]
+    began = time.perf_counter()
+    ended = subprocess.run(
+        command,
+        env={**os.environ, **dbt_variables(warehouse.url)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.perf_counter() - began
+    print(f"{name:<28}{seconds:8.1f} s" + ("" if ended.returncode == 0 else "  FAILED"), flush=True)
+    if ended.returncode:
+        print(ended.stdout[-3000:])
+    return seconds
+
+
+def slowest(folder: Path, count: int = 8) -> None:
+    """The nodes that took longest in the last run."""
+    import json
+
+    results = json.loads((folder / "run_results.json").read_text())["results"]
+    for result in sorted(results, key=lambda r: -r["execution_time"])[:count]:
+        print(f"    {result['execution_time']:7.1f} s  {result['unique_id'].split('.')[2]}")
+
+
+def main() -> None:
+    """Fill, build, parse, take a day of news, build again."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--folder", type=Path, default=None, help="where data and server live")
+    parser.add_argument("--step", choices=("all", "fill", "build", "news"), default="all")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = options.folder or Path(name)
+        target = folder / "target"
+        with opened(folder) as warehouse:
+            if options.step in ("all", "fill"):
+                with warehouse.connect() as connection:
+                    fill(connection, options.scale)
+                timed("parse from nothing", warehouse, target, "parse")
+                timed("partial parse", warehouse, target, "parse")
+            exclude = ("--exclude-resource-type", "unit_test")
+            if options.step in ("all", "build"):
+                timed("build from nothing", warehouse, target, "build", *exclude)
+                slowest(target)
+            if options.step in ("all", "news"):
+                with warehouse.connect() as connection:
+                    for statement in NEWS:
+                        connection.execute(statement.encode())
+                timed("build after a day of news", warehouse, target, "build", *exclude)
+                slowest(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,6 +26,8 @@ _OWN_PREFIXES = (
     "SALESFORCE_",
     "ZENDESK_",
     "NETSUITE_",
+    "MARKETO_",
+    "LEVER_",
     "VERSION_DB_",
     "DISCOVERORG_",
     "CLEARBIT_",

@@ -110,10 +110,10 @@ def source_settings(source: Source) -> Mapping[str, str]:
 
 def source_rules(source: Source) -> SourceRules:
     """The user's rules for one source; none without a file."""
-    from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.registry import registered
     from meltano_assets.sources.rules import SourceRules, load_rules
 
-    known = {each.name: each for each in (*SOURCES, source)}
+    known = {each.name: each for each in (*registered(), source)}
     return load_rules(known.values()).get(source.name) or SourceRules()
 
 

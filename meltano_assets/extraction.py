@@ -18,7 +18,7 @@ from meltano_assets.clients.policy import Quota, Response, Transport
 from meltano_assets.errors import QuotaError
 from meltano_assets.sources.naming import column_name
 from meltano_assets.sources.rules import Selected, SourceRules, selected
-from meltano_assets.streams import Batch, Column, ColumnType
+from meltano_assets.streams import DESCRIBED, Batch, Column, ColumnType
 
 if TYPE_CHECKING:
     from meltano_assets.privacy import KeyRing
@@ -149,6 +149,9 @@ class OpenSource:
         found = self._selected.get(stream.name)
         if found is None:
             rules = self.rules.of(stream.name)
+            if stream.options.get(DESCRIBED):
+                ask = cast("Callable[[Stream], tuple[Column, ...]]", self.reader.columns)  # type: ignore[attr-defined]
+                stream = replace(stream, columns=ask(stream))
             if rules.new_fields == "load" and self.warehouse is not None:
                 rules = replace(rules, add=(*rules.add, *self._new_columns(stream)))
             found = self._selected[stream.name] = selected(stream, rules)

@@ -46,6 +46,8 @@ HISTORY_COLUMNS = ("_valid_from", "_valid_to", "_row_hash")
 #: ``Stream.options`` key: names of columns that the reader itself looks at. A stream that has it
 #: lets the reader ask the vendor for the selected columns only.
 NEEDED = "needed"
+#: ``Stream.options`` key: the vendor says which columns there are; the reader's ``columns`` asks it.
+DESCRIBED = "described"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,10 @@ def quota_show(
 
     Limits are the source's own until `quota:` in streams.yml sets others.
     """
-    from meltano_assets.sources import SOURCES
+    from meltano_assets.sources.registry import registered
     from meltano_assets.warehouse.quota import QuotaLedger, quota_window
 
-    sources = [find_streams(name)[0]] if name else list(SOURCES)
+    sources = [find_streams(name)[0]] if name else list(registered())
     ledger = QuotaLedger(
         connections.warehouse(), run_id="", environment=environment.current_environment()
     )

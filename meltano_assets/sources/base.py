@@ -75,7 +75,8 @@ class Source:
 
     ``variables`` are what ``connect`` needs, by the vendor's words (``Variable.setting``); ``cron`` is
     when it is read where schedules run; ``kinds`` are the tags the UI shows. ``quota`` is how many
-    calls the vendor allows in a day, where it counts them.
+    calls the vendor allows in a day, where it counts them. ``by_name`` makes a stream of any other
+    collection of the vendor, from an entry under ``objects`` in the user's ``streams.yml``.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Source:
     kinds: tuple[str, ...] = ()
     cron: str = "0 * * * *"
     quota: Quota | None = None
+    by_name: Callable[[Mapping[str, object]], Stream] | None = None
 
     def stream(self, name: str) -> Stream:
         """The stream of that name; KeyError lists what there is."""

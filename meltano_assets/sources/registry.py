@@ -5,6 +5,7 @@ from __future__ import annotations
 from meltano_assets.errors import FatalError
 from meltano_assets.sources import SOURCES
 from meltano_assets.sources.base import Source
+from meltano_assets.sources.rules import with_objects
 
 
 def registered() -> tuple[Source, ...]:
@@ -20,4 +21,4 @@ def registered() -> tuple[Source, ...]:
                     hint="give the entry another name; it becomes the schema of its tables",
                 )
             found[source.name] = source
-    return tuple(found.values())
+    return with_objects(found.values())

@@ -24,7 +24,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.privacy import default_domain
 from meltano_assets.sources.base import Source
 from meltano_assets.sources.records import ARROW_TYPES
-from meltano_assets.streams import COLUMN_TYPES, NEEDED, Column, ColumnType, Stream
+from meltano_assets.streams import COLUMN_TYPES, DESCRIBED, NEEDED, Column, ColumnType, Stream
 
 Action = Literal["keep", "drop", "pseudonymize"]
 NewFields = Literal["report", "load"]
@@ -152,20 +152,30 @@ def load_rules(sources: Iterable[Source], path: Path | None = None) -> dict[str,
 
     A source that the file does not name has no rules; no file, none at all.
     """
-    file = path or environment.streams_file()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise _wrong(file.name, f"cannot be read: {type(error).__name__}") from None
-    return parse_rules(text, sources, where=file.name)
+    document, where = _document(path)
+    return _rules(document, sources, where)
 
 
 def parse_rules(
     text: str, sources: Iterable[Source], *, where: str = "streams.yml"
 ) -> dict[str, SourceRules]:
     """The rules of such a file's text."""
+    return _rules(_parsed(text, where), sources, where)
+
+
+def _document(path: Path | None) -> tuple[dict[str, object], str]:
+    """The user's file, parsed, and its name; nothing where there is none."""
+    file = path or environment.streams_file()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}, file.name
+    except (OSError, UnicodeDecodeError) as error:
+        raise _wrong(file.name, f"cannot be read: {type(error).__name__}") from None
+    return _parsed(text, file.name), file.name
+
+
+def _parsed(text: str, where: str) -> dict[str, object]:
     import yaml
 
     try:
@@ -174,15 +184,21 @@ def parse_rules(
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise _wrong(where, f"is no YAML{line}") from None
+    return _mapping(document, where)
+
+
+def _rules(
+    document: Mapping[str, object], sources: Iterable[Source], where: str
+) -> dict[str, SourceRules]:
     by_name = {source.name: source for source in sources}
     return {
         name: _source_rules(by_name[_known(name, by_name, where)], body, f"{where}: {name}")
-        for name, body in _mapping(document, where).items()
+        for name, body in document.items()
     }
 
 
 def _source_rules(source: Source, body: object, where: str) -> SourceRules:
-    settings = _mapping(body, where, {"quota", "personal", "streams"})
+    settings = _mapping(body, where, {"quota", "personal", "streams", "objects"})
     personal = _one_of(settings.get("personal", "keep"), get_args(Action), f"{where}: personal")
     streams = {stream.name: stream for stream in source.streams}
     return SourceRules(
@@ -200,17 +216,46 @@ def _source_rules(source: Source, body: object, where: str) -> SourceRules:
     )
 
 
+def with_objects(sources: Iterable[Source], path: Path | None = None) -> tuple[Source, ...]:
+    """The sources with the streams that the user's file adds by name under ``objects``."""
+    document, where = _document(path)
+    found = []
+    for source in sources:
+        body = document.get(source.name)
+        entries = body.get("objects") if isinstance(body, dict) else None
+        streams = list(source.streams)
+        for entry in _list(entries, f"{where}: {source.name}: objects"):
+            here = f"{where}: {source.name}: objects"
+            if source.by_name is None:
+                raise _wrong(here, "this source takes none by name")
+            settings = _mapping({"object": entry} if isinstance(entry, str) else entry, here)
+            try:
+                stream = source.by_name(settings)
+            except (FatalError, ValueError) as error:
+                raise _wrong(here, str(error)) from None
+            if stream.name in {each.name for each in streams}:
+                raise _wrong(
+                    here, f"there is a stream {stream.name} already; name another `stream`"
+                )
+            streams.append(stream)
+        found.append(replace(source, streams=tuple(streams)))
+    return tuple(found)
+
+
 def _stream_rules(stream: Stream, body: object, personal: Action, where: str) -> StreamRules:
     settings = _mapping(body, where, {"select", "add", "new_fields", "columns", "personal"})
     add = tuple(_column(item, f"{where}: add") for item in _list(settings.get("add"), where))
     columns = (*stream.columns, *add)
     names = {name for column in columns for name in (column.name, column.vendor_field)}
+    is_told = DESCRIBED in stream.options  # only the vendor knows the columns
     select = settings.get("select")
     chosen = None if select is None else [str(name) for name in _list(select, where)]
-    for name in chosen or ():
+    for name in () if is_told else chosen or ():
         _known(name, names, f"{where}: select", "; a field of the vendor is named under `add`")
     rules = {
-        _known(name, names, f"{where}: columns"): _column_rule(name, rule, f"{where}.{name}")
+        _known(name, [*names, name] if is_told else names, f"{where}: columns"): _column_rule(
+            name, rule, f"{where}.{name}"
+        )
         for name, rule in _mapping(settings.get("columns", {}), where).items()
     }
     result = StreamRules(

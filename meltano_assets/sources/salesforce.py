@@ -9,11 +9,13 @@ the system. Not here: writing to Salesforce (``salesforce_sync``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -36,6 +38,7 @@ from meltano_assets.sources.naming import column_name
 from meltano_assets.sources.pages import Page
 from meltano_assets.sources.records import batch_from_text, read_csv
 from meltano_assets.streams import (
+    DESCRIBED,
     NEEDED,
     Batch,
     Bookmark,
@@ -84,6 +87,48 @@ def _stream(
         lookback=LOOKBACK,
         is_sorted=True,
         options={"object": object_name, NEEDED: ("is_deleted",)},
+    )
+
+
+#: Types of fields as ``describe`` tells them; all others are text.
+_TYPES: Mapping[str, ColumnType] = {
+    "boolean": "boolean",
+    "int": "integer",
+    "long": "bigint",
+    "double": "numeric",
+    "currency": "numeric",
+    "percent": "numeric",
+    "date": "date",
+    "datetime": "timestamptz",
+}
+#: Compound fields repeat what their parts hold, and files are fetched one by one: both left out.
+_LEFT_OUT = frozenset({"address", "location", "base64"})
+_PERSONAL_TYPES = frozenset({"email", "phone"})
+_PERSONAL_NAMES = frozenset({"FirstName", "LastName", "MiddleName", "Username", "Birthdate"})
+#: A longer query does not fit into the address of a GET.
+_LONGEST_QUERY = 12_000
+
+
+def object_stream(entry: Mapping[str, object]) -> Stream:
+    """A stream of any object, standard or custom: all fields that ``describe`` tells.
+
+    ``entry`` has the ``object``'s API name and may name the ``stream`` and the field that orders
+    changes (``replication_key``), where an object has no ``SystemModstamp``.
+    """
+    name = str(entry.get("object") or "")
+    if not re.fullmatch(r"[A-Za-z]\w*", name):
+        raise FatalError(f"{name!r} is no API name of an object", source="salesforce")
+    key = str(entry.get("replication_key") or "SystemModstamp")
+    return Stream(
+        source="salesforce",
+        name=str(entry.get("stream") or column_name(name)),
+        columns=(*_text("Id"), *_fields("timestamptz", key)),
+        primary_key=("id",),
+        replication_key=column_name(key),
+        description=f"All fields of the object {name}.",
+        lookback=LOOKBACK,
+        is_sorted=True,
+        options={"object": name, DESCRIBED: True, NEEDED: ("is_deleted",)},
     )
 
 
@@ -221,6 +266,7 @@ class SalesforceReader:
         self._client = client
         self._mapped = mapped
         self._bulk_threshold = bulk_threshold
+        self._told: dict[str, list[Mapping[str, object]]] = {}
         self.undeclared: dict[str, frozenset[str]] = {}
 
     @property
@@ -242,8 +288,11 @@ class SalesforceReader:
             return
         columns = self._columns(stream)
         soql = _soql(stream, columns, window)
-        order = " ORDER BY SystemModstamp, Id"
+        order = f" ORDER BY {stream.column(str(stream.replication_key)).vendor_field}, Id"
         limit = f" LIMIT {options.limit}" if options.limit is not None else ""
+        if len(quote(soql)) > _LONGEST_QUERY:
+            yield from self._by_bulk(stream, columns, soql + limit, window, bookmark, options)
+            return
         pages = self._client.query_pages(
             soql + order + limit,
             include_deleted=True,
@@ -254,40 +303,79 @@ class SalesforceReader:
             return
         total = first.get("totalSize")
         if options.limit is None and isinstance(total, int) and total >= self._bulk_threshold:
-            # Another run at another moment may take this job up: the window's end is not its mark.
-            fields = [column.vendor_field for column in columns]
-            request = {
-                "object": _object(stream),
-                "fields": fields,
-                "start": window.start,
-                "end": options.end,
-            }
-            files = run_job(
-                JobKey(stream.source, stream.name, "bulk query", request),
-                self._client.query_job(soql, include_deleted=True),
-                self._client.transport,
-                poll=self._client.poll,
-            )
-            batches = (batch_from_text(columns, read_csv(body, null_text="")) for body in files)
-            is_sorted = False
-        else:
-            batches = (page.batch for page in chain([first], pages) if len(page))
-            is_sorted = True
-        whole = (_with_deleted(batch) for batch in batches)
-        yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=is_sorted)
+            yield from self._by_bulk(stream, columns, soql, window, bookmark, options)
+            return
+        batches = (page.batch for page in chain([first], pages) if len(page))
+        whole = (_with_deleted(batch, stream) for batch in batches)
+        yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=True)
+
+    def _by_bulk(
+        self,
+        stream: Stream,
+        columns: tuple[Column, ...],
+        soql: str,
+        window: Window,
+        bookmark: Bookmark | None,
+        options: ReadOptions,
+    ) -> Iterator[Batch]:
+        """The query's records by a bulk job that another run may have ordered."""
+        # The window's end is "now" and differs from run to run: it is not the job's mark.
+        request = {
+            "object": _object(stream),
+            "fields": [column.vendor_field for column in columns],
+            "start": window.start,
+            "end": options.end,
+            "limit": options.limit,
+        }
+        files = run_job(
+            JobKey(stream.source, stream.name, "bulk query", request),
+            self._client.query_job(soql, include_deleted=True),
+            self._client.transport,
+            poll=self._client.poll,
+        )
+        batches = (batch_from_text(columns, read_csv(body, null_text="")) for body in files)
+        whole = (_with_deleted(batch, stream) for batch in batches)
+        yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=False)
+
+    def columns(self, stream: Stream) -> tuple[Column, ...]:
+        """All columns of a stream that was named by a user, as the organisation describes them."""
+        key = stream.column(str(stream.replication_key)).vendor_field
+        columns = []
+        for told in self._described(stream):
+            field, kind = str(told.get("name")), str(told.get("type"))
+            if kind not in _LEFT_OUT:
+                columns.append(
+                    Column(
+                        column_name(field),
+                        "timestamptz" if field == key else _TYPES.get(kind, "text"),
+                        str(told.get("label") or ""),
+                        field=field,
+                        is_pii=kind in _PERSONAL_TYPES or field in _PERSONAL_NAMES,
+                    )
+                )
+        return tuple(columns)
+
+    def _described(self, stream: Stream) -> list[Mapping[str, object]]:
+        """What the organisation says of the object's fields; asked once a connection."""
+        name = _object(stream)
+        if name not in self._told:
+            try:
+                fields = self._client.describe(name).get("fields")
+            except FatalError as error:
+                if "NOT_FOUND" not in error.message:
+                    raise
+                raise FatalError(
+                    f"the organisation has no object {name}, or the user may not see it",
+                    source=stream.source,
+                    stream=stream.name,
+                    hint="create it or grant the integration user read access to it",
+                ) from None
+            self._told[name] = fields if isinstance(fields, list) else []
+        return self._told[name]
 
     def _columns(self, stream: Stream) -> tuple[Column, ...]:
         """The declared columns whose fields the organisation has and lets us see."""
-        try:
-            described = self._client.describe(_object(stream)).get("fields")
-        except FatalError as error:
-            if "NOT_FOUND" not in error.message:
-                raise
-            raise FatalError(
-                f"the organisation has no object {_object(stream)}, or the user may not see it",
-                hint="create it or grant the integration user read access to it",
-            ) from None
-        fields = described if isinstance(described, list) else []
+        fields = self._described(stream)
         names = {str(field.get("name")): str(field.get("name")).lower() for field in fields}
         # What the user's own mapping reads is chosen, though no stream declares it.
         stream = replace(stream, columns=(*stream.columns, *self._mapped(stream)))
@@ -323,10 +411,10 @@ def _literal(moment: datetime) -> str:
     return f"{text}Z"
 
 
-def _with_deleted(batch: pa.RecordBatch) -> pa.RecordBatch:
+def _with_deleted(batch: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:
     if "is_deleted" not in batch.schema.names:
         return batch
-    moments = deleted_where(batch.column("is_deleted"), batch.column("system_modstamp"))
+    moments = deleted_where(batch.column("is_deleted"), batch.column(str(stream.replication_key)))
     return batch.append_column("_deleted_at", moments)
 
 
@@ -361,4 +449,5 @@ SALESFORCE = Source(
     kinds=("salesforce",),
     cron="10 * * * *",
     quota=Quota(calls=15_000, zone=ROLLING, usage=limit_info),
+    by_name=object_stream,
 )

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from meltano_assets.clients.salesforce import Poll, SalesforceClient
 from meltano_assets.errors import FatalError
+from meltano_assets.extraction import open_source
+from meltano_assets.sources.base import Source
 from meltano_assets.sources.naming import column_name
-from meltano_assets.sources.salesforce import SALESFORCE, SalesforceReader, connect
+from meltano_assets.sources.rules import SourceRules, load_rules, with_objects
+from meltano_assets.sources.salesforce import (
+    SALESFORCE,
+    SalesforceReader,
+    connect,
+    object_stream,
+)
+from meltano_assets.sources.zendesk import ZENDESK
 from meltano_assets.streams import Batch, ReadOptions, Stream
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
@@ -142,3 +153,145 @@ def test_loading_twice_writes_nothing_the_second_time(
                 "select count(*) filter (where _deleted_at is null) from salesforce.accounts"
             ).fetchone()
         assert row == (reader.count(ACCOUNTS),)
+
+
+# -- objects by name --
+
+OBJECTS = """
+salesforce:
+  personal: drop
+  objects:
+    - Case
+    - {object: Contact, stream: people}
+    - {object: Organization, stream: organization}
+  streams:
+    people:
+      select: [first_name, email, title, mailing_street]
+      columns: {title: pseudonymize}
+"""
+
+
+def configured(tmp_path: Path, text: str = OBJECTS) -> tuple[Source, SourceRules]:
+    file = tmp_path / "streams.yml"
+    file.write_text(text)
+    [source] = with_objects([SALESFORCE], file)
+    return source, load_rules([source], file)["salesforce"]
+
+
+def test_any_object_is_read_by_its_name_with_all_its_fields(
+    vendors: Vendors, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    source, rules = configured(tmp_path)
+    stream = source.stream("organization")
+    settings = vendors.settings("salesforce")
+    with open_source(source, settings, warehouse=warehouse, rules=rules, is_sandbox=True) as opened:
+        chosen = opened.selected(stream).load
+        outcome = load(
+            warehouse, chosen, opened.read(stream, None, ReadOptions(), now=datetime.now(UTC))
+        )
+    assert outcome.inserted == 1
+    types = {column.name: column.type for column in chosen.columns}
+    assert types["is_sandbox"] == "boolean"
+    assert types["system_modstamp"] == "timestamptz"
+    with warehouse.connect() as connection:
+        row = connection.execute("select name is not null from salesforce.organization").fetchone()
+    assert row == (True,)
+
+
+def test_rules_hold_for_fields_that_only_the_organisation_knows(
+    vendors: Vendors,
+    warehouse: Warehouse,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """X5: personal fields of an object named by a user are dropped, the rest is not even asked for."""
+    monkeypatch.setenv("MELTANO_PSEUDONYM_KEYS", "k1:a-secret-of-chance-1")
+    source, rules = configured(tmp_path)
+    stream = source.stream("people")
+    settings = vendors.settings("salesforce")
+    with open_source(source, settings, warehouse=warehouse, rules=rules, is_sandbox=True) as opened:
+        batches = opened.read(stream, None, ReadOptions(), now=datetime.now(UTC))
+        rows = [row for batch in batches for row in batch.records.to_pylist()]
+    filled = {name for row in rows for name, value in row.items() if value is not None}
+    assert filled <= {
+        "id",
+        "system_modstamp",
+        "is_deleted",
+        "title",
+        "mailing_street",
+        "_deleted_at",
+    }
+    assert all(row["title"] is None or row["title"].startswith("~k1~") for row in rows)
+    assert any(row["title"] for row in rows)
+    assert all(row["email"] is None and row["first_name"] is None for row in rows)
+
+
+def test_an_object_without_records_and_one_without_an_object(
+    vendors: Vendors, tmp_path: Path
+) -> None:
+    source, _ = configured(tmp_path)
+    batches, _ = read(vendors.settings("salesforce"), source.stream("case"))
+    assert sum(batch.records.num_rows for batch in batches) == 0
+    nowhere = object_stream({"object": "zqu__Nothing__c"})
+    with (
+        connect(vendors.settings("salesforce")) as reader,
+        pytest.raises(FatalError, match="no object zqu__Nothing__c"),
+    ):
+        reader.columns(nowhere)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("salesforce: {objects: [Bad name]}", "no API name"),
+        ("salesforce: {objects: [{object: Lead, stream: leads}]}", "leads already"),
+        ("salesforce: {objects: Lead}", "a list"),
+        ("zendesk: {objects: [tickets]}", "takes none by name"),
+    ],
+)
+def test_an_object_that_cannot_be_meant_is_named(text: str, names: str, tmp_path: Path) -> None:
+    file = tmp_path / "streams.yml"
+    file.write_text(text)
+    with pytest.raises(FatalError, match=names):
+        with_objects([SALESFORCE, ZENDESK], file)
+
+
+def test_a_query_too_long_for_an_address_goes_by_bulk(
+    vendors: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = vendors.settings("salesforce")
+    by_rest, _ = read(settings, ACCOUNTS)
+    monkeypatch.setattr("meltano_assets.sources.salesforce._LONGEST_QUERY", 100)
+    by_bulk, _ = read(settings, ACCOUNTS)
+    rows = [
+        pa.Table.from_batches([batch.records for batch in batches]).sort_by("id").to_pylist()
+        for batches in (by_rest, by_bulk)
+    ]
+    assert rows[0] == rows[1]
+
+
+# -- a job outlives its process --
+
+
+def test_a_bulk_job_is_taken_up_after_a_crash_and_closed_by_the_commit(
+    vendors: Vendors, warehouse: Warehouse
+) -> None:
+    """X1, L10: killed while the result is read; the next run orders nothing."""
+    settings = vendors.settings("salesforce")
+    source = replace(SALESFORCE, connect=partial(connect, poll=QUICK, bulk_threshold=1))
+
+    def jobs() -> list[tuple[str, str]]:
+        with warehouse.connect() as connection:
+            return connection.execute("select job_id, state from meltano.job_log").fetchall()
+
+    with open_source(source, settings, warehouse=warehouse, is_sandbox=True) as opened:
+        next(opened.read(ACCOUNTS, None, ReadOptions(), now=datetime.now(UTC)))
+    [(job, state)] = jobs()
+    assert state in {"ready", "read"}
+    with open_source(source, settings, warehouse=warehouse, is_sandbox=True) as opened:
+        batches = opened.read(ACCOUNTS, None, ReadOptions(), now=datetime.now(UTC))
+        outcome = load(warehouse, ACCOUNTS, batches)
+        assert jobs() == [(job, "read")]
+        opened.settle(ACCOUNTS)
+    assert jobs() == [(job, "finished")]
+    assert outcome.inserted > 0

@@ -42,6 +42,12 @@ def sandbox(
         list[str] | None, typer.Option(help="Misbehave: SERVICE:KIND[:COUNT]; may be repeated.")
     ] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of the company's state.")] = None,
+    netsuite_wsdl: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with a WSDL set for NetSuite to serve.", exists=True, file_okay=False
+        ),
+    ] = None,
     is_shared: Annotated[bool, typer.Option("--shared", hidden=True)] = False,
 ) -> None:
     """Serve the sandbox company until interrupted.
@@ -76,6 +82,7 @@ def sandbox(
                 port_base=port_base,
                 faults=fault or [],
                 database=_database_of(folder),
+                netsuite_wsdl=netsuite_wsdl,
                 on_ready=announce,
             )
         except ValueError as error:

@@ -145,8 +145,9 @@ def read_csv(
     }
 
 
-#: Text columns of a CSV are parsed in pieces of so many bytes; no record may be larger.
-_CSV_BLOCK = 8 << 20
+#: A streamed CSV is parsed in pieces of so many bytes; no record may be larger. Arrow reads up to 32
+#: of them ahead.
+_CSV_BLOCK = 2 << 20
 
 
 def read_csv_stream(
@@ -196,13 +197,19 @@ class _Chunks(RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer) -> int:
+        # As much as is asked for: Arrow takes a piece for whole lines and a rest.
         view = memoryview(buffer).cast("B")
-        if not self._held:
-            self._held = next(self._chunks, b"")
-        size = min(len(view), len(self._held))
-        view[:size] = self._held[:size]
-        self._held = self._held[size:]
-        return size
+        filled = 0
+        while filled < len(view) and (self._held or self._fetch()):
+            size = min(len(view) - filled, len(self._held))
+            view[filled : filled + size] = self._held[:size]
+            self._held = self._held[size:]
+            filled += size
+        return filled
+
+    def _fetch(self) -> bool:
+        self._held = next(self._chunks, b"")
+        return bool(self._held)
 
 
 def _header(body: bytes) -> list[str]:

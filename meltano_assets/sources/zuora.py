@@ -117,7 +117,7 @@ class ZuoraReader:
         if window.is_empty:
             return
         description = self._describe(stream)
-        if window.start is not None and not self._partner and description.queried:
+        if window.start is not None and not self._partner and _zoql_tells(stream, description):
             batches = self._by_zoql(stream, description, window)
         else:
             batches = self._by_export(stream, description, window, options)
@@ -231,6 +231,12 @@ class ZuoraReader:
 
 def _object(stream: Stream) -> str:
     return str(stream.options["object"])
+
+
+def _zoql_tells(stream: Stream, description: Description) -> bool:
+    """True when ZOQL has every column that exports have."""
+    offered = _exported(stream, description).values()
+    return all(column.vendor_field.lower() in description.queried for column in offered)
 
 
 def _exported(stream: Stream, description: Description) -> dict[str, Column]:

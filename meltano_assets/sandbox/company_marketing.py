@@ -40,6 +40,8 @@ CHANNELS = {
 PROGRESSION = {"Sent": "Member", "Registered": "Registered", "Responded": "Responded"}
 FIRST_LEAD, FIRST_PROGRAM, FIRST_CAMPAIGN, FIRST_LIST = 1_000_001, 1_001, 2_001, 3_001
 SCORING_CAMPAIGN = 2_000
+#: The day of the subscription's first records; who was known before was taken over then.
+BEGAN = -400
 #: How long after Salesforce Marketo takes over a change, in days.
 _SYNC_DELAY = 120 / 86_400
 
@@ -104,10 +106,11 @@ class MarketingDesk:
     def _at(self, days: float) -> str:
         return self._clock.at(days).strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    @staticmethod
-    def _from_salesforce(stamp: object, later: float = 0.0) -> str:
+    def _from_salesforce(self, stamp: object, later: float = 0.0) -> str:
+        """When Marketo took over what Salesforce did at that time; not before it was there."""
         moment = datetime.fromisoformat(str(stamp).replace("+0000", "+00:00"))
-        return (moment + timedelta(days=later)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        taken = (moment + timedelta(days=later)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return max(taken, self._at(BEGAN))
 
     # People
 
@@ -231,11 +234,11 @@ class MarketingDesk:
         """People who gave an address for the newsletter; sales have never heard of them."""
         rng = dice(f"{self._company.seed}:marketing:subscribers:{day}")
         if day == 0:
-            newsletter = self._list(FIRST_LIST, "Newsletter", None, self._at(-590))
+            newsletter = self._list(FIRST_LIST, "Newsletter", None, self._at(BEGAN))
             self.list_members[int(str(newsletter["id"]))] = {}
         for _ in range(scaled(300 if day == 0 else 4, self._company.scale)):
             given, family = person(rng)
-            since = rng.uniform(-500, -1) if day == 0 else day - 1 + rng.uniform(0.2, 0.9)
+            since = rng.uniform(BEGAN, -1) if day == 0 else day - 1 + rng.uniform(0.2, 0.9)
             number = self._new_number()
             created = self._at(since)
             lead = self._lead(number, created, created)
@@ -365,16 +368,15 @@ class MarketingDesk:
         if FIRST_CAMPAIGN + 2 * (number - FIRST_PROGRAM) not in self.campaigns:
             self._smart_campaigns(number, campaign)
 
-    @staticmethod
-    def _asset_time(stamp: object) -> str:
+    def _asset_time(self, stamp: object) -> str:
         """Times of assets are written in a way of their own: ``…Z+0000``."""
-        return f"{str(stamp)[:19]}Z+0000"
+        return f"{self._from_salesforce(stamp)}+0000"
 
     def _smart_campaigns(self, program: int, campaign: Record) -> None:
         created = self._from_salesforce(campaign["CreatedDate"])
         if not self.campaigns:
             self.campaigns[SCORING_CAMPAIGN] = self._smart_campaign(
-                SCORING_CAMPAIGN, "Scoring: behaviour", "trigger", None, None, self._at(-590)
+                SCORING_CAMPAIGN, "Scoring: behaviour", "trigger", None, None, self._at(BEGAN)
             )
         first = FIRST_CAMPAIGN + 2 * (program - FIRST_PROGRAM)
         for place, (name, kind) in enumerate((("01-Send", "batch"), ("02-Responded", "trigger"))):

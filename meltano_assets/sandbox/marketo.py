@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
-from meltano_assets.sandbox.company_marketing import CHANGE_VALUE, DELETE_LEAD, MarketingDesk
+from meltano_assets.sandbox.company_marketing import BEGAN, CHANGE_VALUE, DELETE_LEAD, MarketingDesk
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import HTTP_KINDS, Fault, FaultBox
 from meltano_assets.sandbox.marketo_bulk import BulkExtract
@@ -629,7 +629,7 @@ class Marketo:
 
 def _folders(company: Company) -> list[Record]:
     """The root folders, which are as old as the subscription."""
-    began = f"{company.clock.stamp(-720)[:19]}Z+0000"
+    began = f"{company.clock.stamp(BEGAN)[:19]}Z+0000"
     return [
         {
             "id": number,

@@ -485,10 +485,11 @@ class MarketoReader:
             )
             return JobKey(stream.source, stream.name, "export", request), vendor
 
+        ordered = len(pieces) if is_alone else 0
         for place, piece in enumerate(pieces):
-            if not is_alone:
-                for other in pieces[place : place + 1 + ORDERED_AHEAD]:
-                    self._order_ahead(*export(other), other)
+            while ordered < min(len(pieces), place + 1 + ORDERED_AHEAD):
+                self._order_ahead(*export(pieces[ordered]), pieces[ordered])
+                ordered += 1
             key, vendor = export(piece)
             yield run_job(
                 key,

@@ -124,8 +124,12 @@ def commands(inputs: Inputs, url: str, environments: Path, folder: Path) -> dict
         return ["sh", "-c", f"exec '{program}' --config '{settings}' < '{inputs['singer']}'"]
 
     def sling(form: str, *options: str) -> list[str]:
-        program = str(environments / "sling" / "bin" / "sling")
-        return [program, "run", "--src-stream", f"file://{inputs[form]}", "--tgt-conn", "BENCH",
+        # The wheel's binary; the package's own starter would look for a newer one first.
+        found = (environments / "sling").glob("lib/*/site-packages/sling_linux_amd64/bin/sling-*")
+        program = next(found, environments / "sling" / "bin" / "sling")
+        if program.exists():
+            program.chmod(0o755)
+        return [str(program), "run", "--src-stream", f"file://{inputs[form]}", "--tgt-conn", "BENCH",
                 "--tgt-object", "bench_sling.w1", "--mode", "incremental", "--primary-key", "id",
                 *options]  # fmt: skip
 
@@ -151,7 +155,13 @@ def run(command: list[str], environment: dict[str, str], log: Path) -> tuple[flo
     """Wall and CPU seconds of the tool; its own output on failure."""
     began = time.perf_counter()
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+        )
         _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - began
@@ -223,6 +233,7 @@ def main() -> None:
                 for phase in ("first",) if options.first_only else ("first", "again"):
                     os.sync()
                     found = run(tools[tool], environment, folder / "log")
+                    print(f"{number} {tool} {phase} {found[0]:.2f} s", file=sys.stderr, flush=True)
                     results.setdefault((tool, phase), []).append(found)
         _print(results, options.base, options.rows)
 

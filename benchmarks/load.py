@@ -46,6 +46,7 @@ CASES = (
     "upsert-tenth",
     "upsert-all",
     "unchanged",
+    "nothing",
 )
 
 
@@ -145,6 +146,8 @@ def ways(bench: Bench, case: str) -> dict[str, Way]:
     if case == "replace":
         swap = (full("ours"), ours(full_refresh=True))
         return {floor: (empty("floor"), copy_floor), "full refresh by swap": swap}
+    if case == "nothing":
+        return {"load of nothing new": (full("ours"), lambda: bench.load(bench.rows[:0], "ours"))}
     start = empty if case == "upsert-empty" else full
     return {
         "psql \\copy + on conflict": (start("floor"), upsert_floor),
@@ -205,16 +208,22 @@ def main() -> None:
         base = workloads.table(options.workload, options.rows)
         workloads.write_csv(base, folder / "base.csv")
         for case in options.case or CASES:
-            rows, csv = base, folder / "base.csv"
-            if case in ("append", "upsert-tenth", "upsert-all"):
-                column = "s1" if options.workload == "w1" else "host"
-                rows = workloads.changed(base, 1.0, column)
-                if case != "upsert-all":
-                    rows = _moved(rows, 0 if case == "append" else rows.num_rows // 10)
+            rows, csv = rows_of(case, options.workload, base), folder / "base.csv"
+            if rows is not base:
                 csv = folder / f"{case}.csv"
                 workloads.write_csv(rows, csv)
             bench = Bench(warehouse, options.workload, base, rows, folder / "base.csv", csv)
             measure(bench, case, options.rounds)
+
+
+def rows_of(case: str, workload: str, base: pa.Table) -> pa.Table:
+    """What a case loads: the base itself, or rows that differ in a column and in some of the ids."""
+    if case not in ("append", "upsert-tenth", "upsert-all"):
+        return base
+    rows = workloads.changed(base, 1.0, "s1" if workload == "w1" else "host")
+    return (
+        rows if case == "upsert-all" else _moved(rows, 0 if case == "append" else len(rows) // 10)
+    )
 
 
 def _moved(rows: pa.Table, kept: int) -> pa.Table:

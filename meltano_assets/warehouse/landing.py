@@ -31,6 +31,9 @@ _COPY_SECONDS = 300
 
 UUID_BYTES = 16
 
+#: The staging table, one in a transaction.
+STAGING = sql.Identifier("pg_temp", "meltano_staging")
+
 
 class SeenKeys:
     """Whether some key may have come twice: 8 bytes a record instead of a look at the table.
@@ -115,7 +118,7 @@ class Landing:
                 schema.definitions({**columns, DELETED_AT: "timestamptz"})
             )
         )
-        return cls(connection, sql.Identifier("pg_temp", "meltano_staging"), columns, None)
+        return cls(connection, STAGING, columns, None)
 
     @classmethod
     def beside(

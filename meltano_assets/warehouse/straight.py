@@ -32,6 +32,7 @@ from meltano_assets.errors import RetriableError
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import BinaryCopy
+from meltano_assets.warehouse.landing import STAGING
 from meltano_assets.warehouse.merge import same_key
 from meltano_assets.warehouse.records import DELETED_AT
 from meltano_assets.warehouse.schema import Table, column_list
@@ -186,6 +187,8 @@ class Straight:
         self._bounds: tuple[int, int] | None = None
         #: Did a key come twice, so that what this load has stored must be looked at too?
         self._repeats = False
+        #: Were pieces staged whole because a sample of their keys was known?
+        self._guessed = False
 
     @classmethod
     def open(
@@ -275,7 +278,25 @@ class Straight:
         keys = [pl.Series(column, rows.column(names.index(column))) for column in self._key]
         if pl.DataFrame(keys).is_duplicated().any():
             return None
+        sample = rows.take(pa.array(np.linspace(0, len(rows) - 1, FEW_ROWS).astype(np.int64)))
+        if self._known(sample).all():
+            # Most likely all of them are; whether so, is asked only if that ever matters.
+            self._guessed = True
+            return np.zeros(len(rows), dtype=bool)
+        if self._guessed:
+            self.settle()
+            if self._has_staged_new():
+                return None
+            self._guessed = False
         return ~self._known(rows)
+
+    def _has_staged_new(self) -> bool:
+        """True when a record was staged whose key the table does not hold."""
+        statement = sql.SQL(
+            "select exists (select from {} as l where not exists (select from {} as t where {}))"
+        ).format(STAGING, self._live.name.sql, same_key(self._key, "t", "l"))
+        row = self._connection.execute(statement).fetchone()
+        return row is None or bool(row[0])
 
     def _divide(self, rows: pa.RecordBatch, is_new: np.ndarray) -> None:
         if not is_new.all():

@@ -132,6 +132,22 @@ def test_a_key_that_comes_twice_beyond_the_known_ones_is_stored_once(warehouse: 
     assert names == [("fir", 1_500), ("old", 1_000), ("sec", 2_000)]
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_pieces_that_look_known_may_hide_a_new_key(warehouse: Warehouse, hidden: bool) -> None:
+    """Only a sample of their keys is asked about; the order of reading holds all the same."""
+    one = stream(COLUMNS)
+    filled(warehouse, one, range(6_000))
+    known = records(range(6_000), "first", 1)
+    if hidden:
+        known[1] = records(range(7_000, 7_001), "first", 1)[0]
+    outcome = load(warehouse, one, [batch(known), batch(records(range(5_000, 8_000), "second", 1))])
+    assert (outcome.inserted, outcome.updated) == (2_000, 6_000 - hidden)
+    assert outcome.superseded == 1_000 + hidden and outcome.is_balanced
+    assert query(warehouse, "select count(*) from shop.things where name like 'second%%'") == [
+        (3_000,)
+    ]
+
+
 def test_what_went_straight_is_gone_when_the_load_fails(warehouse: Warehouse) -> None:
     one = stream(COLUMNS)
     filled(warehouse, one, range(2_000))

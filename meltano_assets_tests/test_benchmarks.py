@@ -1,0 +1,51 @@
+"""The benchmarks run (L8): every way on a handful of rows, so that they do not rot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from benchmarks import files, workloads
+from benchmarks import load as loads
+from meltano_assets.warehouse.connection import Warehouse
+
+ROWS = 300
+
+
+@pytest.mark.parametrize("workload", ["w1", "w2"])
+def test_each_case_runs_each_of_its_ways(
+    warehouse: Warehouse, tmp_path: Path, workload: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = workloads.table(workload, ROWS)
+    workloads.write_csv(base, tmp_path / "base.csv")
+    for case in ("append", "replace", "upsert-tenth", "nothing"):
+        rows = loads.rows_of(case, workload, base)
+        workloads.write_csv(rows, tmp_path / "rows.csv")
+        bench = loads.Bench(
+            warehouse, workload, base, rows, tmp_path / "base.csv", tmp_path / "rows.csv"
+        )
+        loads.measure(bench, case, rounds=1)
+    assert "pandas, numpy" in capsys.readouterr().out
+
+
+def test_the_same_rows_load_from_every_form(warehouse: Warehouse, tmp_path: Path) -> None:
+    inputs = files.Inputs(tmp_path, ROWS)
+    inputs.write()
+    tools = files.commands(inputs, warehouse.url, tmp_path / "environments", tmp_path)
+    files.reset(warehouse)
+    environment = os.environ | {"MELTANO_WAREHOUSE_URL": warehouse.url}
+    for tool in ("floor: psql csv", "load ndjson"):
+        files.run(tools[tool], environment, tmp_path / "log")
+    with warehouse.connect() as connection:
+        floor, ours = (
+            connection.execute(
+                sql.SQL("select id, amount, s7, body, extra from {}.w1 order by id").format(
+                    sql.Identifier(schema)
+                )
+            ).fetchall()
+            for schema in ("bench_floor", "bench_ours")
+        )
+    assert len(floor) == ROWS and floor == ours

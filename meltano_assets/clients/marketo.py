@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, NoReturn, TypeVar
 
 from meltano_assets.clients.http import HttpClient, json_object, oauth_token
@@ -34,6 +35,8 @@ CALLS, PER_SECONDS = 100, 20.0
 POLL = Poll(first_seconds=0.1, growth=2.0, max_seconds=60.0)
 #: A file's download is taken up where it broke off, unless nothing comes so many times in a row.
 _MAX_EMPTY_TRIES = 4
+#: So much of an answer is read that is no file.
+_ERROR_CHUNKS = 4
 
 _REFUSED = re.compile(rb'"success"\s*:\s*false')
 _QUEUE_FULL, _EXPORT_QUOTA, _NO_FILTER = "queue full", "export quota", "1035"
@@ -193,12 +196,16 @@ class Export(Generic[T]):
         """The pieces of the file; GoneError when the vendor has thrown it away."""
         digest = hashlib.sha256()
         size = 0
+        most = progress.answer.get("fileSize")
 
         def noted() -> Iterator[bytes]:
             nonlocal size
             for chunk in self._file(job):
                 digest.update(chunk)
                 size += len(chunk)
+                if isinstance(most, int) and size > most:
+                    # However well it is packed: what is larger than told is not read to its end.
+                    self._verify(job, progress.answer, size, "")
                 yield chunk
 
         held: T | None = None
@@ -234,7 +241,7 @@ class Export(Generic[T]):
             with self.http.download(path, headers=headers) as (told, chunks):
                 try:
                     if "json" in told.get("Content-Type", "").lower():
-                        self._refused(b"".join(chunks))
+                        self._refused(b"".join(islice(chunks, _ERROR_CHUNKS)))
                     skip = place if place and "Content-Range" not in told else 0
                     for chunk in chunks:
                         rest = chunk[skip:]

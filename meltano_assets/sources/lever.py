@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -29,7 +29,7 @@ from meltano_assets.clients.policy import (
     json_detail,
 )
 from meltano_assets.environment import Variable
-from meltano_assets.errors import FatalError
+from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.sources.base import (
     Source,
     naming_stream,
@@ -38,14 +38,16 @@ from meltano_assets.sources.base import (
     where_to_set,
 )
 from meltano_assets.sources.naming import column_name
+from meltano_assets.sources.pages import Page
 from meltano_assets.sources.records import (
     ARROW_TYPES,
     batch_from_records,
     parse_json_exactly,
 )
 from meltano_assets.sources.rest import (
-    CursorPaging,
     Endpoint,
+    Next,
+    Params,
     Parents,
     RestReader,
     read_pages,
@@ -68,7 +70,28 @@ REQUESTS_PER_SECOND = 10
 #: So many offers are asked for at once; more would only wait for the budget.
 WORKERS = 4
 
-_PAGING = CursorPaging("offset", found_at="next", size_param="limit", size=100)
+
+@dataclass(frozen=True, slots=True)
+class _OffsetTokens:
+    """The answer's ``next`` goes back as ``offset``; without it there must be no more."""
+
+    def first(self) -> Params:
+        return {"limit": 100}
+
+    def following(self, page: Page, sent: Params) -> Next | None:
+        token = page.get("next")
+        if isinstance(token, str) and token:
+            return Next({**sent, "offset": token})
+        if page.get("hasNext"):
+            raise RetriableError(
+                "the vendor says that more follows, but not where",
+                source="lever",
+                hint="run it again later",
+            )
+        return None
+
+
+_PAGING = _OffsetTokens()
 
 
 def _endpoint(path: str, start: str | None = None, **params: str) -> Endpoint:

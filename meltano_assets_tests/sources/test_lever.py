@@ -205,6 +205,14 @@ def test_an_offset_that_is_no_longer_good_is_for_the_next_run() -> None:
                 list(reader.read(POSTINGS, None, ReadOptions(), now=NOW))
 
 
+def test_a_next_page_without_an_address_is_not_taken_for_the_end() -> None:
+    body = {"data": [{"id": "1", "updatedAt": 1_700_000_000_000}], "hasNext": True, "next": None}
+    with serving(lambda request: Answer(json.dumps(body).encode())) as server:
+        with reading({"base_url": server.base_url, "api_key": "k"}) as reader:
+            with pytest.raises(RetriableError, match="more follows"):
+                list(reader.read(POSTINGS, None, ReadOptions(), now=NOW))
+
+
 def test_an_opportunity_deleted_meanwhile_has_no_offers() -> None:
     def handler(request: Request) -> Answer:
         if request.path.endswith("/offers"):

@@ -341,7 +341,8 @@ class StripeReader:
             if batch.num_rows:
                 as_of = _time(batch.column("created"))
                 if floor is not None:
-                    as_of = pc.max_element_wise(as_of, pa.scalar(floor, _UTC_TIME))
+                    least = pa.scalar(floor, _UTC_TIME)
+                    as_of = pc.if_else(pc.less(as_of, least), least, as_of)
                 yield _finished(stream, batch, as_of)
 
     def _events_reach(self, since: datetime, now: datetime) -> bool:

@@ -23,6 +23,7 @@ from psycopg import sql
 from benchmarks.load import opened
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets.hosts import cache
+from meltano_assets.hosts.waterfall import CACHES
 from meltano_assets.modelling import dbt_program, dbt_variables
 from meltano_assets.sources import SOURCES
 from meltano_assets.streams import Stream
@@ -31,7 +32,7 @@ from meltano_assets.warehouse.connection import Warehouse
 STREAMS: tuple[Stream, ...] = (
     *(stream for source in SOURCES for stream in source.streams),
     cache.CLEANED_HOSTS,
-    *cache.CACHES,
+    *CACHES,
 )
 #: Table → rows at full scale, and the select that makes row ``n`` of them.
 ROWS: dict[str, tuple[int, str]] = {

@@ -27,8 +27,8 @@ import pyarrow.compute as pc
 
 from benchmarks.load import opened
 from meltano_assets.environment import dbt_project_directory
+from meltano_assets.hosts import discoverorg
 from meltano_assets.hosts.cache import (
-    DISCOVERORG_CACHE,
     ensure_caches,
     refresh_cleaned_hosts,
     store,
@@ -226,7 +226,7 @@ def fill_companies(warehouse: Warehouse, hosts: Hosts) -> None:
         else (name, Answer("miss"))
         for number, name in enumerate(domains)
     ]
-    store(warehouse, DISCOVERORG_CACHE, answers, now=END)
+    store(warehouse, discoverorg.CACHE, answers, now=END)
     accounts = [
         {
             "id": f"0015e{number:010d}AAA",

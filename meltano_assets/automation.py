@@ -8,6 +8,7 @@ one table says so, and a schedule or sensor that it does not name fails at load.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import reduce
 from operator import and_
 from typing import Literal
@@ -43,6 +44,14 @@ PUSHES_TO_VENDORS: Mapping[EnvironmentName, bool] = {
     "review": False,
     "production": True,
 }
+
+#: Streams of events, by source: what happened on a day can be read again by day. The first day that
+#: can be filled is beside them.
+EVENT_STREAMS: Mapping[str, tuple[str, ...]] = {
+    "version": ("version_checks", "usage_data"),
+    "marketo": ("activities",),
+}
+FIRST_DAY = datetime(2015, 1, 1, tzinfo=UTC)
 
 NIGHTLY_CRON = "0 2 * * *"
 #: How often the automation sensors look for news.
@@ -90,7 +99,46 @@ def build_jobs(sources: tuple[Source, ...]) -> list[dg.UnresolvedAssetJobDefinit
         selection=EVERYTHING,
         description="The whole graph: sources, hosts, dbt, Salesforce sync.",
     )
-    return [*jobs, everything]
+    return [*jobs, everything, *_history_jobs(sources)]
+
+
+def _history_jobs(sources: tuple[Source, ...]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """One job partitioned by day for each source of events, to fill history from the UI.
+
+    The assets themselves are read by bookmark and have no partitions: news do not wait for the end
+    of a day, and *Materialize all* asks nobody for one. A partition is the same read with the day
+    as its window; it leaves the bookmark alone.
+    """
+    jobs = []
+    for source in sources:
+        events = [
+            stream for stream in source.streams if stream.name in EVENT_STREAMS.get(source.name, ())
+        ]
+        if not events:
+            continue
+        ops = [f"{source.name}__{stream.name}" for stream in events]
+        jobs.append(
+            dg.define_asset_job(
+                f"{source.name}_history",
+                selection=dg.AssetSelection.assets(
+                    *(dg.AssetKey([source.name, stream.name]) for stream in events)
+                ),
+                config=_by_day(ops),
+                description=f"Reads days of {source.title} again: choose them under Partitions.",
+            )
+        )
+    return jobs
+
+
+def _by_day(ops: list[str]) -> dg.PartitionedConfig:
+    """The day's window as run config of these ops."""
+
+    @dg.daily_partitioned_config(start_date=FIRST_DAY, end_offset=1)
+    def window(start: datetime, end: datetime) -> dict[str, object]:
+        read = {"start": start.isoformat(), "end": end.isoformat()}
+        return {"ops": {op: {"config": read} for op in ops}}
+
+    return window
 
 
 def build_schedules(

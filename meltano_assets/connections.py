@@ -213,10 +213,10 @@ def _manifest_at(control: str) -> Mapping[str, Mapping[str, Any]]:
 def known_secrets() -> frozenset[str]:
     """Every secret that this process was given or has looked up; opens and starts nothing."""
     from meltano_assets import privacy
-    from meltano_assets.hosts import enrich
+    from meltano_assets.hosts import waterfall
     from meltano_assets.sources.registry import registered
 
-    groups = [source.variables for source in registered()] + list(enrich.VARIABLES.values())
+    groups = [source.variables for source in registered()] + list(waterfall.VARIABLES.values())
     variables = [variable for group in groups for variable in group if variable.is_secret]
     found = {os.environ.get(variable.name, "") for variable in variables}
     settings = {variable.setting for variable in variables} | {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from meltano_assets import cli, connections
 from meltano_assets.environment import Variable, project_root
-from meltano_assets.hosts import enrich
+from meltano_assets.hosts import waterfall
 from meltano_assets.sources import SOURCES
 from meltano_assets_tests.sources.conftest import Vendors
 
@@ -60,7 +60,7 @@ def variables(vendors: Vendors) -> dict[str, str]:
     """The environment variables that lead every source and provider to a company."""
     groups: Mapping[str, tuple[Variable, ...]] = {
         **{source.name: source.variables for source in SOURCES},
-        **enrich.VARIABLES,
+        **waterfall.VARIABLES,
     }
     found = {}
     for vendor, group in groups.items():

@@ -422,7 +422,18 @@ def test_enrich_tells_each_step_and_what_it_kept_to_itself(configured: Warehouse
     assert ran.code == 0, ran.err
     assert "nobody-knows-this.com: discoverorg miss" in ran.out
     assert "10.0.0.1: internal, no provider is asked about it" in ran.out
+    assert "nobody-knows-this.com in the caches:" in ran.out
+    assert "    discoverorg_cache: miss, asked 20" in ran.out
     assert "2 withheld" in ran.out
+
+
+def test_an_unreachable_bootstrap_address_leaves_the_lists_as_they_are(
+    configured: Warehouse,
+) -> None:
+    ran = command("hosts", "bootstrap", "--url", "http://127.0.0.1:9/rdap/dns.json")
+    assert ran.code != 0
+    assert "the lists used so far stay in use" in ran.err
+    assert command("hosts", "bootstrap", "--url", "file:///etc/passwd").code != 0
 
 
 def test_sync_verbs_answer_before_anything_was_built(configured: Warehouse) -> None:

@@ -10,6 +10,7 @@ from meltano_assets import environment
 from meltano_assets.assets.raw import OWNERS, RETRY, column_schema
 from meltano_assets.automation import ON_NEWS
 from meltano_assets.hosts import cache, claims, clean, enrich
+from meltano_assets.hosts.waterfall import ADDRESS_STEPS, CACHES, DOMAIN_STEPS, VARIABLES
 from meltano_assets.resources import Vendors, WarehouseResource, dagster_edge, outcome_metadata
 from meltano_assets.streams import Stream
 
@@ -112,7 +113,7 @@ def _cleaned_hosts() -> dg.AssetsDefinition:
 
 
 def _enrichment() -> dg.AssetsDefinition:
-    keys = [_key(stream) for stream in cache.CACHES]
+    keys = [_key(stream) for stream in CACHES]
 
     @dg.multi_asset(
         name="enrichment",
@@ -130,7 +131,7 @@ def _enrichment() -> dg.AssetsDefinition:
                 metadata=_table_metadata(stream),
                 automation_condition=ON_NEWS,
             )
-            for stream in cache.CACHES
+            for stream in CACHES
         ],
         check_specs=[
             dg.AssetCheckSpec(
@@ -154,7 +155,7 @@ def _enrichment() -> dg.AssetsDefinition:
         with dagster_edge():
             outcome = enrich.refresh_enrichment(
                 warehouse,
-                vendors.optional_settings(enrich.VARIABLES),
+                vendors.optional_settings(VARIABLES),
                 now=datetime.now(UTC),
                 run_id=context.run.run_id,
                 environment=environment.current_environment(),
@@ -164,7 +165,7 @@ def _enrichment() -> dg.AssetsDefinition:
             rows = claims.rows_by_cache(warehouse)
         for vendor, reason in outcome.skipped.items():
             context.log.warning(f"{vendor} was not asked: {reason}")
-        for stream in cache.CACHES:
+        for stream in CACHES:
             yield dg.MaterializeResult(
                 asset_key=_key(stream),
                 metadata={
@@ -172,7 +173,7 @@ def _enrichment() -> dg.AssetsDefinition:
                     "dagster/row_count": rows[stream.name],
                 },
             )
-        for stream in cache.CACHES:
+        for stream in CACHES:
             yield dg.AssetCheckResult(
                 asset_key=_key(stream),
                 check_name="nothing_internal_asked",
@@ -189,7 +190,7 @@ def _enrichment_metadata(outcome: enrich.EnrichOutcome, stream: Stream) -> dict[
         "withheld": outcome.withheld,
         "seconds": round(outcome.seconds, 3),
     }
-    for step in (*enrich.DOMAIN_STEPS, *enrich.ADDRESS_STEPS):
+    for step in (*DOMAIN_STEPS, *ADDRESS_STEPS):
         counts = outcome.providers.get(step.name)
         if step.stream.name != stream.name or counts is None:
             continue

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from meltano_assets.commands.terminal import SuggestingGroup, say
 from meltano_assets.errors import FatalError
+
+if TYPE_CHECKING:
+    from meltano_assets.hosts.providers import Answer
 
 hosts_app = typer.Typer(
     cls=SuggestingGroup,
@@ -49,29 +52,43 @@ def enrich_command(
     from datetime import UTC, datetime
 
     from meltano_assets import connections, environment
+    from meltano_assets.hosts.cache import recall
     from meltano_assets.hosts.clean import clean_host
-    from meltano_assets.hosts.enrich import VARIABLES, enrich
+    from meltano_assets.hosts.enrich import enrich
+    from meltano_assets.hosts.waterfall import CACHES, VARIABLES
 
     settings = {}
     for vendor, variables in VARIABLES.items():
         is_chosen = environment.is_configured(variables) or connections.is_sandbox_allowed()
         if is_chosen or not any(variable.is_required for variable in variables):
             settings[vendor] = connections.vendor_settings(vendor, variables)
+    warehouse = connections.warehouse()
+
+    def tell(name: str, provider: str, answer: Answer) -> None:
+        say(f"{name}: {provider} {answer.outcome} {_named(answer.columns)}".rstrip())
+        for step in answer.steps:
+            say(f"    {step}")
+
     outcome = enrich(
-        connections.warehouse(),
+        warehouse,
         settings,
         domains,
         now=datetime.now(UTC),
         environment=environment.current_environment(),
-        on_answer=lambda name, provider, answer: say(
-            f"{name}: {provider} {answer.outcome} {_named(answer.columns)}".rstrip()
-        ),
+        on_answer=tell,
     )
     for vendor, reason in outcome.skipped.items():
         say(f"{vendor}: skipped, {reason}")
-    for domain in domains:
-        if (kind := clean_host(domain).kind) in ("internal", "invalid"):
-            say(f"{domain}: {kind}, no provider is asked about it")
+    cleaned = {domain: clean_host(domain) for domain in domains}
+    for domain, host in cleaned.items():
+        if host.clean_domain is None:
+            say(f"{domain}: {host.kind}, no provider is asked about it")
+    names = list(dict.fromkeys(host.clean_domain for host in cleaned.values() if host.clean_domain))
+    for name in names:
+        say(f"{name} in the caches:")
+        for known in recall(warehouse, CACHES, [name]):
+            at = known.asked_at.isoformat(" ", "minutes")
+            say(f"    {known.table}: {known.outcome}, asked {at} {known.told or ''}".rstrip())
     say(
         f"{outcome.candidates} names: {outcome.done_before} answered by the caches, "
         f"{outcome.asked} asked ({outcome.calls} requests), {outcome.withheld} withheld"

@@ -19,6 +19,7 @@ import orjson
 from meltano_assets.errors import FatalError
 from meltano_assets.hosts.clean import clean_hosts
 from meltano_assets.hosts.providers import Answer, Outcome
+from meltano_assets.hosts.waterfall import CACHES
 from meltano_assets.streams import Batch, Column, LoadOutcome, Stream
 
 if TYPE_CHECKING:
@@ -52,90 +53,6 @@ CLEANED_HOSTS = Stream(
     primary_key=("raw_host",),
     replication_key="cleaned_at",
 )
-
-_COMPANY = (
-    "company_name",
-    "company_legalname",
-    "company_domain",
-    "company_site",
-    "company_industrygroup",
-    "company_industry",
-    "company_naics",
-    "company_desc",
-    "company_loc",
-    "company_ein",
-    "company_emp",
-    "company_emp_range",
-    "company_rev",
-    "company_estrev",
-    "company_type",
-    "company_phone",
-    "company_tech",
-    "company_index",
-)
-
-
-def _cache_stream(name: str, key: str, columns: Sequence[str], description: str) -> Stream:
-    return Stream(
-        source="enrichment",
-        name=name,
-        description=description,
-        columns=(
-            Column(key, "text", "What was asked about."),
-            *(Column(column, "text") for column in columns),
-            Column(
-                "outcome", "text", "hit, miss, pending or error; only the first two are cached."
-            ),
-            Column("last_update", "timestamptz", "When the provider was asked."),
-        ),
-        primary_key=(key,),
-        replication_key="last_update",
-    )
-
-
-def _with_raw_answer(stream: Stream) -> Stream:
-    raw = Column("raw_answer", "jsonb", "The provider's answer as it came.")
-    return Stream(
-        source=stream.source,
-        name=stream.name,
-        columns=(*stream.columns, raw),
-        primary_key=stream.primary_key,
-        replication_key=stream.replication_key,
-        description=stream.description,
-    )
-
-
-DISCOVERORG_CACHE = _with_raw_answer(
-    _cache_stream(
-        "discoverorg_cache",
-        "domain",
-        (*_COMPANY, "provider_record_id"),
-        "What DiscoverOrg answered, by domain.",
-    )
-)
-CLEARBIT_CACHE = _with_raw_answer(
-    _cache_stream(
-        "clearbit_cache",
-        "domain",
-        (*_COMPANY, "provider_record_id"),
-        "What Clearbit answered, by domain.",
-    )
-)
-WHOIS_CACHE = _with_raw_answer(
-    _cache_stream(
-        "whois_cache",
-        "domain",
-        ("name", "description", "asn_description", "country_code", "method"),
-        "Who holds a domain, or a public address's network, by RDAP or WHOIS.",
-    )
-)
-REVERSE_DNS_CACHE = _cache_stream(
-    "reverse_dns_cache",
-    "ip",
-    ("host_name", "clean_domain", "clean_full_domain"),
-    "The cleaned names of public addresses.",
-)
-CACHES = (DISCOVERORG_CACHE, CLEARBIT_CACHE, WHOIS_CACHE, REVERSE_DNS_CACHE)
 
 # The window ends at the latest ping, as the models' window does, but never in the future.
 _RECENT_PINGS = """
@@ -417,6 +334,41 @@ def reverse_domains(warehouse: Warehouse, addresses: Sequence[str]) -> set[str]:
             [list(addresses)],
         ).fetchall()
     return {str(domain) for (domain,) in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What one cache holds of a name, for a person."""
+
+    name: str
+    table: str
+    outcome: str
+    asked_at: datetime
+    told: str | None
+
+
+def recall(
+    warehouse: Warehouse, waterfall: Sequence[Stream], names: Sequence[str]
+) -> list[Recalled]:
+    """What the caches hold of these names, each in the order of the waterfall."""
+    from psycopg import sql
+
+    found = []
+    with warehouse.connect(application_name="meltano-assets enrich") as connection:
+        for stream in waterfall:
+            columns = {column.name for column in stream.columns}
+            told = next(each for each in ("company_name", "name", "host_name") if each in columns)
+            query = sql.SQL(
+                "select {key}, outcome, last_update, {told} from {table} where {key} = any(%s)"
+            ).format(
+                key=sql.Identifier(stream.primary_key[0]),
+                told=sql.Identifier(told),
+                table=sql.Identifier(stream.source, stream.name),
+            )
+            for name, outcome, at, text in connection.execute(query, [list(names)]):
+                found.append(Recalled(name, stream.name, outcome, at, text))
+    places = {name: place for place, name in enumerate(names)}
+    return sorted(found, key=lambda each: places[each.name])
 
 
 # -- writing --

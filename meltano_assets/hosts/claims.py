@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from meltano_assets.hosts import cache
+from meltano_assets.hosts.waterfall import CACHES
 
 if TYPE_CHECKING:
     from meltano_assets.warehouse.connection import Warehouse
@@ -66,7 +67,7 @@ def internal_names_by_cache(warehouse: Warehouse) -> dict[str, int]:
                 key=sql.Identifier(stream.primary_key[0]),
             ),
         )
-        for stream in cache.CACHES
+        for stream in CACHES
     }
 
 
@@ -77,7 +78,7 @@ def rows_by_cache(warehouse: Warehouse) -> dict[str, int]:
             warehouse,
             sql.SQL("select count(*) from {}").format(sql.Identifier(stream.source, stream.name)),
         )
-        for stream in cache.CACHES
+        for stream in CACHES
     }
 
 

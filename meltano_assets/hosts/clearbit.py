@@ -21,9 +21,12 @@ from meltano_assets.hosts.exchange import (
     endpoint_of,
 )
 from meltano_assets.hosts.providers import (
+    COMPANY_COLUMNS,
     Answer,
     Settings,
+    Step,
     as_text,
+    cache_stream,
     dig,
     requests_per_minute,
     setting,
@@ -102,3 +105,9 @@ def company_columns(company: dict[str, object]) -> dict[str, str | None]:
         "provider_record_id": ("id",),
     }
     return {column: as_text(dig(company, *path)) for column, path in fields.items()}
+
+
+CACHE = cache_stream(
+    "clearbit_cache", "domain", COMPANY_COLUMNS, "What Clearbit answered, by domain."
+)
+STEP = Step(NAME, CACHE, Clearbit, (NAME,), is_paid=True)

@@ -22,9 +22,12 @@ from meltano_assets.hosts.exchange import (
     endpoint_of,
 )
 from meltano_assets.hosts.providers import (
+    COMPANY_COLUMNS,
     Answer,
     Settings,
+    Step,
     as_text,
+    cache_stream,
     dig,
     requests_per_minute,
     setting,
@@ -149,3 +152,9 @@ def company_columns(company: dict[str, object]) -> dict[str, str | None]:
         "company_phone": as_text(company.get("mainPhoneNumber")),
         "provider_record_id": as_text(company.get("id")),
     }
+
+
+CACHE = cache_stream(
+    "discoverorg_cache", "domain", COMPANY_COLUMNS, "What DiscoverOrg answered, by domain."
+)
+STEP = Step(NAME, CACHE, DiscoverOrg, (NAME,), is_paid=True)

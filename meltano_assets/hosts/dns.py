@@ -8,7 +8,13 @@ from meltano_assets.clients.policy import Clock
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.hosts.exchange import Pace, ProviderError
-from meltano_assets.hosts.providers import Answer, Settings, requests_per_minute
+from meltano_assets.hosts.providers import (
+    Answer,
+    Settings,
+    Step,
+    cache_stream,
+    requests_per_minute,
+)
 
 NAME = "dns"
 REQUESTS_PER_MINUTE = 6_000
@@ -76,3 +82,19 @@ class ReverseDns:
             raise ProviderError(f"look-up failed: {type(error).__name__}") from None
         names = sorted(str(record.target).rstrip(".") for record in found)
         return Answer("hit" if names and names[0] else "miss", {"host_name": names[0] or None})
+
+
+CACHE = cache_stream(
+    "reverse_dns_cache",
+    "ip",
+    ("host_name", "clean_domain", "clean_full_domain"),
+    "The cleaned names of public addresses.",
+    has_raw_answer=False,
+)
+STEP = Step(
+    NAME,
+    CACHE,
+    lambda settings, clock, limits: ReverseDns(settings, clock),
+    (NAME,),
+    max_failures=50,
+)

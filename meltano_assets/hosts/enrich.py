@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,72 +22,19 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from meltano_assets.clients.policy import Clock
-from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
-from meltano_assets.hosts import cache, clearbit, discoverorg, dns, rdap, whois
+from meltano_assets.hosts import cache, dns
 from meltano_assets.hosts.cache import Pending, decide, ensure_caches, existing_tables, store
 from meltano_assets.hosts.clean import clean_hosts
 from meltano_assets.hosts.exchange import Limits, ProviderError, ProviderStopError
-from meltano_assets.hosts.providers import Answer, Outcome, Provider, Settings
-from meltano_assets.streams import Stream
+from meltano_assets.hosts.providers import Answer, Outcome, Provider, Settings, Step
+from meltano_assets.hosts.waterfall import ADDRESS_STEPS, CACHES, DOMAIN_STEPS, VARIABLES
 
 if TYPE_CHECKING:
     from meltano_assets.warehouse.connection import Warehouse
 
-#: The variables of each vendor by its key in settings; all of them are optional as a whole.
-VARIABLES: Mapping[str, tuple[Variable, ...]] = {
-    discoverorg.NAME: discoverorg.VARIABLES,
-    clearbit.NAME: clearbit.VARIABLES,
-    rdap.NAME: rdap.VARIABLES,
-    whois.NAME: whois.VARIABLES,
-    dns.NAME: dns.VARIABLES,
-}
-
 _FLUSH_ROWS = 500
 _FLUSH_SECONDS = 5.0
-
-Make = Callable[[Settings, Clock, "Limits | None"], Provider]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One provider's place in a waterfall.
-
-    ``needs`` are keys of settings of which one must be there. After ``max_failures`` failures in a
-    row it is left alone for the rest of the run.
-    """
-
-    name: str
-    stream: Stream
-    make: Make
-    needs: tuple[str, ...]
-    is_paid: bool = False
-    threads: int = 16
-    max_failures: int = 10
-
-
-_WHOIS = Step(whois.NAME, cache.WHOIS_CACHE, whois.Whois, (rdap.NAME, whois.NAME), max_failures=50)
-DOMAIN_STEPS = (
-    Step(
-        discoverorg.NAME,
-        cache.DISCOVERORG_CACHE,
-        discoverorg.DiscoverOrg,
-        (discoverorg.NAME,),
-        is_paid=True,
-    ),
-    Step(clearbit.NAME, cache.CLEARBIT_CACHE, clearbit.Clearbit, (clearbit.NAME,), is_paid=True),
-    _WHOIS,
-)
-ADDRESS_STEPS = (
-    Step(
-        dns.NAME,
-        cache.REVERSE_DNS_CACHE,
-        lambda settings, clock, limits: dns.ReverseDns(settings, clock),
-        (dns.NAME,),
-        max_failures=50,
-    ),
-    _WHOIS,
-)
 
 
 @dataclass(slots=True)
@@ -354,7 +301,7 @@ class _Run:
 
         Gives the answer as it is stored.
         """
-        if step.stream is cache.REVERSE_DNS_CACHE:
+        if step.stream is dns.CACHE:
             answer = self._with_clean_name(answer)
         if self._on_answer is not None:
             self._on_answer(item.name, step.name, answer)
@@ -385,7 +332,7 @@ class _Run:
 
     def _flush(self) -> None:
         unstored, self._unstored = self._unstored, {}
-        streams = {stream.name: stream for stream in cache.CACHES}
+        streams = {stream.name: stream for stream in CACHES}
         for name, answers in unstored.items():
             self._store(streams[name], answers)
         self._stored_at = time.monotonic()

@@ -1,16 +1,21 @@
 """What a provider of company data is: one question at a time, and what the answer means.
 
-A new provider is one file with ``VARIABLES`` and a class of one method, and one line in
-``enrich.py``. The order of asking, caches, spending and outages are not its business.
+A new provider is one file with ``VARIABLES``, a class of one method, its ``CACHE`` and its ``STEP``,
+and one line in ``waterfall.py``. Deciding, spending and outages are not its business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from meltano_assets.errors import FatalError
+from meltano_assets.streams import Column, Stream
+
+if TYPE_CHECKING:
+    from meltano_assets.clients.policy import Clock
+    from meltano_assets.hosts.exchange import Limits
 
 #: ``pending``: the vendor is still looking. Only ``hit`` and ``miss`` are answers.
 Outcome = Literal["hit", "miss", "pending", "error"]
@@ -46,6 +51,78 @@ class Provider(Protocol):
         ProviderError: no answer this time. ProviderStopError: none for the rest of the run.
         """
         ...
+
+
+Make = Callable[[Settings, "Clock", "Limits | None"], Provider]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One provider's place in a waterfall.
+
+    ``needs`` are keys of settings of which one must be there. After ``max_failures`` failures in a
+    row it is left alone for the rest of the run.
+    """
+
+    name: str
+    stream: Stream
+    make: Make
+    needs: tuple[str, ...]
+    is_paid: bool = False
+    threads: int = 16
+    max_failures: int = 10
+
+
+#: What is kept of a company, under the names of old.
+COMPANY_COLUMNS = (
+    "company_name",
+    "company_legalname",
+    "company_domain",
+    "company_site",
+    "company_industrygroup",
+    "company_industry",
+    "company_naics",
+    "company_desc",
+    "company_loc",
+    "company_ein",
+    "company_emp",
+    "company_emp_range",
+    "company_rev",
+    "company_estrev",
+    "company_type",
+    "company_phone",
+    "company_tech",
+    "company_index",
+    "provider_record_id",
+)
+
+
+def cache_stream(
+    name: str,
+    key: str,
+    columns: Sequence[str],
+    description: str,
+    *,
+    has_raw_answer: bool = True,
+) -> Stream:
+    """The table that keeps a provider's answers by what it was asked about."""
+    raw = Column("raw_answer", "jsonb", "The provider's answer as it came.")
+    return Stream(
+        source="enrichment",
+        name=name,
+        description=description,
+        columns=(
+            Column(key, "text", "What was asked about."),
+            *(Column(column, "text") for column in columns),
+            Column(
+                "outcome", "text", "hit, miss, pending or error; only the first two are cached."
+            ),
+            Column("last_update", "timestamptz", "When the provider was asked."),
+            *([raw] if has_raw_answer else ()),
+        ),
+        primary_key=(key,),
+        replication_key="last_update",
+    )
 
 
 def setting(settings: Settings, vendor: str, key: str) -> str:

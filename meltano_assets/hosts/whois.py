@@ -21,7 +21,14 @@ from meltano_assets.hosts.exchange import (
     ProviderError,
     ProviderStopError,
 )
-from meltano_assets.hosts.providers import Answer, Settings, requests_per_minute, setting
+from meltano_assets.hosts.providers import (
+    Answer,
+    Settings,
+    Step,
+    cache_stream,
+    requests_per_minute,
+    setting,
+)
 from meltano_assets.hosts.rdap import NAME as RDAP
 from meltano_assets.hosts.rdap import NoServerError, Rdap, organisation_name
 
@@ -242,3 +249,13 @@ def _referral(text: str) -> Endpoint | None:
             if 0 < number < 65_536:
                 return host.rstrip("."), number
     return None
+
+
+CACHE = cache_stream(
+    "whois_cache",
+    "domain",
+    ("name", "description", "asn_description", "country_code", "method"),
+    "Who holds a domain, or a public address's network, by RDAP or WHOIS.",
+)
+#: Each failure may be another server's.
+STEP = Step(NAME, CACHE, Whois, (RDAP, NAME), max_failures=50)

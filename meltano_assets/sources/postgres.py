@@ -186,7 +186,10 @@ class PostgresReader:
                 if batch.bookmark is None or stream.replication_key is None:
                     yield batch
                 else:
-                    mark = replace(batch.bookmark, cursor=str(settled) or None)
+                    # A window of a person's own says nothing of what lies outside.
+                    is_own = options.start is not None or options.end is not None
+                    known = old if is_own else str(settled) or None
+                    mark = replace(batch.bookmark, cursor=known)
                     yield replace(batch, bookmark=mark)
 
     def _settle(self, snapshot: Snapshot, old: Settled) -> tuple[Settled, datetime]:

@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from meltano_assets.hosts import cache
+from meltano_assets.hosts.waterfall import CACHES
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_hosts import DomainFacts
@@ -40,7 +41,7 @@ STREAMS: tuple[Stream, ...] = tuple(
             *(stream for module in _DECLARED for stream in module.STREAMS),
             *(stream for source in SOURCES for stream in source.streams),
             cache.CLEANED_HOSTS,
-            *cache.CACHES,
+            *CACHES,
         )
     }.values()
 )
@@ -219,7 +220,7 @@ def _fill_hosts(connection: psycopg.Connection, company: Company, day: int) -> N
 
 def _fill_caches(connection: psycopg.Connection, company: Company, day: int) -> None:
     seen = {h.clean_domain for h in company.raw_hosts(day).values() if h.clean_domain}
-    tables: dict[str, list[dict[str, object]]] = {stream.name: [] for stream in cache.CACHES}
+    tables: dict[str, list[dict[str, object]]] = {stream.name: [] for stream in CACHES}
     for domain, facts in company.domain_facts(day).items():
         if domain not in seen:
             continue

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from meltano_assets.errors import FatalError
-from meltano_assets.hosts import cache
+from meltano_assets.hosts import cache, clearbit, discoverorg, whois
 from meltano_assets.hosts.providers import Answer
 from meltano_assets.warehouse.connection import Warehouse
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 WATERFALL = [
-    (cache.DISCOVERORG_CACHE, True),
-    (cache.CLEARBIT_CACHE, True),
-    (cache.WHOIS_CACHE, True),
+    (discoverorg.CACHE, True),
+    (clearbit.CACHE, True),
+    (whois.CACHE, True),
 ]
 
 
@@ -170,7 +170,7 @@ def remember(
 def test_the_thirty_day_rule_in_one_query(warehouse: Warehouse) -> None:
     cache.ensure_caches(warehouse)
     cache.ensure_caches(warehouse)
-    first, second, third = cache.DISCOVERORG_CACHE, cache.CLEARBIT_CACHE, cache.WHOIS_CACHE
+    first, second, third = discoverorg.CACHE, clearbit.CACHE, whois.CACHE
     remember(warehouse, first, "hit.com", "hit")
     for stream in (first, second, third):
         remember(warehouse, stream, "miss.com", "miss", 29.9)
@@ -198,9 +198,9 @@ def test_the_thirty_day_rule_in_one_query(warehouse: Warehouse) -> None:
 
 def test_a_provider_that_may_not_be_asked_does_not_keep_names_open(warehouse: Warehouse) -> None:
     cache.ensure_caches(warehouse)
-    remember(warehouse, cache.DISCOVERORG_CACHE, "old-hit.com", "hit")
-    remember(warehouse, cache.CLEARBIT_CACHE, "miss.com", "miss")
-    waterfall = [(cache.DISCOVERORG_CACHE, False), (cache.CLEARBIT_CACHE, True)]
+    remember(warehouse, discoverorg.CACHE, "old-hit.com", "hit")
+    remember(warehouse, clearbit.CACHE, "miss.com", "miss")
+    waterfall = [(discoverorg.CACHE, False), (clearbit.CACHE, True)]
     found = cache.decide(
         warehouse, waterfall, kind="domain", names=["old-hit.com", "miss.com", "new.com"], now=NOW
     )
@@ -209,13 +209,13 @@ def test_a_provider_that_may_not_be_asked_does_not_keep_names_open(warehouse: Wa
 
 def test_a_cache_row_is_whole(warehouse: Warehouse) -> None:
     answer = Answer("hit", {"company_name": "One"}, {"a": ["é", None, 1.5]})
-    batch = cache.rows_of(cache.CLEARBIT_CACHE, [("one.com", answer)], NOW)
-    assert batch.schema.names == [column.name for column in cache.CLEARBIT_CACHE.columns]
+    batch = cache.rows_of(clearbit.CACHE, [("one.com", answer)], NOW)
+    assert batch.schema.names == [column.name for column in clearbit.CACHE.columns]
     row = batch.to_pylist()[0]
     assert row["domain"] == "one.com"
     assert row["raw_answer"] == '{"a":["é",null,1.5]}'
     assert row["company_domain"] is None
-    assert cache.rows_of(cache.WHOIS_CACHE, [], NOW).num_rows == 0
+    assert cache.rows_of(whois.CACHE, [], NOW).num_rows == 0
 
 
 @pytest.mark.slow

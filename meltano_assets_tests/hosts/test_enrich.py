@@ -16,8 +16,9 @@ from meltano_assets.clients.policy import Clock
 from meltano_assets.errors import FatalError
 from meltano_assets.hosts import cache
 from meltano_assets.hosts.clean import clean_hosts
-from meltano_assets.hosts.enrich import VARIABLES, EnrichOutcome, enrich, refresh_enrichment
+from meltano_assets.hosts.enrich import EnrichOutcome, enrich, refresh_enrichment
 from meltano_assets.hosts.exchange import Limits
+from meltano_assets.hosts.waterfall import CACHES, VARIABLES
 from meltano_assets.streams import Batch
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
@@ -534,6 +535,6 @@ def test_no_secret_and_no_credential_shows_anywhere(
         on_answer=lambda name, provider, answer: told.append(f"{name} {provider} {answer}"),
     )
     assert sum(counts.failed for counts in outcome.providers.values()) == 3
-    tables = [rows(warehouse, stream.name) for stream in cache.CACHES]
+    tables = [rows(warehouse, stream.name) for stream in CACHES]
     everything = f"{outcome} {told} {tables} {caplog.text}"
     assert not [secret for secret in secrets if secret in everything]

@@ -1,0 +1,143 @@
+"""Other people's clients against the simulated Zuora and Stripe, unchanged (W2).
+
+Each is installed from the index into an environment of its own, so these tests are slow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meltano_assets_tests.sandbox.conftest import Sandbox
+from meltano_assets_tests.sandbox.vendor_address import as_vendor
+
+pytestmark = pytest.mark.slow
+ZUORA_HOSTS = ("rest.zuora.com", "rest.na.zuora.com")
+
+
+def installed(folder: Path, *packages: str) -> Path:
+    """The ``bin`` folder of an environment with these packages; skips without an index."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=120)
+    programs = folder / "venv" / "bin"
+    command = [str(programs / "pip"), "install", "-q", *packages]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"cannot install {', '.join(packages)}")
+    return programs
+
+
+def run(command: list[str], environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def synced(
+    tap: Path, config: dict[str, Any], streams: set[str], folder: Path, environment: dict[str, str]
+) -> Counter[str]:
+    """Records by stream that the tap delivers after its own discovery."""
+    settings, catalog = folder / "config.json", folder / "catalog.json"
+    settings.write_text(json.dumps(config))
+    found = json.loads(run([str(tap), "-c", str(settings), "--discover"], environment))
+    for stream in found["streams"]:
+        for entry in stream["metadata"]:
+            usable = entry["metadata"].get("inclusion") != "unsupported"
+            entry["metadata"]["selected"] = usable and stream["stream"] in streams
+    catalog.write_text(json.dumps(found))
+    out = run([str(tap), "-c", str(settings), "--catalog", str(catalog)], environment)
+    messages = [json.loads(line) for line in out.splitlines()]
+    return Counter(m["stream"] for m in messages if m["type"] == "RECORD")
+
+
+def test_tap_zuora_by_both_of_its_ways(sandbox: Sandbox, tmp_path: Path) -> None:
+    known = sandbox.manifest["zuora"]
+    truths = sandbox.truths()["billing"]["records"]
+    tap = installed(tmp_path, "tap-zuora==1.6.1") / "tap-zuora"
+    wanted = {"Account", "Contact", "RatePlanCharge", "Invoice"}
+    oauth = {
+        "username": known["client_id"],
+        "password": known["client_secret"],
+        "auth_type": "OAUTH",
+        "api_type": "REST",
+        "start_date": "2022-01-01T00:00:00Z",
+    }
+    aqua = {
+        **oauth,
+        "username": known["username"],
+        "password": known["password"],
+        "auth_type": "BASIC",
+        "api_type": "AQUA",
+        "partner_id": known["partner_id"],
+    }
+    with as_vendor(str(known["base_url"]), ZUORA_HOSTS, tmp_path) as environment:
+        for config in (oauth, aqua):
+            counts = synced(tap, config, wanted, tmp_path, environment)
+            assert counts == {name: truths[name] for name in wanted}, config["api_type"]
+
+
+def test_tap_stripe(sandbox: Sandbox, tmp_path: Path) -> None:
+    known = sandbox.manifest["stripe"]
+    truths = sandbox.truths()["self_serve"]["records"]
+    tap = installed(tmp_path, "tap-stripe==3.3.0") / "tap-stripe"
+    config = {
+        "client_secret": known["api_key"],
+        "account_id": "acct_1MeltanoSandbox00",
+        "start_date": "2022-01-01T00:00:00Z",
+    }
+    wanted = {"charges", "customers", "invoices", "subscriptions", "disputes", "products"}
+    with as_vendor(str(known["base_url"]), ("api.stripe.com",), tmp_path) as environment:
+        counts = synced(tap, config, wanted, tmp_path, environment)
+    assert counts == {name: truths[name.removesuffix("s")] for name in wanted}
+
+
+_STRIPE = """
+import json, sys, stripe
+base, key = sys.argv[1:]
+client = stripe.StripeClient(key, base_addresses={"api": base})
+v1 = client.v1
+long = [i for i in v1.invoices.list({"limit": 100}).auto_paging_iter() if i.lines.has_more]
+errors = []
+for call in (
+    lambda: v1.charges.retrieve("ch_no"),
+    lambda: v1.charges.list({"limit": 1000}),
+    lambda: stripe.StripeClient("sk_no", base_addresses={"api": base}).v1.balance.retrieve(),
+):
+    try:
+        call()
+    except stripe.StripeError as error:
+        errors.append([type(error).__name__, error.code])
+print(json.dumps({
+    "customers": len(list(v1.customers.list({"limit": 3}).auto_paging_iter())),
+    "lines": len(list(long[0].lines.auto_paging_iter())),
+    "events": len(v1.events.list({"types": ["invoice.paid"], "created": {"gte": 0}}).data),
+    "errors": errors,
+}))
+"""
+
+
+def test_the_official_client_of_stripe(sandbox: Sandbox, tmp_path: Path) -> None:
+    known = sandbox.manifest["stripe"]
+    python = installed(tmp_path, "stripe==16.1.0") / "python"
+    command = [str(python), "-c", _STRIPE, str(known["base_url"]), str(known["api_key"])]
+    told = json.loads(run(command, {}))
+    assert told["customers"] == sandbox.truths()["self_serve"]["records"]["customer"]
+    assert (told["lines"], told["events"]) == (12, 10)
+    assert told["errors"] == [
+        ["InvalidRequestError", "resource_missing"],
+        ["InvalidRequestError", "parameter_invalid_integer"],
+        ["AuthenticationError", None],
+    ]

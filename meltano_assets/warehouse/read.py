@@ -95,6 +95,31 @@ def read_table(warehouse: Warehouse, query: Query, params: Sequence[object] = ()
     return table
 
 
+def described(
+    connection: psycopg.Connection, schema: str, table: str
+) -> list[tuple[str, str, bool]]:
+    """The relation's columns in order: name, type as Postgres writes it, whether it may be null."""
+    rows = connection.execute(
+        """
+        select a.attname, format_type(a.atttypid, a.atttypmod), not a.attnotnull
+        from pg_attribute a
+        join pg_class c on c.oid = a.attrelid
+        join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = %s and c.relname = %s and a.attnum > 0 and not a.attisdropped
+        order by a.attnum
+        """,
+        (schema, table),
+    )
+    return [(str(name), str(kind), bool(is_nullable)) for name, kind, is_nullable in rows]
+
+
+def count_rows(connection: psycopg.Connection, schema: str, table: str) -> int:
+    """How many rows the relation has now."""
+    query = sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
 def select(schema: str, table: str, columns: Sequence[str] | None = None) -> sql.Composed:
     """``select`` of a table's columns, or of all of them, for the readers above."""
     names = (

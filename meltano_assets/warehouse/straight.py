@@ -64,6 +64,9 @@ from pg_class c where c.oid = %s
 #: Probing the index is best at any size: its pages stay in memory, and rows that this load has just
 #: stored are not looked at.
 _PROBE = "set enable_hashjoin = off; set enable_mergejoin = off"
+#: Somebody may wait for this load to end who keeps the others out meanwhile (ALTER TABLE, TRUNCATE):
+#: the load would wait for its own question for ever.
+_SOON = "; set lock_timeout = '1s'"
 _NO_PROBE = "reset enable_hashjoin; reset enable_mergejoin"
 
 
@@ -81,7 +84,7 @@ class Lookups:
             connection = self._opened.enter_context(
                 self._warehouse.connect(application_name="meltano-assets keys", autocommit=True)
             )
-            connection.execute(_PROBE)
+            connection.execute(_PROBE + _SOON)
             self._connection = connection
         return _known(self._connection, table, keys)
 
@@ -185,8 +188,8 @@ class Straight:
         self._flying: pa.RecordBatch | None = None
         #: Smallest and greatest whole number that the table had before; beyond it every key is new.
         self._bounds: tuple[int, int] | None = None
-        #: Did a key come twice, so that what this load has stored must be looked at too?
-        self._repeats = False
+        #: Ask in the load's transaction, since a key came twice, or since there is no other way?
+        self._asks_inside = False
         #: Were pieces staged whole because a sample of their keys was known?
         self._guessed = False
 
@@ -219,12 +222,13 @@ class Straight:
 
     def write(self, rows: pa.RecordBatch, types: Mapping[str, ColumnType]) -> None:
         """Send the rows whose keys are new, stage the others."""
-        saw_all = self._repeats
+        saw_all = self._asks_inside
         if saw_all:
             self.settle()
         is_new = self._new(rows, types) if self.is_open else None
         self.settle()
-        if is_new is not None and self._repeats and not saw_all:
+        if is_new is not None and self._asks_inside and not saw_all:
+            # The piece before held a key twice: this one may, too.
             is_new = ~self._known(rows)
         if is_new is None:
             self.is_open = False
@@ -242,12 +246,12 @@ class Straight:
             copy.__exit__(None, None, None)
         except errors.UniqueViolation:
             # A key came twice, or somebody else wrote it meanwhile.
-            if self._repeats:
+            if self._asks_inside:
                 raise RetriableError(
                     "somebody else is writing the same keys", hint="load again when they are done"
                 ) from None
             self._connection.execute("rollback to savepoint meltano_straight")
-            self._repeats = True
+            self._asks_inside = True
             self._divide(rows, ~self._known(rows))
             self.settle()
             return
@@ -314,7 +318,7 @@ class Straight:
         """Which of the rows' keys the table holds."""
         known = np.zeros(rows.num_rows, dtype=bool)
         keys = rows.select(list(self._key))
-        if self._repeats:
+        if self._asks_inside:
             self._connection.execute(_PROBE)
             known[_known(self._connection, self._live, keys)] = True
             self._connection.execute(_NO_PROBE)
@@ -326,5 +330,11 @@ class Straight:
             places = places[(numbers >= low) & (numbers <= high)]
         if len(places):
             asked = keys if len(places) == len(keys) else keys.take(pa.array(places))
-            known[places[self._lookups.known(self._live, asked)]] = True
+            try:
+                known[places[self._lookups.known(self._live, asked)]] = True
+            except (errors.LockNotAvailable, RetriableError):
+                # No connection to be had, or no lock: the load's own connection has both.
+                self.settle()
+                self._asks_inside = True
+                return self._known(rows)
         return known

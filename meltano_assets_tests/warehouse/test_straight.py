@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import cast
@@ -177,6 +178,26 @@ def test_a_row_that_somebody_else_writes_meanwhile_is_met_as_any_other(
     outcome = load(warehouse, one, during())
     assert (outcome.inserted, outcome.updated) == (3_999, 1)
     assert query(warehouse, "select name from shop.things where id = 20001") == [("n20001",)]
+
+
+def test_somebody_who_waits_for_the_load_does_not_stop_it(warehouse: Warehouse) -> None:
+    """ALTER TABLE waits for the load and keeps its second connection out: no deadlock."""
+    one = stream(COLUMNS)
+    filled(warehouse, one, range(0, 20_000, 2))
+    waiting = "select exists (select from pg_locks where not granted and mode like 'AccessExcl%%')"
+    with ThreadPoolExecutor() as others:
+
+        def during() -> Iterator[Batch]:
+            yield batch(records(range(1, 4_001, 2)))
+            yield batch(records(range(4_001, 8_001, 2)))
+            others.submit(query, warehouse, "alter table shop.things add column theirs integer")
+            while query(warehouse, waiting) == [(False,)]:
+                pass
+            yield batch(records(range(8_000, 12_000)))
+
+        outcome = load(warehouse, one, during())
+    assert (outcome.inserted, outcome.updated) == (6_000, 2_000)
+    assert query(warehouse, "select count(*), count(theirs) from shop.things") == [(16_000, 0)]
 
 
 @pytest.mark.parametrize(

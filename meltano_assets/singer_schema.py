@@ -45,11 +45,13 @@ def properties(schema: Mapping[str, object]) -> dict[str, Property]:
 
 
 def property_type(schema: object, root: Mapping[str, object] | None = None) -> Property:
-    """The column for one property; what may be several things is text, what may be all is jsonb."""
+    """The column for one property; what may be several things is text, or jsonb if one has parts."""
     kinds = _kinds(schema, root or {}, ())
     if kinds is None:
         return Property("jsonb")
     found = list(dict.fromkeys(kinds))
+    if "jsonb" in found:
+        return Property("jsonb")
     times = [kind for kind in found if kind in _TIMES]
     if times and len(found) == len(times) + ("text" in found):
         # Taps declare times that their source does not guarantee as "a time or a string".

@@ -134,6 +134,8 @@ def print_outcome(name: str, outcome: LoadOutcome, *, to: Console | None = None)
         f"{outcome.unchanged:,} + superseded {outcome.superseded:,} + quarantined "
         f"{outcome.quarantined:,}  ({outcome.seconds:.1f} s)"
     )
+    if outcome.deleted:
+        line(f"  deleted: {outcome.deleted:,}")
     for change in outcome.schema_changes:
         line(f"  schema: {change}")
     for rule, count in outcome.cleaned.items():

@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -76,9 +76,16 @@ def has_long_number(text: bytes) -> bool:
 
 
 def read_file(
-    path: Path | str, file_format: FileFormat = "auto", *, delimiter: str | None = None
+    path: Path | str,
+    file_format: FileFormat = "auto",
+    *,
+    delimiter: str | None = None,
+    kinds: Mapping[str, ColumnType] | None = None,
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
-    """A file's columns, as far as its first block tells, and its records; ``-`` is standard input."""
+    """A file's columns, as far as its first block tells, and its records; ``-`` is standard input.
+
+    ``kinds`` are types of JSON fields that are known beforehand.
+    """
     name = str(path)
     opened = _open(name)
     head = opened.peek(BLOCK_BYTES)[:BLOCK_BYTES]
@@ -98,7 +105,7 @@ def read_file(
     blocks = _guarded(opened, _blocks(opened, is_csv=kind == "csv"), name)
     if kind == "csv":
         return _read_csv(blocks, name, delimiter)
-    return _read_ndjson(blocks, name)
+    return _read_ndjson(blocks, name, dict(kinds or {}))
 
 
 def _open(name: str) -> io.BufferedReader:
@@ -353,9 +360,8 @@ def _no_collection() -> Iterator[None]:
 
 
 def _read_ndjson(
-    blocks: Iterator[bytes], name: str
+    blocks: Iterator[bytes], name: str, kinds: dict[str, ColumnType]
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
-    kinds: dict[str, ColumnType] = {}
     columns_of = Columns(kinds)
 
     def batches() -> Iterator[pa.RecordBatch]:

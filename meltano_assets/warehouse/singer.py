@@ -389,7 +389,8 @@ class SingerTarget:
             is_parquet = said == "parquet" or (said is None and ".parquet" in path.suffixes)
             if not is_parquet and _is_empty(path):
                 continue
-            _, batches = files.read_file(path, "parquet" if is_parquet else "ndjson")
+            form: files.FileFormat = "parquet" if is_parquet else "ndjson"
+            _, batches = files.read_file(path, form, kinds=table.kinds)
             self._store(table, self._completed(table, batches))
 
     def _completed(

@@ -162,6 +162,7 @@ DEFINITIONS = {
         ({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}, "timestamptz"),
         ({"oneOf": [{"type": "null"}, {"type": "boolean"}]}, "boolean"),
         ({"type": ["integer", "string"]}, "text"),
+        ({"type": ["string", "object", "null"]}, "jsonb"),
         ({"type": ["integer", "number"]}, "numeric"),
         ({"type": "number", "multipleOf": 1e-10}, "numeric"),
         ({"type": "string", "format": "singer.decimal"}, "numeric"),
@@ -293,6 +294,17 @@ def test_all_metadata_columns_are_there_on_request(warehouse: Warehouse) -> None
         (1, "2026-02-01", True, True, 7, True),
         (2, None, True, None, None, True),
     ]
+
+
+def test_batches_follow_the_declared_types(warehouse: Warehouse, tmp_path: Path) -> None:
+    schema = {"properties": {"Id": {"type": "integer"}, "o": {"type": ["object", "string"]},
+                             "t": {"type": "string"}}}  # fmt: skip
+    lines = b'{"Id": 1, "o": "plain", "t": "2026-01-01"}\n{"Id": 2, "o": {"a": 1}}'
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    message = {"type": "BATCH", "stream": "Users", "manifest": [str(tmp_path / "a.jsonl")]}
+    run(warehouse, {**USERS, "schema": schema}, user(3, o="x", t="1"), message)
+    rows = query(warehouse, "select id, o::text, t from tap.users order by id")
+    assert rows == [(1, '"plain"', "2026-01-01"), (2, '{"a": 1}', None), (3, '"x"', "1")]
 
 
 def test_parquet_and_empty_batches_are_taken_and_live_on(

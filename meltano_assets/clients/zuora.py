@@ -7,7 +7,7 @@ belong here: streams, windows and columns (``sources/zuora.py``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import uuid4
 
@@ -102,7 +102,6 @@ class AquaJob(Generic[T]):
     export: Export
     parse: Parse[T]
     jobs: str = "/v1/batch-query"
-    key: str = field(default_factory=lambda: uuid4().hex)
 
     def order(self) -> str:
         """Order the job; RefusedQueryError when its query will not do."""
@@ -110,7 +109,8 @@ class AquaJob(Generic[T]):
             "POST",
             f"{self.jobs}/",
             json=self.export.request(),
-            headers={"Idempotency-Key": self.key},
+            # Of this order alone: one that replaces a lost job must not get that job again.
+            headers={"Idempotency-Key": uuid4().hex},
             parse=json_object,
             is_repeatable=True,
         )

@@ -202,6 +202,37 @@ def test_half_a_file_is_no_file(vendors: Vendors) -> None:
         assert rows(kept).items() <= wanted.items()
 
 
+def test_each_order_has_an_idempotency_key_of_its_own() -> None:
+    """A lost answer is asked for again under the same key; a lost job is not ordered under it."""
+    keys: list[str] = []
+    described = (
+        b"<object><fields>"
+        + b"".join(
+            b"<field><name>%s</name><contexts><context>export</context></contexts></field>" % name
+            for name in (b"Id", b"UpdatedDate")
+        )
+        + b"</fields><related-objects/></object>"
+    )
+
+    def answer(request: Request) -> Answer:
+        if request.path.startswith("/oauth"):
+            return Answer(b'{"access_token": "t"}')
+        if request.path.startswith("/v1/describe"):
+            return Answer(described, content_type="application/xml")
+        if request.method == "POST":
+            keys.append(request.headers["Idempotency-Key"])
+            return Answer(b'{"id": "job", "status": "submitted"}', 503 if len(keys) == 1 else 200)
+        return Answer(b'{"message": "no such job"}', 404)
+
+    with serving(answer) as server:
+        settings = {"base_url": server.base_url, "client_id": "a", "client_secret": "b"}
+        with connect(settings, transport=FakeClock().transport()) as reader:
+            with pytest.raises(RetriableError, match="gone at the vendor"):
+                read(reader, ACCOUNTS)
+    assert keys[0] == keys[1] != keys[2]
+    assert len(keys) == 3
+
+
 # -- refusals --
 
 

@@ -18,7 +18,7 @@ import typer
 from meltano_assets import environment
 from meltano_assets.commands.discovery import discover_command
 from meltano_assets.commands.edge import report
-from meltano_assets.commands.extraction import pseudonyms_app, quota_app
+from meltano_assets.commands.extraction import backfill, pseudonyms_app, quota_app, reconcile
 from meltano_assets.commands.hosts import enrich_command, hosts_app
 from meltano_assets.commands.load import load_file
 from meltano_assets.commands.loading import bookmark_app, extract, quarantine_app
@@ -73,6 +73,10 @@ app.command(
     epilog="Example: meltano-assets dbt build --select marts.sales",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(dbt_command)
+app.command(
+    "backfill", epilog="Example: meltano-assets backfill salesforce.accounts Region__c --plan"
+)(backfill)
+app.command("reconcile", epilog="Example: meltano-assets reconcile zendesk --ask")(reconcile)
 app.command("extract", epilog="Example: meltano-assets extract salesforce.leads --days 7")(extract)
 app.command(
     "load",

@@ -15,15 +15,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from meltano_assets.clients.policy import Quota, Response, Transport
-from meltano_assets.errors import QuotaError
+from meltano_assets.errors import FatalError, QuotaError
+from meltano_assets.sources.base import FieldCost, FieldReader
 from meltano_assets.sources.naming import column_name
 from meltano_assets.sources.rules import Selected, SourceRules, selected
-from meltano_assets.streams import DESCRIBED, Batch, Column, ColumnType
+from meltano_assets.streams import DESCRIBED, Batch, Column, ColumnType, ReadOptions
 
 if TYPE_CHECKING:
     from meltano_assets.privacy import KeyRing
     from meltano_assets.sources.base import Reader, Source
-    from meltano_assets.streams import Bookmark, ReadOptions, Stream
+    from meltano_assets.streams import Bookmark, Stream
     from meltano_assets.warehouse.connection import Warehouse
     from meltano_assets.warehouse.jobs import JobLog
     from meltano_assets.warehouse.quota import Grant, QuotaLedger, QuotaUse, QuotaWindow
@@ -201,6 +202,58 @@ class OpenSource:
         if stream.columns or not isinstance(self.reader, KnowsColumns):
             return stream
         return self.reader.resolve(stream)
+
+    def chosen_column(self, stream: Stream, name: str) -> Column:
+        """The column of that name or vendor's field that is loaded; FatalError where none is."""
+        chosen = self.selected(stream)
+        columns = {c.vendor_field: c for c in chosen.load.columns}
+        columns |= {c.name: c for c in chosen.load.columns}
+        column = columns.get(name)
+        if column is None or column.name in chosen.emptied:
+            raise FatalError(
+                f"the field {name} is not chosen",
+                source=stream.source,
+                stream=stream.name,
+                hint="choose it in streams.yml (`add` or `select`) first",
+            )
+        if column.name in stream.primary_key:
+            raise FatalError(f"{name} is the key", source=stream.source, stream=stream.name)
+        return column
+
+    def field_cost(self, stream: Stream, column: Column) -> FieldCost:
+        """What reading one field of all records costs; asks the vendor for counts only."""
+        read = self._read_column(stream, column)
+        if isinstance(self.reader, FieldReader):
+            return self.reader.field_cost(self.selected(stream).read, read)
+        endpoint = stream.options.get("endpoint") or stream.options.get("export")
+        size = getattr(getattr(endpoint, "paging", None), "size", None)
+        records = self.count(stream)
+        if records is None and self.warehouse is not None:
+            from meltano_assets.warehouse import claims
+
+            records = claims.live_rows(self.warehouse, stream)
+        calls = -(-records // size) if size and records is not None else None
+        return FieldCost(
+            records, calls, "the whole stream: this vendor cannot give one field alone"
+        )
+
+    def read_field(self, stream: Stream, column: Column, *, now: datetime) -> Iterator[Batch]:
+        """Keys and one field of all records that have it, by the user's rules."""
+        chosen = self.selected(stream)
+        if isinstance(self.reader, FieldReader):
+            batches = self.reader.read_field(
+                chosen.read, self._read_column(stream, column), now=now
+            )
+        else:
+            batches = self.reader.read(chosen.read, None, ReadOptions(full_refresh=True), now=now)
+        names = [*stream.primary_key, column.name]
+        for batch in batches:
+            records = chosen.applied(batch.records.select(names), self._pseudonyms, only=names)
+            yield Batch(records)
+
+    def _read_column(self, stream: Stream, column: Column) -> Column:
+        """The column as the vendor gives it, before any rule."""
+        return self.selected(stream).read.column(column.name)
 
     def count(self, stream: Stream) -> int | None:
         """How many live records the vendor says it has, or None where it cannot tell or the quota

@@ -39,6 +39,8 @@ VERBS = [
     "extract",
     "load",
     "bookmark",
+    "backfill",
+    "reconcile",
     "quota",
     "quarantine",
     "pseudonyms",
@@ -397,6 +399,50 @@ def test_bookmarks_are_shown_set_and_rewound(configured: Warehouse) -> None:
     assert ran.out == f"salesforce.users continues from {moment}\n"
     everything = command("bookmark", "show").out.splitlines()
     assert len(everything) == 1 + sum(len(source.streams) for source in SOURCES)
+
+
+# quota, backfill, reconcile
+
+
+def test_calls_are_counted_priced_and_shown(
+    configured: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X6, X7, X9 as a person sees them, from one field that was chosen later."""
+    monkeypatch.setenv("MELTANO_STREAMS_FILE", str(tmp_path / "streams.yml"))
+    quota = "quota: {calls: 100000, elsewhere_share: 0.5}"
+    (tmp_path / "streams.yml").write_text(f"salesforce: {{{quota}}}")
+    assert command("extract", "salesforce.accounts").code == 0
+    shown = command("quota", "show", "salesforce").out
+    assert "80,000, 50,000 outside production" in shown
+    used = re.findall(r"local (\d+)", shown)
+    assert used
+    assert 0 < int(used[0]) < 10
+    assert "no daily limit" in command("quota", "show", "zendesk").out
+    refused = command("backfill", "salesforce.accounts", "LastModifiedById", "--plan")
+    assert refused.code == 2
+    assert "streams.yml" in refused.err
+    (tmp_path / "streams.yml").write_text(
+        f"salesforce: {{{quota}, streams: {{accounts: {{add: [LastModifiedById]}}}}}}"
+    )
+    plan = command("backfill", "salesforce.accounts", "LastModifiedById", "--plan")
+    assert plan.code == 0
+    assert "where LastModifiedById is not null" in plan.out
+    assert re.search(r"about \d+ calls of [\d,]+ that are left of our share", plan.out)
+    filled = "select count(*) from information_schema.columns where column_name = %s"
+    name = "last_modified_by_id"
+    assert rows(configured, filled.replace("%s", f"'{name}'")) == [(0,)]
+    ran = command("backfill", "salesforce.accounts", "LastModifiedById")
+    assert ran.code == 0
+    assert re.search(r"[1-9]\d* rows changed", ran.out)
+    assert command("extract", "salesforce.accounts").code == 0
+    agreed = command("reconcile", "salesforce.accounts", "--ask")
+    assert agreed.code == 0
+    assert re.search(r"salesforce.accounts +source to table +(\d+) +\1 +yes", agreed.out)
+    with configured.connect() as connection:
+        connection.execute("delete from salesforce.accounts where _deleted_at is null")
+    missing = command("reconcile", "salesforce.accounts", "--ask")
+    assert missing.code == 1
+    assert re.search(r"source to table +\d+ +0 +NO", missing.out)
 
 
 # hosts, enrich, sync

@@ -20,11 +20,12 @@ from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, QuotaError
 from meltano_assets.extraction import OpenSource, open_source
 from meltano_assets.privacy import key_ring
-from meltano_assets.sources.base import Source, required
+from meltano_assets.sources.base import FieldCost, Source, required
 from meltano_assets.sources.rest import CursorPaging, Endpoint, RestReader
 from meltano_assets.sources.rules import SourceRules, load_rules, parse_rules, selected
 from meltano_assets.streams import Column, LoadOutcome, ReadOptions, Stream
 from meltano_assets.warehouse import state
+from meltano_assets.warehouse.backfill import Filled, fill_column
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.pseudonyms import rotate
@@ -422,3 +423,101 @@ def test_secrets_and_personal_values_are_found_nowhere(
     assert len(stored) > 8
     found = [(canary, text) for canary in canaries for text in shown if canary in text]
     assert not found
+
+
+# -- one more field --
+
+HOBBY = "shop: {streams: {people: {add: [{field: secret_hobby, name: hobby}]}}}"
+
+
+def fill(
+    server: LocalServer, warehouse: Warehouse, by_rule: SourceRules, field: str
+) -> tuple[FieldCost, Filled]:
+    settings = {"base_url": server.base_url, "api_key": "canary-key-123"}
+    with open_source(SHOP, settings, warehouse=warehouse, rules=by_rule, is_sandbox=True) as opened:
+        column = opened.chosen_column(PEOPLE, field)
+        cost = opened.field_cost(PEOPLE, column)
+        batches = opened.read_field(PEOPLE, column, now=NOW)
+        return cost, fill_column(warehouse, opened.selected(PEOPLE).load, column, batches)
+
+
+def test_a_field_chosen_later_is_filled_in_alone(warehouse: Warehouse) -> None:
+    """X6: only that column changes; the bookmark stays; changed rows get a new ``_loaded_at``."""
+    with serving(pages(4)) as server:
+        extract(server, warehouse, is_sandbox=True)
+        before = table(warehouse)
+        with warehouse.connect() as connection:
+            connection.execute("update shop.people set score = 99, _loaded_at = '2020-01-01'")
+            connection.execute("create schema snapshots")
+            connection.execute(
+                "create table snapshots.snap_shop__people as"
+                " select id as person_id, null::timestamptz as dbt_valid_to from shop.people"
+                " union all select 1, '2020-01-01'"
+            )
+        bookmark = state.read_bookmark(warehouse, "shop", "people")
+        cost, filled = fill(server, warehouse, rules(HOBBY), "secret_hobby")
+        assert "whole stream" in cost.how
+        assert cost.records == 4
+        assert filled == Filled(read=4, updated=4, snapshots=4, quarantined=0)
+        after = table(warehouse)
+        assert [{**row, "score": 1.5} for row in before] == [
+            {k: 1.5 if k == "score" else v for k, v in row.items() if k != "hobby"} for row in after
+        ]
+        assert {row["score"] for row in after} == {99}
+        assert {row["hobby"] for row in after} == {"canary-hobby"}
+        assert state.read_bookmark(warehouse, "shop", "people") == bookmark
+        with warehouse.connect() as connection:
+            assert connection.execute(
+                "select count(*) from shop.people where _loaded_at > '2026-01-01'"
+            ).fetchone() == (4,)
+            assert connection.execute(
+                "select count(hobby), count(*) from snapshots.snap_shop__people"
+            ).fetchone() == (4, 5)
+            left = connection.execute(
+                "select relname from pg_class where relname like '%backfill%'"
+            ).fetchall()
+        assert left == []
+        assert fill(server, warehouse, rules(HOBBY), "hobby")[1].updated == 0
+        # The field is a column like any other from now on.
+        again, _ = extract(server, warehouse, rules(HOBBY), is_sandbox=True)
+        assert again.schema_changes == []
+
+
+def test_a_backfilled_field_obeys_the_rules(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELTANO_PSEUDONYM_KEYS", KEYS)
+    with serving(pages(2)) as server:
+        extract(server, warehouse, rules("shop: {personal: drop}"), is_sandbox=True)
+        assert table(warehouse)[0]["email"] is None
+        fill(server, warehouse, rules("shop: {personal: pseudonymize}"), "email")
+    assert table(warehouse)[0]["email"] == key_ring(KEYS).pseudonym("ann0@example.com", "email")
+
+
+def test_a_backfill_that_breaks_changes_nothing_and_may_be_repeated(warehouse: Warehouse) -> None:
+    with serving(pages(6)) as server:
+        extract(server, warehouse, is_sandbox=True)
+        before = table(warehouse)
+
+        def breaking(request: Request) -> Answer:
+            return Answer(b"{}", status=400) if request.params.get("page") else pages(6)(request)
+
+        server.handler = breaking
+        with pytest.raises(FatalError):
+            fill(server, warehouse, rules(HOBBY), "hobby")
+        assert table(warehouse) == before
+        server.handler = pages(6)
+        assert fill(server, warehouse, rules(HOBBY), "hobby")[1].updated == 6
+
+
+@pytest.mark.parametrize(("field", "words"), [("secret_hobby", "not chosen"), ("id", "is the key")])
+def test_a_field_that_cannot_be_filled_is_told(
+    field: str, words: str, warehouse: Warehouse
+) -> None:
+    with serving(pages(1)) as server, pytest.raises(FatalError, match=words):
+        fill(server, warehouse, SourceRules(), field)
+
+
+def test_a_table_that_was_never_loaded_has_nothing_to_fill(warehouse: Warehouse) -> None:
+    with serving(pages(1)) as server, pytest.raises(FatalError, match="never loaded"):
+        fill(server, warehouse, rules(HOBBY), "hobby")

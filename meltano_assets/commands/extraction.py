@@ -1,16 +1,21 @@
-"""What extraction costs and keeps: quota, pseudonyms."""
+"""What extraction costs and keeps: quota, backfill, reconciliation, pseudonyms."""
 
 from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meltano_assets import connections, environment
 from meltano_assets.commands.terminal import SuggestingGroup, err, find_streams, say, say_columns
 from meltano_assets.errors import FatalError
+
+if TYPE_CHECKING:
+    from meltano_assets.extraction import OpenSource
+    from meltano_assets.sources.base import Source
+    from meltano_assets.streams import Stream
 
 quota_app = typer.Typer(
     cls=SuggestingGroup,
@@ -94,3 +99,133 @@ def pseudonyms_of(
     keys = key_ring()
     for line in sys.stdin:
         say(keys.pseudonym(line.rstrip("\n"), domain))
+
+
+def backfill(
+    name: Annotated[str, typer.Argument(metavar="SOURCE.STREAM")],
+    field: Annotated[str, typer.Argument(help="The column, or the vendor's name of the field.")],
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what it would cost.")] = False,
+) -> None:
+    """Read one field for all records, after it was chosen in streams.yml.
+
+    Reads keys and that field alone where the vendor can, and says the price first. Only that
+    column changes; rows that get a value get a new _loaded_at, and dbt snapshots the value too.
+    """
+    from meltano_assets.extraction import open_source
+    from meltano_assets.warehouse.backfill import fill_column
+
+    source, streams = find_streams(name)
+    if len(streams) != 1:
+        raise FatalError(f"{name} is a source", hint="name one stream of it: SOURCE.STREAM")
+    [stream] = streams
+    warehouse = connections.warehouse()
+    with open_source(
+        source,
+        connections.source_settings(source),
+        warehouse=warehouse,
+        rules=connections.source_rules(source),
+        is_sandbox=connections.is_sandbox(source.variables),
+    ) as opened:
+        column = opened.chosen_column(stream, field)
+        cost = opened.field_cost(stream, column)
+        say(f"{stream.key}.{column.name}: {cost.how}")
+        records = "an unknown number of" if cost.records is None else f"{cost.records:,}"
+        calls = "an unknown number of" if cost.calls is None else f"about {cost.calls:,}"
+        say(f"{records} records, {calls} calls{_share(opened, cost.calls)}")
+        if plan:
+            return
+        with err.status(f"{stream.key}.{column.name} ..."):
+            batches = opened.read_field(stream, column, now=datetime.now(UTC))
+            filled = fill_column(warehouse, opened.selected(stream).load, column, batches)
+        opened.settle(stream)
+    snapshots = f", {filled.snapshots:,} of its snapshot" if filled.snapshots else ""
+    say(f"{filled.read:,} records read, {filled.updated:,} rows changed{snapshots}")
+    if filled.quarantined:
+        say(f"{filled.quarantined:,} values could not be stored")
+
+
+def _share(opened: OpenSource, calls: int | None) -> str:
+    """How much of what is left of the quota that is."""
+    if opened.meter is None:
+        return "; this vendor has no daily limit"
+    limit, elsewhere = opened.meter.limits()
+    use = opened.meter.use()
+    left = limit - use.used
+    if environment.current_environment() != "production":
+        ours = sum(n for who, n in use.by_environment.items() if who != "production")
+        left = min(left, elsewhere - ours)
+    if calls is None:
+        return f"; {max(left, 0):,} are left of our share"
+    fits = "" if calls <= left else ": it does not fit"
+    return f" of {max(left, 0):,} that are left of our share{fits}"
+
+
+def reconcile(
+    name: Annotated[str | None, typer.Argument(metavar="[SOURCE[.STREAM]]")] = None,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Ask the vendors for their counts now.")
+    ] = False,
+) -> None:
+    """Compare counts at every hop: vendor, extracted, loaded, quarantined and what came of them.
+
+    Shows the last comparison of each stream; exit code 1 when one does not agree.
+    """
+    from meltano_assets.sources.registry import registered
+    from meltano_assets.warehouse import claims
+
+    warehouse = connections.warehouse()
+    sources = (
+        [find_streams(name)] if name else [(each, list(each.streams)) for each in registered()]
+    )
+    if ask:
+        for source, streams in sources:
+            _ask(source, streams)
+    wanted = {(stream.source, stream.name) for _, streams in sources for stream in streams}
+    rows = [
+        row
+        for row in claims.reconciled(warehouse)
+        if name is None or (row.source, row.stream) in wanted
+    ]
+    say_columns(
+        ("stream", "hop", "expected", "actual", "agrees", "checked"),
+        [
+            (
+                f"{row.source}.{row.stream}",
+                row.hop,
+                "" if row.expected is None else f"{row.expected:,}",
+                "" if row.actual is None else f"{row.actual:,}",
+                "yes" if row.agrees else "NO",
+                f"{row.checked_at:%Y-%m-%d %H:%M}",
+            )
+            for row in rows
+        ],
+    )
+    if not all(row.agrees for row in rows):
+        raise typer.Exit(1)
+
+
+def _ask(source: Source, streams: list[Stream]) -> None:
+    """Write down each vendor's own count beside the table's, where the vendor can tell."""
+    from meltano_assets.extraction import open_source
+    from meltano_assets.warehouse import claims
+
+    warehouse = connections.warehouse()
+    with open_source(
+        source,
+        connections.source_settings(source),
+        warehouse=warehouse,
+        rules=connections.source_rules(source),
+        is_sandbox=connections.is_sandbox(source.variables),
+    ) as opened:
+        for stream in streams:
+            with err.status(f"{stream.key} ..."):
+                theirs = opened.count(stream)
+            if theirs is None:
+                continue
+            ours = claims.live_rows(warehouse, stream)
+            aside = claims.quarantined_rows(warehouse, stream)
+            # Within what waits in quarantine nobody can say which of them the vendor counts.
+            actual = theirs if ours <= theirs <= ours + aside else ours
+            claims.record_reconciliation(
+                warehouse, stream, run_id="", hop="source to table", expected=theirs, actual=actual
+            )

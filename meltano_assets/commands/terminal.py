@@ -64,6 +64,8 @@ _VERBS = (
     "extract",
     "load",
     "bookmark",
+    "backfill",
+    "reconcile",
     "quota",
     "quarantine",
     "pseudonyms",

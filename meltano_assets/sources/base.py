@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from meltano_assets.clients.policy import Quota, Transport
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, PlatformError
-from meltano_assets.streams import Batch, Bookmark, ReadOptions, Stream, Window
+from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -55,6 +55,28 @@ class KnowsColumns(Protocol):
 
     def resolve(self, stream: Stream) -> Stream:
         """The stream with its columns and keys as the vendor tells them; unchanged when declared."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FieldCost:
+    """What one more field costs to read for all records: ``calls`` is None where nobody can know."""
+
+    records: int | None
+    calls: int | None
+    how: str
+
+
+@runtime_checkable
+class FieldReader(Protocol):
+    """A reader that can read keys and one field alone, where it is not null."""
+
+    def field_cost(self, stream: Stream, column: Column) -> FieldCost:
+        """How many records have the field and how many calls they cost."""
+        ...
+
+    def read_field(self, stream: Stream, column: Column, *, now: datetime) -> Iterator[Batch]:
+        """Keys and the field of the records that have it."""
         ...
 
 

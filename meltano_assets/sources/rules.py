@@ -89,12 +89,20 @@ class Selected:
     new_fields: NewFields = "report"
 
     def applied(
-        self, records: pa.RecordBatch, replace_values: Callable[[pa.Array, str], pa.Array]
+        self,
+        records: pa.RecordBatch,
+        replace_values: Callable[[pa.Array, str], pa.Array],
+        *,
+        only: Iterable[str] | None = None,
     ) -> pa.RecordBatch:
-        """A batch by the rules; ``replace_values`` makes the pseudonyms of a domain."""
+        """A batch by the rules; ``replace_values`` makes the pseudonyms of a domain.
+
+        The batch gets a column for every one that is left empty, or has ``only`` those.
+        """
         if not self.emptied and not self.pseudonymized:
             return records
         names = [*records.schema.names, *sorted(self.emptied - set(records.schema.names))]
+        names = names if only is None else list(only)
         arrays = []
         types = {column.name: ARROW_TYPES[column.type] for column in self.load.columns}
         for name in names:

@@ -21,11 +21,12 @@ import pyarrow as pa
 
 from meltano_assets.clients.jobs import run_job
 from meltano_assets.clients.policy import ROLLING, Quota, Transport
-from meltano_assets.clients.salesforce import Poll, SalesforceClient
+from meltano_assets.clients.salesforce import BULK_PAGE_ROWS, Poll, SalesforceClient
 from meltano_assets.clients.salesforce_wire import limit_info
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import (
+    FieldCost,
     Source,
     deleted_where,
     naming_stream,
@@ -107,6 +108,7 @@ _PERSONAL_TYPES = frozenset({"email", "phone"})
 _PERSONAL_NAMES = frozenset({"FirstName", "LastName", "MiddleName", "Username", "Birthdate"})
 #: A longer query does not fit into the address of a GET.
 _LONGEST_QUERY = 12_000
+_REST_PAGE_ROWS = 2000
 
 
 def object_stream(entry: Mapping[str, object]) -> Stream:
@@ -336,6 +338,51 @@ class SalesforceReader:
         batches = (batch_from_text(columns, read_csv(body, null_text="")) for body in files)
         whole = (_with_deleted(batch, stream) for batch in batches)
         yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=False)
+
+    def field_cost(self, stream: Stream, column: Column) -> FieldCost:
+        """Counted by Salesforce, by one call."""
+        where = self._has_value(stream, column)
+        records = self._client.count(_object(stream), where)
+        filtered = f"where {column.vendor_field} is not null" if where else "all records"
+        if records >= self._bulk_threshold:
+            # Order, result pages, and the questions in between.
+            calls = 12 + -(-records // BULK_PAGE_ROWS)
+            return FieldCost(records, calls, f"Id and {column.vendor_field}, {filtered}, by bulk")
+        calls = max(1, -(-records // _REST_PAGE_ROWS))
+        return FieldCost(records, calls, f"Id and {column.vendor_field}, {filtered}, by query")
+
+    @naming_stream
+    def read_field(self, stream: Stream, column: Column, *, now: datetime) -> Iterator[Batch]:
+        """``Id`` and the field, where it is not null and Salesforce can filter by it."""
+        keys = tuple(stream.column(name) for name in stream.primary_key)
+        columns = (*keys, column)
+        where = self._has_value(stream, column)
+        soql = f"SELECT {', '.join(c.vendor_field for c in columns)} FROM {_object(stream)}"
+        soql += f" WHERE {where}" if where else ""
+        if self._client.count(_object(stream), where) < self._bulk_threshold:
+            for page in self._client.query_pages(
+                soql, parse=lambda response: Page(response.body, "records", columns)
+            ):
+                yield Batch(page.batch)
+            return
+        files = run_job(
+            JobKey(stream.source, stream.name, "bulk backfill", {"soql": soql}),
+            self._client.query_job(soql),
+            self._client.transport,
+            poll=self._client.poll,
+        )
+        for body in files:
+            yield Batch(batch_from_text(columns, read_csv(body, null_text="")))
+
+    def _has_value(self, stream: Stream, column: Column) -> str:
+        """The condition that the field is not null; empty for long texts, which cannot be asked."""
+        for told in self._described(stream):
+            if str(told.get("name")).lower() == column.vendor_field.lower():
+                return f"{column.vendor_field} != null" if told.get("filterable") else ""
+        raise FatalError(
+            f"{_object(stream)} has no field {column.vendor_field}, or the user may not see it",
+            hint="grant the integration user read access to the field",
+        )
 
     def columns(self, stream: Stream) -> tuple[Column, ...]:
         """All columns of a stream that was named by a user, as the organisation describes them."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from psycopg import sql
 
 from meltano_assets.streams import Stream
@@ -119,3 +122,36 @@ def _count(warehouse: Warehouse, schema: str, table: str, condition: sql.Composa
         query = sql.SQL("select count(*) from {} where {}").format(name, condition)
         row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """The latest comparison of one hop of one stream."""
+
+    source: str
+    stream: str
+    hop: str
+    expected: int | None
+    actual: int | None
+    checked_at: datetime
+
+    @property
+    def agrees(self) -> bool:
+        """True when nothing is missing, or nothing was known to compare with.
+
+        Live rows may well change from load to load; that they collapse is a check of its own.
+        """
+        return self.expected is None or self.hop == LIVE_ROWS or self.expected == self.actual
+
+
+def reconciled(warehouse: Warehouse) -> list[Reconciled]:
+    """The latest comparison of every hop, by stream in the order of the hops."""
+    from meltano_assets.warehouse import state
+
+    with warehouse.connect() as connection:
+        state.ensure(connection)
+        rows = connection.execute(
+            "select distinct on (source, stream, hop) source, stream, hop, expected, actual,"
+            " checked_at, id from meltano.reconciliation order by source, stream, hop, id desc"
+        ).fetchall()
+    return [Reconciled(*row[:6]) for row in sorted(rows, key=lambda row: (row[0], row[1], row[6]))]

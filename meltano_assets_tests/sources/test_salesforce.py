@@ -295,3 +295,27 @@ def test_a_bulk_job_is_taken_up_after_a_crash_and_closed_by_the_commit(
         opened.settle(ACCOUNTS)
     assert jobs() == [(job, "finished")]
     assert outcome.inserted > 0
+
+
+def test_a_field_is_priced_and_read_alone(vendors: Vendors) -> None:
+    """X6: Id and the field, only where it has a value, by query or by bulk."""
+    settings = vendors.settings("salesforce")
+    column = ACCOUNTS.column("industry")
+    everything, _ = read(settings, ACCOUNTS)
+    wanted = {
+        row["id"]: row["industry"]
+        for batch in everything
+        for row in batch.records.to_pylist()
+        if row["industry"] is not None and not row["is_deleted"]
+    }
+    for threshold, way in ((10**9, "by query"), (1, "by bulk")):
+        with connect(settings, poll=QUICK, bulk_threshold=threshold) as reader:
+            cost = reader.field_cost(ACCOUNTS, column)
+            assert cost.records == len(wanted)
+            assert cost.calls
+            assert way in cost.how
+            before = reader.requests
+            batches = list(reader.read_field(ACCOUNTS, column, now=datetime.now(UTC)))
+            assert reader.requests - before <= cost.calls + 2
+        rows = [row for batch in batches for row in batch.records.to_pylist()]
+        assert {row["id"]: row["industry"] for row in rows} == wanted

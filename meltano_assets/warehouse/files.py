@@ -367,7 +367,7 @@ def _read_ndjson(
     def batches() -> Iterator[pa.RecordBatch]:
         lines_before = 0
         for block in blocks:
-            whole = None if has_long_number(block) else columns_of.read(block)
+            whole = columns_of.read(block, has_long_numbers=has_long_number(block))
             if whole is not None:
                 lines_before += whole.num_rows
                 yield whole

@@ -45,15 +45,18 @@ class Columns:
         self._kinds = kinds
         self._refused = 0
 
-    def read(self, block: bytes) -> pa.RecordBatch | None:
-        """The block's records; None when it has to be parsed record by record."""
+    def read(self, block: bytes, *, has_long_numbers: bool = False) -> pa.RecordBatch | None:
+        """The block's records; None when it has to be parsed record by record.
+
+        With ``has_long_numbers`` numbers are kept as they are written.
+        """
         if self._refused >= _PATIENCE or not self._kinds or _may_be_deep(block):
             return None
-        batch = self._read(block)
+        batch = self._read(block, has_long_numbers)
         self._refused = self._refused + 1 if batch is None else 0
         return batch
 
-    def _read(self, block: bytes) -> pa.RecordBatch | None:
+    def _read(self, block: bytes, has_long_numbers: bool) -> pa.RecordBatch | None:
         kinds = self._kinds
         strict = [(field, _STRICT[kind]) for field, kind in kinds.items() if kind in _STRICT]
         nested = [field for field, kind in kinds.items() if kind == "jsonb"]
@@ -71,7 +74,12 @@ class Columns:
         if table.num_rows != lines or not set(table.column_names) <= set(kinds):
             return None
         found = {name: table.column(name).combine_chunks() for name in table.column_names}
-        if nested and not self._keep_nested(block, nested, found):
+        if not all(_keep_written(block, field, found, _DOCUMENT) for field in nested):
+            return None
+        written: list[str] = []
+        if has_long_numbers:
+            written = [field for field, kind in kinds.items() if kind == "numeric"]
+        if not all(_keep_written(block, field, found, _NUMBER) for field in written):
             return None
         arrays: dict[str, pa.Array] = {}
         first: object = None
@@ -83,7 +91,7 @@ class Columns:
                 elif _is_mentioned(field, block):
                     return None
                 continue
-            if kinds[field] == "numeric":
+            if kinds[field] == "numeric" and field not in written:
                 bounds = pc.min_max(array)
                 if not -_EXACT < bounds["min"].as_py() <= bounds["max"].as_py() < _EXACT:
                     return None
@@ -95,25 +103,26 @@ class Columns:
             arrays[field] = array
         return pa.RecordBatch.from_arrays([*arrays.values()], names=[*arrays]) if arrays else None
 
-    def _keep_nested(self, block: bytes, nested: list[str], found: dict[str, pa.Array]) -> bool:
-        """Put the documents as they are written in the place of Arrow's structs."""
-        present = [field for field in nested if field in found]
-        for field in present:
-            if not (pa.types.is_nested(found[field].type) or pa.types.is_null(found[field].type)):
-                return False
-        for field in present:
-            texts = _documents(field, block)
-            if texts is None or len(texts) != len(found[field]):
-                return False
-            try:
-                array = pa.array(texts, pa.large_string())
-            except pa.ArrowInvalid:  # not UTF-8
-                return False
-            # Where Arrow saw a value there must be a document, else another object has the name.
-            if not pc.is_valid(array).equals(pc.is_valid(found[field])):
-                return False
-            found[field] = array
+
+def _keep_written(block: bytes, field: str, found: dict[str, pa.Array], pattern: bytes) -> bool:
+    """Put a field's values as they are written in the place of what Arrow made of them."""
+    parsed = found.get(field)
+    if parsed is None or pa.types.is_null(parsed.type):
         return True
+    if not (pa.types.is_nested(parsed.type) or pa.types.is_floating(parsed.type)):
+        return False
+    texts = _written(field, block, pattern)
+    if texts is None or len(texts) != len(parsed):
+        return False
+    try:
+        array = pa.array(texts, pa.large_string())
+    except pa.ArrowInvalid:  # not UTF-8
+        return False
+    # Where Arrow saw a value there must be one, else another object has a field of that name.
+    if not pc.is_valid(array).equals(pc.is_valid(parsed)):
+        return False
+    found[field] = array if pa.types.is_nested(parsed.type) else array.cast(pa.string())
+    return True
 
 
 def _nested(depth: int) -> bytes:
@@ -126,12 +135,15 @@ _STRING = rb'"(?:[^"\\]|\\.)*+"'
 _DOCUMENT = rb"\s*+(?:null|(" + _nested(5) + rb"))"
 
 
-def _documents(field: str, block: bytes) -> list[bytes | None] | None:
-    """The field's documents as they are written; None when one is something else."""
+_NUMBER = rb"\s*+(?:null|(-?[0-9][0-9.eE+-]*+))"
+
+
+def _written(field: str, block: bytes, pattern: bytes) -> list[bytes | None] | None:
+    """The field's values as they are written; None when one is something else."""
     if not field.isascii() or '"' in field or "\\" in field:
         return None
     name = b'"' + field.encode() + b'"'
-    texts = re.findall(re.escape(name) + rb"\s*+:" + _DOCUMENT, block)
+    texts = re.findall(re.escape(name) + rb"\s*+:" + pattern, block)
     return [text or None for text in texts] if len(texts) == block.count(name) else None
 
 

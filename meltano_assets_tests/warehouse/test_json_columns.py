@@ -39,8 +39,9 @@ def slowly(block: bytes, kinds: dict[str, ColumnType]) -> pa.RecordBatch:
     return json_records.batch([orjson.loads(line) for line in block.splitlines()], kinds)
 
 
+@pytest.mark.parametrize("has_long_numbers", [False, True])
 @pytest.mark.parametrize("seed", range(30))
-def test_a_block_says_the_same_as_its_records(seed: int) -> None:
+def test_a_block_says_the_same_as_its_records(seed: int, has_long_numbers: bool) -> None:
     dice = random.Random(seed)
     texts = ["", "é 東京 🚀", 'a "quoted" \\ text\n', "\x00\x1f", "2026-01-01", "5", "true", "null"]
     documents = [{}, {"k": 1, "v": {"w": texts[2]}}, {"k": 2.5}, {"": None, "z": [1, 2]}, {"z": []},
@@ -66,7 +67,7 @@ def test_a_block_says_the_same_as_its_records(seed: int) -> None:
         records.append(record)
     block = b"\n".join(map(orjson.dumps, records)) + b"\n"
     fast_kinds, slow_kinds = dict(KINDS), dict(KINDS)
-    fast = Columns(fast_kinds).read(block)
+    fast = Columns(fast_kinds).read(block, has_long_numbers=has_long_numbers)
     if fast is None:
         assert absent or sparse or any(b"\\u00" in line for line in block.splitlines())
         return
@@ -97,6 +98,19 @@ def test_plain_blocks_are_parsed_at_once() -> None:
 )  # fmt: skip
 def test_a_block_with_a_surprise_is_left_to_the_other_parser(line: bytes) -> None:
     assert Columns(dict(KINDS)).read(PLAIN + line + b"\n" + PLAIN) is None
+
+
+def test_long_numbers_are_kept_as_they_are_written() -> None:
+    long = b"0.12345678901234567890123"
+    block = PLAIN + b'{"id":2,"n":' + long + b',"s":"x","j":{"z":' + long + b"}}\n"
+    fast = Columns(dict(KINDS)).read(block, has_long_numbers=True)
+    assert fast is not None
+    assert fast.column(fast.schema.get_field_index("n")).to_pylist() == ["1.5", long.decode()]
+    assert fast.column(fast.schema.get_field_index("j"))[1].as_py() == f'{{"z":{long.decode()}}}'
+    assert (
+        Columns(dict(KINDS)).read(PLAIN + b'{"id":9223372036854775808}\n', has_long_numbers=True)
+        is None
+    )
 
 
 def test_a_field_that_no_record_of_a_block_has_is_no_column_of_it() -> None:

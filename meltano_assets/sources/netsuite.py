@@ -101,8 +101,10 @@ class NetSuiteReader:
             return None
         if record.get_all:
             return len(self._client.get_all(record.get_all).records)
-        span = Window(None, self._ends[stream.name]) if stream.name in self._ends else None
-        criteria = self._criteria(stream, record, span)
+        end = self._ends.get(stream.name)
+        # What came after the read is not missing from it.
+        span = None if end is None else Window(EPOCH, end)
+        criteria = self._criteria(record, span)
         return self._client.search(criteria, page_size=SMALLEST_PAGE).total_records
 
     @naming_stream
@@ -210,7 +212,7 @@ class NetSuiteReader:
         todo = [window]
         while todo:
             span = todo.pop()
-            first = self._client.search(self._criteria(reading.stream, reading.record, span))
+            first = self._client.search(self._criteria(reading.record, span))
             start = span.start or EPOCH
             if first.total_pages > self._max_pages and span.end - start > SHORTEST_SPAN:
                 middle = start + (span.end - start) / 2
@@ -224,9 +226,7 @@ class NetSuiteReader:
     ) -> Iterator[SearchPage]:
         """The pages of a search; it is begun anew when it ends at the vendor before its time."""
         for _ in range(MAX_RESTARTS + 1):
-            page = first or self._client.search(
-                self._criteria(reading.stream, reading.record, span)
-            )
+            page = first or self._client.search(self._criteria(reading.record, span))
             first = None
             if page.is_gone:
                 continue
@@ -260,7 +260,7 @@ class NetSuiteReader:
 
     # -- the contract --
 
-    def _criteria(self, stream: Stream, record: RecordType, span: Window | None) -> object:
+    def _criteria(self, record: RecordType, span: Window | None) -> object:
         contract = self._client.contract
         name = f"{record.search}SearchBasic"
         values: dict[str, object] = {}

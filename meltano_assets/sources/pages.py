@@ -48,7 +48,7 @@ _NOT_NESTED = r"^(?:[^\[{]|$)"
 #: Not all of these are escaped by polars.
 _CONTROL = r"[\x00-\x1f]"
 #: What may have been a nested value where text is declared.
-_MAYBE_NESTED = r"(?s)^(?:\[.*\]|\{.*\})$"
+_MAYBE_NESTED = r"^(?s:\[.*\]|\{.*\})$"
 #: A text that is a number of more digits than a double holds for certain.
 _LONG_NUMBER = (
     r"^-?(?:[0-9]{20,}|[0-9]*\.[0-9]{15,}|[0-9]{2,}\.[0-9]{13,}|[0-9]{9,}\.[0-9]{6,}"
@@ -329,10 +329,13 @@ def _may_have_changed(column: Column, texts: pa.Array, lines: bytes) -> bool:
         return pc.any(pc.match_substring_regex(texts, pattern)).as_py() is True
 
     if column.type == "jsonb":
-        return some(_NOT_NESTED) or some(MAY_BE_ROUNDED) or some(_CONTROL)
-    if some(_LONG_NUMBER) or some(_MAYBE_NESTED):
+        return some(f"{_NOT_NESTED}|{MAY_BE_ROUNDED}|{_CONTROL}")
+    # One look is enough for nearly all columns.
+    if not some(f"{_LONG_NUMBER}|{_MAYBE_NESTED}|{_LONG_INTEGER}"):
+        return False
+    if some(f"{_LONG_NUMBER}|{_MAYBE_NESTED}"):
         return True
-    return some(_LONG_INTEGER) and _LONG_FRACTION.search(lines) is not None
+    return _LONG_FRACTION.search(lines) is not None
 
 
 def _in_one_piece(array: pa.ChunkedArray) -> pa.Array:

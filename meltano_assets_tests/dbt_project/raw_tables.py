@@ -17,33 +17,13 @@ from meltano_assets.hosts.waterfall import CACHES
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_hosts import DomainFacts
-from meltano_assets.sources import (
-    SOURCES,
-    ci_stats,
-    customers,
-    lever,
-    license,
-    marketo,
-    netsuite_streams,
-    salesforce,
-    stripe,
-    version,
-    zendesk,
-    zuora_streams,
-)
+from meltano_assets.sources import SOURCES, lever, salesforce, version, zendesk, zuora_streams
 from meltano_assets.streams import Stream
 
-_DECLARED = (ci_stats, customers, lever, license, marketo, netsuite_streams, stripe, zuora_streams)
-STREAMS: tuple[Stream, ...] = tuple(
-    {
-        stream.key: stream
-        for stream in (
-            *(stream for module in _DECLARED for stream in module.STREAMS),
-            *(stream for source in SOURCES for stream in source.streams),
-            cache.CLEANED_HOSTS,
-            *CACHES,
-        )
-    }.values()
+STREAMS: tuple[Stream, ...] = (
+    *(stream for source in SOURCES for stream in source.streams),
+    cache.CLEANED_HOSTS,
+    *CACHES,
 )
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,8 +1,8 @@
 {#-
     The function pipeline_change(from_date, to_date, close_from, close_to): what became of the
     pipeline between the ends of two days, for deals that were to close within a span. Every row is
-    one movement of one opportunity; Starting + Created + Moved In + Increased + Decreased -
-    (Moved Out + Won + Lost + Removed) = Ending, whatever the dates.
+    one movement of one opportunity, negative where it leaves; all of them without Ending add up
+    to Ending, whatever the dates.
 -#}
 {% macro pipeline_change_function(relation) -%}
 create or replace function {{ relation.schema }}.pipeline_change(

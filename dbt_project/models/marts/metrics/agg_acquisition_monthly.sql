@@ -129,10 +129,16 @@ measured as (
         case
             when lead_count > 0 then {{ ratio('known_spend', 'customers_won_count') }}
         end as customer_acquisition_cost,
+        {{ ratio('estimated_iacv', 'sales_accepted_opportunity_count') }}
+            as estimated_iacv_per_sales_accepted_opportunity,
         {{ ratio('estimated_iacv', 'known_spend') }} as estimated_iacv_to_marketing,
         -- The average customer stays one year by the share that leaves in a year.
         {{ ratio('customers_won_iacv * gross_margin', 'customers_won_count * yearly_churn') }}
-            as lifetime_value
+            as lifetime_value,
+        -- What an SAO will be worth: its estimated IACV, as long as a customer stays.
+        {{ ratio(
+            'estimated_iacv * gross_margin', 'sales_accepted_opportunity_count * yearly_churn'
+        ) }} as lifetime_value_per_sales_accepted_opportunity
     from joined
 ),
 
@@ -152,8 +158,10 @@ final as (
         cost_per_sales_accepted_opportunity,
         leads_per_customer,
         customer_acquisition_cost,
+        estimated_iacv_per_sales_accepted_opportunity,
         estimated_iacv_to_marketing,
         lifetime_value,
+        lifetime_value_per_sales_accepted_opportunity,
         {{ ratio('lifetime_value', 'customer_acquisition_cost') }} as return_on_investment
     from measured
 )

@@ -91,6 +91,20 @@ totals as (
             ),
             ('estimated_iacv', estimated_iacv, won_iacv_within_median, null, true),
             (
+                'estimated_iacv_per_sales_accepted_opportunity',
+                estimated_iacv_per_sales_accepted_opportunity,
+                estimated_iacv,
+                sales_accepted_opportunity_count,
+                true
+            ),
+            (
+                'lifetime_value_per_sales_accepted_opportunity',
+                lifetime_value_per_sales_accepted_opportunity,
+                estimated_iacv,
+                sales_accepted_opportunity_count,
+                true
+            ),
+            (
                 'estimated_iacv_to_marketing',
                 estimated_iacv_to_marketing,
                 estimated_iacv,

@@ -60,19 +60,29 @@ _OTHERS = {
     b"Obj\x01": "an Avro file",
 }
 
-#: Digits and points become 0, signs -, exponents e: so numbers can be found without a regex.
+#: Digits and points become 0, signs -, exponents e, what may follow a number ; – so numbers can be
+#: found without a regex.
 _SHAPES = bytes(
     ord("0") if chr(code) in "0123456789." else
     ord("-") if chr(code) in "+-" else
-    ord("e") if chr(code) in "eE" else ord(" ")
+    ord("e") if chr(code) in "eE" else
+    ord(";") if chr(code) in ",}] \t\r\n" else ord(" ")
     for code in range(256)
 )  # fmt: skip
+#: More than 18 digits, or an exponent.
+_LONG_SHAPES = (b"0" * 19, b"e000", b"e-000", b"0e0;", b"0e00;", b"0e-0;", b"0e-00;")
+#: Zeros at the end (``.0`` alone stays as it is) or more than 15 digits.
+_FRACTION = re.compile(
+    rb"\.(?:[0-9]+0[,}\]\s]"
+    + b"".join(rb"|(?<=[0-9]{%d}\.)[0-9]{%d}" % (whole, 16 - whole) for whole in range(1, 16))
+    + rb"|(?<=[0-9]{16}\.))"
+)
 
 
-def has_long_number(text: bytes) -> bool:
-    """True when a number may stand there that a double or 64 bits cannot hold exactly."""
+def has_inexact_number(text: bytes) -> bool:
+    """True when a number may stand there that a double or 64 bits would not give back as written."""
     shape = text.translate(_SHAPES)
-    return b"0" * 19 in shape or b"e000" in shape or b"e-000" in shape
+    return any(one in shape for one in _LONG_SHAPES) or _FRACTION.search(text) is not None
 
 
 def read_file(
@@ -367,7 +377,7 @@ def _read_ndjson(
     def batches() -> Iterator[pa.RecordBatch]:
         lines_before = 0
         for block in blocks:
-            whole = columns_of.read(block, has_long_numbers=has_long_number(block))
+            whole = columns_of.read(block)
             if whole is not None:
                 lines_before += whole.num_rows
                 yield whole
@@ -398,14 +408,14 @@ def _records(
     """The block's objects; lines that are none are set aside as they are, with their numbers."""
     records: list[dict[str, object]] = []
     malformed: list[tuple[str, int | None]] = []
-    is_exact = not has_long_number(block)
+    is_exact = not has_inexact_number(block)
     for number, line in enumerate(block.split(b"\n"), lines_before + 1):
         if not line or line.isspace():
             continue
         try:
             record = (
                 orjson.loads(line)
-                if is_exact or not has_long_number(line)
+                if is_exact or not has_inexact_number(line)
                 else json_records.loads_exactly(line)
             )
         except ValueError:

@@ -2,7 +2,7 @@
 
 Arrow's parser is told what every field has been so far and refuses a block in which a value is
 something else. What it refuses, and what it could say less exactly than ``json_records.py`` does
-record by record, is left to that module: long numbers, new fields, deep nesting, broken lines.
+record by record, is left to that module: new fields, deep nesting, broken lines.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ _STRICT: dict[ColumnType, pa.DataType] = {
     "timestamptz": pa.string(),
     "date": pa.string(),
 }
-#: From here on a double no longer holds every whole number.
-_EXACT = 2.0**53
 #: Arrow's threads each take a piece of this size; a record must fit in.
 _PIECE_BYTES = 1024 * 1024
 #: So many blocks refused one after the other, and the next ones are not tried.
@@ -45,21 +43,19 @@ class Columns:
         self._kinds = kinds
         self._refused = 0
 
-    def read(self, block: bytes, *, has_long_numbers: bool = False) -> pa.RecordBatch | None:
-        """The block's records; None when it has to be parsed record by record.
-
-        With ``has_long_numbers`` numbers are kept as they are written.
-        """
+    def read(self, block: bytes) -> pa.RecordBatch | None:
+        """The block's records, numerics as they are written; None to parse record by record."""
         if self._refused >= _PATIENCE or not self._kinds or _may_be_deep(block):
             return None
-        batch = self._read(block, has_long_numbers)
+        batch = self._read(block)
         self._refused = self._refused + 1 if batch is None else 0
         return batch
 
-    def _read(self, block: bytes, has_long_numbers: bool) -> pa.RecordBatch | None:
+    def _read(self, block: bytes) -> pa.RecordBatch | None:
         kinds = self._kinds
         strict = [(field, _STRICT[kind]) for field, kind in kinds.items() if kind in _STRICT]
         nested = [field for field, kind in kinds.items() if kind == "jsonb"]
+        numeric = [field for field, kind in kinds.items() if kind == "numeric"]
         if len(strict) + len(nested) < len(kinds):
             return None
         try:
@@ -76,10 +72,8 @@ class Columns:
         found = {name: table.column(name).combine_chunks() for name in table.column_names}
         if not all(_keep_written(block, field, found, _DOCUMENT) for field in nested):
             return None
-        written: list[str] = []
-        if has_long_numbers:
-            written = [field for field, kind in kinds.items() if kind == "numeric"]
-        if not all(_keep_written(block, field, found, _NUMBER) for field in written):
+        # A double would make 1.1 of 1.10 and drop digits; Arrow's says only where numbers are.
+        if not all(_keep_written(block, field, found, _NUMBER) for field in numeric):
             return None
         arrays: dict[str, pa.Array] = {}
         first: object = None
@@ -90,12 +84,6 @@ class Columns:
                     arrays[field] = pa.nulls(len(array), pa.string())
                 elif _is_mentioned(field, block):
                     return None
-                continue
-            if kinds[field] == "numeric" and field not in written:
-                bounds = pc.min_max(array)
-                if not -_EXACT < bounds["min"].as_py() <= bounds["max"].as_py() < _EXACT:
-                    return None
-                arrays[field] = array.cast(pa.string())
                 continue
             if kinds[field] in ("timestamptz", "date"):
                 kind = infer(array, kinds[field])
@@ -112,16 +100,17 @@ def _keep_written(block: bytes, field: str, found: dict[str, pa.Array], pattern:
     if not (pa.types.is_nested(parsed.type) or pa.types.is_floating(parsed.type)):
         return False
     texts = _written(field, block, pattern)
-    if texts is None or len(texts) != len(parsed):
+    # Where Arrow saw a value there must be one, else another object has a field of that name.
+    if texts is None or len(texts) != len(parsed) - parsed.null_count:
         return False
+    kind = pa.large_string() if pa.types.is_nested(parsed.type) else pa.string()
     try:
-        array = pa.array(texts, pa.large_string())
+        array = pa.array(texts, kind)
     except pa.ArrowInvalid:  # not UTF-8
         return False
-    # Where Arrow saw a value there must be one, else another object has a field of that name.
-    if not pc.is_valid(array).equals(pc.is_valid(parsed)):
-        return False
-    found[field] = array if pa.types.is_nested(parsed.type) else array.cast(pa.string())
+    if parsed.null_count:
+        array = pc.replace_with_mask(pa.nulls(len(parsed), kind), pc.is_valid(parsed), array)
+    found[field] = array
     return True
 
 
@@ -138,13 +127,13 @@ _DOCUMENT = rb"\s*+(?:null|(" + _nested(5) + rb"))"
 _NUMBER = rb"\s*+(?:null|(-?[0-9][0-9.eE+-]*+))"
 
 
-def _written(field: str, block: bytes, pattern: bytes) -> list[bytes | None] | None:
-    """The field's values as they are written; None when one is something else."""
+def _written(field: str, block: bytes, pattern: bytes) -> list[bytes] | None:
+    """The field's values as they are written, without nulls; None when one is something else."""
     if not field.isascii() or '"' in field or "\\" in field:
         return None
     name = b'"' + field.encode() + b'"'
     texts = re.findall(re.escape(name) + rb"\s*+:" + pattern, block)
-    return [text or None for text in texts] if len(texts) == block.count(name) else None
+    return [text for text in texts if text] if len(texts) == block.count(name) else None
 
 
 _TIMES: tuple[ColumnType, ...] = ("timestamptz", "date")

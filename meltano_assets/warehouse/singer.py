@@ -146,7 +146,7 @@ class SingerTarget:
         try:
             message = (
                 json_records.loads_exactly(line)
-                if files.has_long_number(line)
+                if files.has_inexact_number(line)
                 else orjson.loads(line)
             )
         except (ValueError, RecursionError):

@@ -221,6 +221,8 @@ class _Load:
         #: Was the table missing when the load began? Then an older bookmark is no step back.
         self._is_new = self._live is None
         if self._live is not None:
+            declared = [column.name for column in self._stream.columns]
+            schema.refuse_computed(self._live, [*self._stream.primary_key, *declared])
             renamed = evolution.rename_columns(
                 connection, self._stream, self._live, self.outcome.load_id
             )

@@ -49,7 +49,8 @@ class Table:
     """An existing table: its columns as the loader sees them, and its primary key.
 
     ``inexact`` names columns whose own type could refuse or round a value (``varchar(20)``,
-    ``numeric(10,2)``), with that type.
+    ``numeric(10,2)``), with that type. ``computed`` names columns that Postgres fills by itself and
+    no load can: generated ones and ``generated always as identity``; they are none of ``columns``.
     """
 
     name: TableName
@@ -57,6 +58,7 @@ class Table:
     columns: Mapping[str, ColumnType]
     inexact: Mapping[str, str] = field(default_factory=dict)
     primary_key: tuple[str, ...] = ()
+    computed: frozenset[str] = frozenset()
 
 
 def find(connection: psycopg.Connection, name: TableName) -> Table | None:
@@ -76,14 +78,16 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         )
     columns: dict[str, ColumnType] = {}
     inexact: dict[str, str] = {}
-    for column, type_name, generated in connection.execute(
-        "select attname, format_type(atttypid, atttypmod), attgenerated <> ''"
+    computed: list[str] = []
+    for column, type_name, is_computed in connection.execute(
+        "select attname, format_type(atttypid, atttypmod), attgenerated <> '' or attidentity = 'a'"
         " from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped"
         " order by attnum",
         [oid],
     ).fetchall():
         known = types.from_postgres(type_name)
-        if generated:
+        if is_computed:
+            computed.append(column)
             continue
         if known is None:
             raise FatalError(
@@ -100,7 +104,18 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         " where c.conrelid = %s and c.contype = 'p' order by k.place",
         [oid],
     ).fetchall()
-    return Table(name, oid, columns, inexact, tuple(name for (name,) in key))
+    primary_key = tuple(name for (name,) in key)
+    return Table(name, oid, columns, inexact, primary_key, frozenset(computed))
+
+
+def refuse_computed(table: Table, wanted: Iterable[str]) -> None:
+    """FatalError when a stream brings a column that Postgres lets nobody fill."""
+    if taken := sorted(table.computed.intersection(wanted)):
+        raise FatalError(
+            f"{table.name} has column {', '.join(taken)}, which Postgres generates and no load can fill",
+            hint="`alter table … alter column … drop expression` (or `drop identity`) makes it a plain"
+            " column; or leave the field out of the stream, or load into another table",
+        )
 
 
 def require_key(connection: psycopg.Connection, table: Table, key: tuple[str, ...]) -> None:
@@ -219,6 +234,7 @@ def grow(
     connection: psycopg.Connection, table: Table, wanted: Mapping[str, ColumnType]
 ) -> list[SchemaChange]:
     """Give the table every wanted column, each at least as wide as wanted; returns the changes."""
+    refuse_computed(table, wanted)
     changes: list[SchemaChange] = []
     steps: list[sql.Composable] = []
     retyped: list[str] = []

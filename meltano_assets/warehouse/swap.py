@@ -6,7 +6,7 @@ even to transactions that began before the swap, so they too see a full table. G
 column defaults and indexes are carried over; views are pointed at the new table (``views.py``).
 
 What hangs on the table's identity and cannot be carried over (foreign keys, triggers, policies,
-publications, materialized views, unique constraints) makes ``exchange`` fill the live table in place
+publications, materialized views, unique constraints, identity columns) makes ``exchange`` fill the live table in place
 instead: slower, but nothing breaks, and readers see the old rows until commit.
 """
 
@@ -37,6 +37,7 @@ select exists (select from pg_constraint where contype = 'f' and %(oid)s in (con
         where d.refclassid = 'pg_class'::regclass and d.refobjid = %(oid)s and d.deptype = 'n'
             and d.classid <> 'pg_rewrite'::regclass
     )
+    or exists (select from pg_attribute where attrelid = %(oid)s and attidentity <> '')
     or exists (select from pg_class where oid = %(oid)s and (relkind <> 'r' or relrowsecurity))
 """
 
@@ -81,6 +82,7 @@ def open_beside(
     if live is None:
         schema.create(connection, beside, columns, required)
         return Beside(beside, None), []
+    schema.refuse_computed(live, columns)
     connection.execute(
         sql.SQL(
             "create table {} (like {} including all excluding indexes excluding statistics)"

@@ -101,6 +101,50 @@ def test_a_table_of_an_incompatible_shape_is_a_clear_error(
         load(warehouse, THINGS, [batch([{"id": 2, "v": 5}])])
 
 
+@pytest.mark.parametrize("column", ["v", "extra", "id"])
+@pytest.mark.parametrize(
+    "generated", ["generated always as (1 + 1) stored", "generated always as identity"]
+)
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_column_that_postgres_fills_is_refused_with_a_next_step(
+    warehouse: Warehouse, column: str, generated: str, is_full: bool
+) -> None:
+    """Declared, delivered without a declaration, or the key: named before anything is changed."""
+    query(warehouse, "create schema shop")
+    columns = {"id": "primary key", "v": "", "extra": "", column: generated}
+    if column == "id":
+        columns["id"] += " primary key"
+    text = ", ".join(f"{name} bigint {rest}" for name, rest in columns.items())
+    query(warehouse, f"create table shop.things ({text})")
+    with pytest.raises(FatalError, match=f"shop.things has column {column}, which") as caught:
+        load(warehouse, THINGS, [batch([{"id": 2, "v": 5, "extra": 6}])], full_refresh=is_full)
+    assert caught.value.hint is not None and "alter table" in caught.value.hint
+    assert query(warehouse, "select count(*) from shop.things") == [(0,)]
+
+
+@pytest.mark.parametrize("rows", [3, 20_000])
+def test_columns_that_postgres_fills_beside_the_streams_own_stay(
+    warehouse: Warehouse, rows: int
+) -> None:
+    """Upserts leave the identity of a row alone; a full refresh gives new ones."""
+    query(warehouse, "create schema shop")
+    query(warehouse, "create table shop.things (id bigint primary key, v integer,"
+                     " twice integer generated always as (v * 2) stored,"
+                     " nr bigint generated always as identity)")  # fmt: skip
+    load(warehouse, THINGS, [batch([{"id": -n, "v": 1} for n in range(rows)])])
+    numbers = query(warehouse, "select id, nr from shop.things order by id")
+    load(warehouse, THINGS, [batch([{"id": -n, "v": 2} for n in range(rows)])])
+    assert query(warehouse, "select distinct v, twice from shop.things") == [(2, 4)]
+    assert query(warehouse, "select id, nr from shop.things order by id") == numbers
+    load(warehouse, THINGS, [batch([{"id": 1, "v": 3}])])
+    row = query(warehouse, "select twice, nr > %s from shop.things where id = 1", rows)
+    assert row == [(6, True)]
+    load(warehouse, THINGS, [batch([{"id": 1, "v": 4}])], full_refresh=True, allow_shrink=True)
+    assert query(warehouse, "select id, v, twice from shop.things") == [(1, 4, 8)]
+    query(warehouse, "insert into shop.things (id, v) values (5, 5)")
+    assert query(warehouse, "select count(distinct nr) from shop.things") == [(2,)]
+
+
 def test_a_frozen_schema_refuses_what_an_open_one_learns(warehouse: Warehouse) -> None:
     frozen = replace(THINGS, options={"schema_policy": "freeze"})
     load(warehouse, frozen, [batch([{"id": 1, "v": 1}])])

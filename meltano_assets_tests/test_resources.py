@@ -1,4 +1,4 @@
-"""The COPY IO manager between test assets and a real Postgres, and the edge to Dagster."""
+"""The COPY IO manager (L11) between test assets and a real Postgres, and the edge to Dagster."""
 
 from __future__ import annotations
 
@@ -109,6 +109,73 @@ def test_plain_pandas_lands_too(warehouse: Warehouse) -> None:
     assert types["at"] == "timestamp with time zone"
     assert not [name for name in types if "index" in name]
     assert rows(warehouse, "select count(*) from shop.people where name is null") == [(1,)]
+
+
+BIG = 2**53 + 1
+
+
+@pytest.mark.parametrize("kind", ["Int64", "int64[pyarrow]", "object"])
+def test_large_integers_beside_nulls_keep_their_digits(kind: str, warehouse: Warehouse) -> None:
+    frame = pd.DataFrame({"id": [1, 2], "big": pd.Series([BIG, None], dtype=kind)})
+    assert run(warehouse, made(frame)).success
+    assert rows(warehouse, "select big from shop.people order by id") == [(BIG,), (None,)]
+
+
+def test_integers_that_pandas_rounded_beside_a_null_are_refused(warehouse: Warehouse) -> None:
+    """L11: numpy has no null for integers, so pandas makes floats of them before we see one."""
+    frame = pd.DataFrame({"id": [1, 2], "big": [BIG, None]})
+    result = run(warehouse, made(frame))
+    assert not result.success
+    text = failure(result).error_display_string
+    assert "shop.people" in text and "column big" in text and "dtype_backend" in text
+    assert str(2**53) not in text
+    assert rows(warehouse, "select to_regclass('shop.people')") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (pd.DataFrame({"mixed": [1, "secret value"]}), "column mixed"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), "two columns of one name"),
+    ],
+)
+def test_a_frame_that_is_no_table_is_told_without_its_values(
+    frame: pd.DataFrame, words: str, warehouse: Warehouse
+) -> None:
+    result = run(warehouse, made(frame))
+    assert words in failure(result).error_display_string
+    assert "secret value" not in str([str(event) for event in result.all_events])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([2.0**53, None], "double[pyarrow]"),
+        ([2.0**70, None], "float64"),
+        ([2.0**53, 0.5, None], "float64"),
+        ([2.0**53, 3.0], "float64"),
+        ([5.0, None], "float64"),
+        ([None, None], "float64"),
+    ],
+)
+def test_real_floats_are_stored_as_they_are(
+    values: list[float | None], kind: str, warehouse: Warehouse
+) -> None:
+    frame = pd.DataFrame({"id": range(len(values)), "x": pd.Series(values, dtype=kind)})
+    assert run(warehouse, made(frame)).success
+    assert rows(warehouse, "select x from shop.people order by id") == [(one,) for one in values]
+
+
+def test_nan_is_null_from_numpy_and_nan_from_arrow(warehouse: Warehouse) -> None:
+    """Numpy has one word for both; Arrow has two, and infinity is a value everywhere."""
+    texts = "select x::text from shop.people order by id"
+    frame = pd.DataFrame({"id": [1, 2, 3], "x": [float("nan"), None, float("inf")]})
+    assert run(warehouse, made(frame)).success
+    assert rows(warehouse, texts) == [(None,), (None,), ("Infinity",)]
+    table = pa.table({"id": [1, 2, 3], "x": pa.array([float("nan"), None, float("inf")])})
+    for value in (table, table.to_pandas(types_mapper=pd.ArrowDtype)):
+        assert run(warehouse, made(value)).success
+        assert rows(warehouse, texts) == [("NaN",), (None,), ("Infinity",)]
 
 
 def test_downstream_gets_pandas_or_arrow_as_it_asks(warehouse: Warehouse) -> None:

@@ -77,6 +77,17 @@ def test_records_land_in_the_declared_types_and_the_last_of_a_key_wins(
     assert (outcome.read, outcome.inserted, outcome.superseded) == (4, 3, 1)
 
 
+def test_an_older_bookmark_that_is_read_later_wins(warehouse: Warehouse) -> None:
+    """Singer's order is that of reading: a source restored from a backup sends older times."""
+    schema = {**USERS, "bookmark_properties": ["at"]}
+    for number, times in enumerate([("2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"), (None,)]):
+        sent = [user(1, at=at, name=f"{number}.{place}") for place, at in enumerate(times)]
+        target, _ = run(warehouse, schema, *sent)
+        assert sum(outcome.superseded for outcome in target.outcomes) == len(times) - 1
+        rows = query(warehouse, 'select name, "at" is null from tap.users')
+        assert rows == [(f"{number}.{len(times) - 1}", times[-1] is None)]
+
+
 def test_a_state_waits_for_the_data_before_it(warehouse: Warehouse) -> None:
     states: list[str] = []
     target = SingerTarget(warehouse, "tap", on_state=states.append)

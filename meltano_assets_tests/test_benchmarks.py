@@ -1,8 +1,11 @@
-"""The benchmarks run (L8): every way on a handful of rows, so that they do not rot."""
+"""The benchmarks run (L8): every way on a handful of rows, so that they do not rot. Memory is constant (L7)."""
 
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,28 @@ def test_the_same_rows_load_from_every_form(warehouse: Warehouse, tmp_path: Path
             for schema in ("bench_floor", "bench_ours")
         )
     assert len(floor) == ROWS and floor == ours
+
+
+def peak(warehouse: Warehouse, rows: int) -> int:
+    """MiB that a process of its own takes to load so many rows in one checkpoint."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--workload", "w2"]
+    ran = subprocess.run(
+        [*command, "--url", warehouse.url, "--rows", str(rows)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    found = re.search(r"(\d+) MiB", ran.stdout)
+    assert found is not None, ran.stdout
+    return int(found[1])
+
+
+def test_memory_does_not_grow_with_the_rows(warehouse: Warehouse) -> None:
+    """L7: four times the rows, the same memory, but for 8 bytes a record."""
+    assert peak(warehouse, 800_000) < peak(warehouse, 200_000) + 48
+
+
+@pytest.mark.slow
+def test_ten_million_rows_load_in_half_a_gibibyte(warehouse: Warehouse) -> None:
+    """L7, in full."""
+    assert peak(warehouse, 10_000_000) < 512

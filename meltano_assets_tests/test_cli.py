@@ -1,4 +1,4 @@
-"""The command line as a user meets it: verbs, names, exit codes, files, ends."""
+"""The command line as a user meets it (load and its files: L11): verbs, names, exit codes, files, ends."""
 
 from __future__ import annotations
 
@@ -386,6 +386,7 @@ def test_a_damaged_file_leaves_nothing(
 
 
 def test_bookmarks_are_shown_set_and_rewound(configured: Warehouse) -> None:
+    """L10: each move is kept, and a rewind goes back to the one before."""
     assert "never loaded" in command("bookmark", "show", "salesforce.users").out
     assert command("extract", "salesforce.users").code == 0
     loaded = command("bookmark", "show", "salesforce.users").out

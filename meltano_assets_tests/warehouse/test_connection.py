@@ -1,3 +1,5 @@
+"""Connections and their guards (L9): time limits, names, one transaction a block, errors without values."""
+
 from __future__ import annotations
 
 import socket

@@ -1,4 +1,4 @@
-"""Files into tables: formats, inference, and every way in which a file can be broken."""
+"""Files into tables (L11): formats, inference, and every way in which a file can be broken."""
 
 from __future__ import annotations
 

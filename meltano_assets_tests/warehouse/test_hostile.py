@@ -1,4 +1,4 @@
-"""Hostile input: everything lands as it was said, is set aside with a reason, or is an error."""
+"""Hostile input (L3, L5, L6): everything lands as it was said, is set aside with a reason, or is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""X7: calls are shared by all runs and environments, and nobody exceeds them."""
+"""X7, L10 (the ledger): calls are shared by all runs and environments, and nobody exceeds them."""
 
 from __future__ import annotations
 

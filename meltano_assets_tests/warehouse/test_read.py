@@ -1,4 +1,4 @@
-"""Out of the warehouse: every type as Arrow, exactly, in batches."""
+"""Out of the warehouse (L11): every type as Arrow, exactly, in batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quarantined records are tried again, and nothing newer is overwritten."""
+"""Quarantined records are tried again (L3), and nothing newer is overwritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables grow and never shrink: new columns, wider types, names, policies."""
+"""Tables grow and never shrink (L4): new columns, wider types, policies. Every field keeps a name of its own (L5)."""
 
 from __future__ import annotations
 

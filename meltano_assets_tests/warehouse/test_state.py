@@ -1,4 +1,4 @@
-"""The loader's books: created once by many, append-only bookmarks, one row a checkpoint."""
+"""The loader's books (L10): created once by many, append-only bookmarks, one row a checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile and merely awkward values: one rule each, through the real load into a real Postgres."""
+"""Hostile and merely awkward values (L6): one rule each, through the real load into a real Postgres."""
 
 from __future__ import annotations
 

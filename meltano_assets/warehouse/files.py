@@ -69,20 +69,25 @@ _SHAPES = bytes(
     ord(";") if chr(code) in ",}] \t\r\n" else ord(" ")
     for code in range(256)
 )  # fmt: skip
-#: More than 18 digits, or an exponent.
-_LONG_SHAPES = (b"0" * 19, b"e000", b"e-000", b"0e0;", b"0e00;", b"0e-0;", b"0e-00;")
-#: Zeros at the end (``.0`` alone stays as it is) or more than 15 digits.
-_FRACTION = re.compile(
-    rb"\.(?:[0-9]+0[,}\]\s]"
-    + b"".join(rb"|(?<=[0-9]{%d}\.)[0-9]{%d}" % (whole, 16 - whole) for whole in range(1, 16))
-    + rb"|(?<=[0-9]{16}\.))"
+#: How numbers with an exponent end.
+_EXPONENTS = (b"e000", b"e-000", b"0e0;", b"0e00;", b"0e-0;", b"0e-00;")
+#: Zeros at the end (``.0`` alone stays as it is); more than 15 digits.
+_TRAILING_ZERO = re.compile(rb"\.[0-9]+0[,}\]\s]")
+_LONG_FRACTION = re.compile(
+    rb"\.(?:"
+    + b"".join(rb"(?<=[0-9]{%d}\.)[0-9]{%d}|" % (whole, 16 - whole) for whole in range(1, 16))
+    + rb"(?<=[0-9]{16}\.))"
 )
 
 
 def has_inexact_number(text: bytes) -> bool:
     """True when a number may stand there that a double or 64 bits would not give back as written."""
     shape = text.translate(_SHAPES)
-    return any(one in shape for one in _LONG_SHAPES) or _FRACTION.search(text) is not None
+    if b"0" * 17 in shape and (b"0" * 19 in shape or _LONG_FRACTION.search(text)):
+        return True
+    if b"0e" in shape and any(one in shape for one in _EXPONENTS):
+        return True
+    return _TRAILING_ZERO.search(text) is not None
 
 
 def read_file(

@@ -21,6 +21,7 @@ from meltano_assets.commands.terminal import print_outcome
 from meltano_assets.extraction import open_source
 from meltano_assets.resources import CopyIOManager, WarehouseResource
 from meltano_assets.resources import Vendors as VendorsResource
+from meltano_assets.sandbox.databases import DATABASES
 from meltano_assets.sandbox.server import serve_in_thread
 from meltano_assets.sources import SOURCES
 from meltano_assets.streams import ReadOptions
@@ -446,7 +447,7 @@ def test_no_secret_is_in_anything_that_a_failing_command_leaves(
             with monkeypatch.context() as patch:
                 patch.setenv(variable.name, wrong)
                 said.append(command("extract", source.name, "--limit", "1").said)
-        if source.name != "version":
+        if source.name not in DATABASES:
             vendors.arm(source.name, "html", times=50, status=400)
             said.append(command("extract", source.name).said)
             vendors.clear_faults()

@@ -26,6 +26,9 @@ from meltano_assets.sources import SOURCES
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.server import EmbeddedServer
 
+#: The whole graph twice takes two minutes on an idle machine of two cores, and more on a busy one.
+pytestmark = pytest.mark.timeout(900)
+
 SCALE = 0.3
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

@@ -13,6 +13,10 @@ from meltano_assets.sandbox.company_billing import BillingDesk
 from meltano_assets_tests.dbt_project.conftest import Project
 from meltano_assets_tests.dbt_project.raw_tables import create_raw_tables, fill_from_company
 
+#: The company and its whole dbt project are built once, which takes a minute on an idle machine.
+pytestmark = pytest.mark.timeout(900)
+
+
 TODAY = date(2026, 6, 30)
 #: The sandbox's short names for groups that the seed writes out.
 GROUPS = {"AE": "AE generated"}

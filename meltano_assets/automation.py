@@ -11,9 +11,14 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import reduce
 from operator import and_
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
+
+# What ``define_asset_job`` returns; dagster exports no name for it.
+from dagster._core.definitions.unresolved_asset_job_definition import (  # noqa: TID251
+    UnresolvedAssetJobDefinition,
+)
 
 from meltano_assets.environment import EnvironmentName
 from meltano_assets.sources.base import Source
@@ -84,7 +89,7 @@ def is_automatic(family: str, environment: EnvironmentName) -> bool:
     return AUTOMATION[family][environment] == "automatic"
 
 
-def build_jobs(sources: tuple[Source, ...]) -> list[dg.UnresolvedAssetJobDefinition]:
+def build_jobs(sources: tuple[Source, ...]) -> list[UnresolvedAssetJobDefinition]:
     """One job for each source and one for everything."""
     jobs = [
         dg.define_asset_job(
@@ -102,43 +107,54 @@ def build_jobs(sources: tuple[Source, ...]) -> list[dg.UnresolvedAssetJobDefinit
     return [*jobs, everything, *_history_jobs(sources)]
 
 
-def _history_jobs(sources: tuple[Source, ...]) -> list[dg.UnresolvedAssetJobDefinition]:
+def _history_jobs(sources: tuple[Source, ...]) -> list[UnresolvedAssetJobDefinition]:
     """One job partitioned by day for each source of events, to fill history from the UI.
 
     The assets themselves are read by bookmark and have no partitions: news do not wait for the end
-    of a day, and *Materialize all* asks nobody for one. A partition is the same read with the day
-    as its window; it leaves the bookmark alone.
+    of a day, and *Materialize all* asks nobody for one. Partitions are the same read with their days
+    as its window (``raw.read_options``); it leaves the bookmark alone.
     """
-    jobs = []
+    jobs: list[UnresolvedAssetJobDefinition] = []
     for source in sources:
         events = [
             stream for stream in source.streams if stream.name in EVENT_STREAMS.get(source.name, ())
         ]
         if not events:
             continue
-        ops = [f"{source.name}__{stream.name}" for stream in events]
         jobs.append(
-            dg.define_asset_job(
-                f"{source.name}_history",
+            HistoryJob(
+                name=f"{source.name}_history",
                 selection=dg.AssetSelection.assets(
                     *(dg.AssetKey([source.name, stream.name]) for stream in events)
                 ),
-                config=_by_day(ops),
-                description=f"Reads days of {source.title} again: choose them under Partitions.",
+                config=_days(),
+                description=f"Reads days of {source.title} again, adjoining ones in one run: "
+                "choose them under Partitions.",
             )
         )
     return jobs
 
 
-def _by_day(ops: list[str]) -> dg.PartitionedConfig:
-    """The day's window as run config of these ops."""
+class HistoryJob(UnresolvedAssetJobDefinition):
+    """A job partitioned by day over assets without partitions; adjoining days are one run.
 
-    @dg.daily_partitioned_config(start_date=FIRST_DAY, end_offset=1)
-    def window(start: datetime, end: datetime) -> dict[str, object]:
-        read = {"start": start.isoformat(), "end": end.isoformat()}
-        return {"ops": {op: {"config": read} for op in ops}}
+    Dagster takes a job's backfill policy from its partitioned assets, and these have none. Should
+    the policy get lost, each day is a run of its own and the rows are the same.
+    """
 
-    return window
+    def resolve(self, *args: Any, **kwargs: Any) -> dg.JobDefinition:
+        """The job, with all adjoining days of a backfill in one run."""
+        job = super().resolve(*args, **kwargs)
+        job.backfill_policy = dg.BackfillPolicy.single_run()
+        return job
+
+
+def _days() -> dg.PartitionedConfig:
+    """Days as partitions, without config: a run finds its days in its context."""
+    return dg.PartitionedConfig(
+        partitions_def=dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=1),
+        run_config_for_partition_key_fn=lambda day: {},
+    )
 
 
 def build_schedules(

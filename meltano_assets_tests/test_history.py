@@ -76,6 +76,48 @@ def test_a_day_is_read_again_and_the_bookmark_stays(warehouse: Warehouse) -> Non
     assert state.read_bookmark(warehouse, "version", "version_checks") == before
 
 
+def test_adjoining_days_are_one_run_with_the_rows_of_each_day(warehouse: Warehouse) -> None:
+    """From the start of the first day to the end of the last, and nothing around them."""
+    for number, day in enumerate(range(1, 6)):
+        add(warehouse, number, datetime(2026, 3, day, tzinfo=UTC))
+        add(warehouse, number + 10, datetime(2026, 3, day, 23, 59, 59, tzinfo=UTC))
+    history = definitions(warehouse).resolve_job_def("version_history")
+    assert history.backfill_policy == dg.BackfillPolicy.single_run()
+    days = {
+        "dagster/asset_partition_range_start": "2026-03-02",
+        "dagster/asset_partition_range_end": "2026-03-04",
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert history.execute_in_process(tags=days, instance=instance).success
+        together = rows(warehouse)
+        with warehouse.connect() as connection:
+            connection.execute("drop schema version cascade")
+            connection.execute("drop schema meltano cascade")
+        for day in ("2026-03-02", "2026-03-03", "2026-03-04"):
+            assert history.execute_in_process(partition_key=day, instance=instance).success
+    assert rows(warehouse) == together
+    assert {number for number, _ in together} == {1, 2, 3, 11, 12, 13}
+    assert state.read_bookmark(warehouse, "version", "version_checks") is None
+
+
+def test_days_and_a_read_config_are_refused_together(warehouse: Warehouse) -> None:
+    """Nobody could tell which of the two windows was meant."""
+    history = definitions(warehouse).resolve_job_def("version_history")
+    config = {"ops": {"version__version_checks": {"config": {"start": "2026-03-01"}}}}
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        pytest.raises(dg.Failure, match="takes no read config"),
+    ):
+        history.execute_in_process(partition_key="2026-03-02", run_config=config, instance=instance)
+
+
+def rows(warehouse: Warehouse) -> list[tuple[object, ...]]:
+    with warehouse.connect() as connection:
+        return connection.execute(
+            "select id, updated_at from version.version_checks order by id"
+        ).fetchall()
+
+
 def test_every_named_stream_exists_and_no_asset_is_partitioned() -> None:
     """*Materialize all* asks nobody for a partition."""
     streams = {source.name: {stream.name for stream in source.streams} for source in SOURCES}

@@ -65,6 +65,34 @@ query Shown($path: [String!]!) {
 """
 
 
+BACKFILL = """
+mutation ($days: [String!]!) {
+  launchPartitionBackfill(backfillParams: {
+    selector: {
+      partitionSetName: "version_history_partition_set"
+      repositorySelector: {
+        repositoryName: "__repository__", repositoryLocationName: "meltano_assets"
+      }
+    }
+    partitionNames: $days
+  }) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+  }
+}
+"""
+BACKFILL_RUNS = """
+query ($backfill: String!) {
+  partitionBackfillOrError(backfillId: $backfill) { ... on PartitionBackfill { status } }
+  runsOrError(filter: {tags: [{key: "dagster/backfill", value: $backfill}]}) {
+    ... on Runs { results { status tags { key value } } }
+  }
+}
+"""
+#: The daemon looks for backfills twice a minute.
+BACKFILL_SECONDS = 180.0
+
+
 @dataclass
 class Site:
     """A running ``dagster dev``."""
@@ -150,6 +178,34 @@ def test_an_asset_says_what_it_is(
     ]
     assert column in columns
     assert len(columns) > 10
+
+
+@pytest.mark.slow
+def test_days_chosen_in_the_ui_are_one_run(site: Site) -> None:
+    """A2: the backfill that the tab Partitions of a history job launches."""
+    days = ["2026-03-02", "2026-03-03", "2026-03-04"]
+    launched = site.ask(BACKFILL, days=days)["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess"
+
+    def told() -> dict[str, Any]:
+        return site.ask(BACKFILL_RUNS, backfill=launched["backfillId"])
+
+    ended = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED")
+    site.process.wait(
+        lambda: (
+            told()["partitionBackfillOrError"]["status"] in ended
+            and all(
+                run["status"] in ("SUCCESS", "FAILURE") for run in told()["runsOrError"]["results"]
+            )
+        ),
+        BACKFILL_SECONDS,
+        "the end of the backfill",
+    )
+    (run,) = told()["runsOrError"]["results"]
+    assert run["status"] == "SUCCESS"
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    assert tags["dagster/asset_partition_range_start"] == days[0]
+    assert tags["dagster/asset_partition_range_end"] == days[-1]
 
 
 @pytest.mark.browser

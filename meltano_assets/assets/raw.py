@@ -55,6 +55,20 @@ def parse_time(name: str, text: str | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def read_options(context: dg.AssetExecutionContext, config: ReadConfig) -> ReadOptions:
+    """What the config says; in a run over days, their window, from the first to the end of the last."""
+    options = config.options()
+    if not (context.has_partition_key or context.has_partition_key_range):
+        return options
+    if options != ReadOptions():
+        raise FatalError(
+            "a run over days takes no read config",
+            hint="choose the days, or materialize the asset with start and end",
+        )
+    window = context.partition_time_window
+    return ReadOptions(start=window.start, end=window.end)
+
+
 def build_raw_assets(sources: tuple[Source, ...]) -> list[dg.AssetsDefinition]:
     """One asset for each stream of the sources."""
     return [_raw_asset(source, stream) for source in sources for stream in source.streams]
@@ -144,7 +158,7 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
         with dagster_edge():
             warehouse = database.open()
             before = state.read_bookmark(warehouse, source.name, stream.name)
-            options = config.options()
+            options = read_options(context, config)
             with vendors.open(source, warehouse, context.run.run_id) as reader:
                 table = reader.resolve(stream)
                 batches = reader.read(table, before, options, now=datetime.now(UTC))

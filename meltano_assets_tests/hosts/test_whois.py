@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from meltano_assets.clients.policy import Clock
 from meltano_assets.hosts import rdap, whois
+from meltano_assets.hosts.bootstrap import parse_services
 from meltano_assets.hosts.exchange import Limits, ProviderError
 from meltano_assets.hosts.providers import Settings
 from meltano_assets.hosts.rdap import NoServerError, Rdap
@@ -258,7 +259,7 @@ def test_examples_of_the_standard_and_real_bodies(shared_fixtures: Path) -> None
     network = rdap.network_columns(example("rfc9083/2001_db8__.json"))
     assert (network["name"], network["country_code"]) == ("NET-RTR-1", "AU")
     for file in ("dns.json", "ipv4.json", "ipv6.json"):
-        assert rdap._services(example(f"bootstrap/{file}"))
+        assert parse_services(example(f"bootstrap/{file}"))
 
 
 _JSON = st.recursive(

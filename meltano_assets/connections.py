@@ -214,9 +214,15 @@ def known_secrets() -> frozenset[str]:
     """Every secret that this process was given or has looked up; opens and starts nothing."""
     from meltano_assets import privacy
     from meltano_assets.hosts import waterfall
+    from meltano_assets.sources import SOURCES
     from meltano_assets.sources.registry import registered
 
-    groups = [source.variables for source in registered()] + list(waterfall.VARIABLES.values())
+    try:
+        sources = registered()
+    except FatalError:
+        # A user's file is wrong, which is what is about to be told.
+        sources = SOURCES
+    groups = [source.variables for source in sources] + list(waterfall.VARIABLES.values())
     variables = [variable for group in groups for variable in group if variable.is_secret]
     found = {os.environ.get(variable.name, "") for variable in variables}
     settings = {variable.setting for variable in variables} | {

@@ -18,6 +18,7 @@ from meltano_assets.sources.base import Source
 from meltano_assets.sources.entries import catalog_file, write_catalog
 from meltano_assets.sources.registry import registered
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets_tests.command_line import command
 
 
 @pytest.fixture
@@ -172,3 +173,14 @@ def test_a_key_that_the_table_lacks_is_fatal(
 
 def test_without_files_there_is_nothing_more(configure: Any, tmp_path: Path) -> None:
     assert list(databases.configured()) == []
+
+
+def test_the_command_line_names_a_wrong_file(configure: Any, tmp_path: Path) -> None:
+    (tmp_path / "databases.yml").write_text("billing: [")
+    ran = command("bookmark", "show")
+    assert ran.code == 2
+    assert "databases.yml is no YAML at line 1" in ran.said
+    (tmp_path / "databases.yml").write_text("billing: {tables: [orders]}")
+    ran = command("extract", "billing")
+    assert ran.code == 2
+    assert "BILLING_DB_URL" in ran.said

@@ -24,6 +24,7 @@ from meltano_assets.commands.load import load_file
 from meltano_assets.commands.loading import bookmark_app, extract, quarantine_app
 from meltano_assets.commands.mapping import mapping_app
 from meltano_assets.commands.modelling import dbt_command, scaffold_command
+from meltano_assets.commands.query import query_command
 from meltano_assets.commands.sandbox import sandbox_app
 from meltano_assets.commands.sync import sync_app
 from meltano_assets.commands.terminal import SuggestingGroup, out, say
@@ -84,6 +85,10 @@ app.command(
 )(load_file)
 app.command("discover", epilog="Example: meltano-assets discover billing --write")(discover_command)
 app.command("scaffold", epilog="Example: meltano-assets scaffold zendesk")(scaffold_command)
+app.command(
+    "query",
+    epilog='Example: meltano-assets query "select * from analytics.dim_accounts" --format csv',
+)(query_command)
 app.command("enrich", epilog="Example: meltano-assets enrich gitlab.com 1.1.1.1")(enrich_command)
 
 

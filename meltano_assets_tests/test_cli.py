@@ -48,6 +48,7 @@ VERBS = [
     "hosts",
     "enrich",
     "sync",
+    "query",
     "mapping",
     "dbt",
     "discover",
@@ -495,7 +496,27 @@ def test_sync_verbs_answer_before_anything_was_built(configured: Warehouse) -> N
     unknown = command("sync", "show", "nobody.example")
     assert (unknown.code, "nobody.example" in unknown.err) == (2, True)
     unknown = command("sync", "revert", "no-run")
-    assert (unknown.code, "no-run" in unknown.err) == (2, True)
+    assert (unknown.code, "sync runs" in unknown.err) == (2, True)
+    runs = command("sync", "runs")
+    assert (runs.code, runs.out.split()[:2]) == (0, ["run", "sync"])
+
+
+def test_query_prints_rows_for_people_and_for_programs(configured: Warehouse) -> None:
+    statement = "select n, nullif(n, 2)::text || ',a' as t, 1.50 as d from generate_series(1, 3) n;"
+    shown = command("query", statement, "--limit", "2")
+    assert shown.out.splitlines() == [
+        "n  t    d",
+        "1  1,a  1.50",
+        "2       1.50",
+        "… more rows than 2; --limit 0 shows all",
+    ]
+    csv = process("query", "-", "--format", "csv", stdin=statement.encode())
+    assert csv.out.splitlines()[:3] == ['"n","t","d"', '1,"1,a","1.50"', '2,,"1.50"']
+    lines = process("query", statement, "--format", "ndjson").out.splitlines()
+    assert json.loads(lines[1]) == {"n": 2, "t": None, "d": "1.50"}
+    assert process("query", "select 1 where false", "--format", "csv").out == '"?column?"\n'
+    assert command("query", "select nothing").code == 2
+    assert command("query", "drop schema meltano cascade").code == 2
 
 
 # the sandbox

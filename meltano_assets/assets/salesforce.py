@@ -26,9 +26,13 @@ SHOWN_CHANGES = 20
 
 
 class SyncConfig(dg.Config):
-    """``force`` sends a plan that the breaker would stop; ``plan_only`` sends nothing."""
+    """``force`` sends a plan that the breaker would stop; ``plan_only`` sends nothing.
+
+    ``retry`` sends also what Salesforce refused or a revert undid, though its row has not changed.
+    """
 
     force: bool = False
+    retry: bool = False
     plan_only: bool = False
 
 
@@ -114,6 +118,7 @@ def _sync_asset(
                     now=datetime.now(UTC),
                     run_id=context.run.run_id,
                     force=config.force,
+                    retry=config.retry,
                 )
         context.log.info(_summary(spec, outcome))
         yield dg.MaterializeResult(metadata=_metadata(outcome))

@@ -1,4 +1,4 @@
-"""The Salesforce sync: plan, apply, revert, check, show."""
+"""The Salesforce sync: plan, apply, runs, revert, check, show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from meltano_assets import connections, environment
-from meltano_assets.commands.terminal import SuggestingGroup, err, out, say
+from meltano_assets.commands.terminal import SuggestingGroup, err, out, say, say_columns
 from meltano_assets.errors import FatalError
 
 sync_app = typer.Typer(
@@ -44,6 +44,13 @@ class Format(StrEnum):
     json = "json"
 
 
+Retry = Annotated[
+    bool,
+    typer.Option(
+        "--retry",
+        help="Also what Salesforce refused or a revert undid, though its row has not changed.",
+    ),
+]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[SYNC]...", help="All by default.")]
 
 
@@ -52,6 +59,7 @@ def sync_plan(
     names: Names = None,
     format: Annotated[Format, typer.Option(help="For people or for programs.")] = Format.text,
     limit: Annotated[int, typer.Option(help="Changes shown of each sync; 0 for all.", min=0)] = 20,
+    retry: Retry = False,
 ) -> None:
     """Show what would be written, field by field; writes nothing."""
     from meltano_assets.salesforce_sync.render import render_plan, render_plans
@@ -62,7 +70,12 @@ def sync_plan(
     with salesforce() as (client, _):
         for spec in select_syncs(load_spec(), names or []):
             made = plan_sync(
-                connections.warehouse(), client, spec, now=datetime.now(UTC), run_id=new_run_id()
+                connections.warehouse(),
+                client,
+                spec,
+                now=datetime.now(UTC),
+                run_id=new_run_id(),
+                retry=retry,
             )
             if format is Format.json:
                 plans.append(made)
@@ -76,6 +89,7 @@ def sync_plan(
 def sync_apply(
     names: Names = None,
     force: Annotated[bool, typer.Option("--force", help="Push what the breaker stops.")] = False,
+    retry: Retry = False,
 ) -> None:
     """Plan and write, and say what became of every row."""
     from meltano_assets.salesforce_sync.spec import load_spec, select_syncs
@@ -100,6 +114,7 @@ def sync_apply(
                     now=datetime.now(UTC),
                     run_id=run_id,
                     force=force,
+                    retry=retry,
                     on_progress=lambda so_far: status.update(
                         f"{so_far.sync}: {so_far.done:,} of {so_far.total:,}"
                     ),
@@ -108,6 +123,34 @@ def sync_apply(
             sent += outcome.created + outcome.updated + outcome.deleted
         if sent:
             say(f"undo with: meltano-assets sync revert {run_id}")
+
+
+@sync_app.command("runs")
+def sync_runs(
+    format: Annotated[Format, typer.Option(help="For people or for programs.")] = Format.text,
+    limit: Annotated[int, typer.Option(help="How many runs, last first.", min=1)] = 20,
+) -> None:
+    """The last runs with their counts, and what to revert them by."""
+    from meltano_assets.salesforce_sync.sync import recent_runs
+
+    runs = recent_runs(connections.warehouse(), limit)
+    if format is Format.json:
+        out.print_json(data=runs, default=str)
+        return
+    counts = ("created", "updated", "deleted", "unchanged", "parked", "failed")
+    say_columns(
+        ("run", "sync", "state", "planned at", *counts),
+        [
+            [
+                str(run["run_id"]),
+                str(run["sync"]),
+                str(run["state"]),
+                f"{run['planned_at']:%Y-%m-%d %H:%M:%S}",
+                *("" if run[name] is None else f"{run[name]:,}" for name in counts),
+            ]
+            for run in runs
+        ],
+    )
 
 
 @sync_app.command("revert")

@@ -72,6 +72,7 @@ _VERBS = (
     "hosts",
     "enrich",
     "sync",
+    "query",
     "mapping",
     "dbt",
     "discover",

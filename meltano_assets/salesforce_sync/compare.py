@@ -66,9 +66,14 @@ def plan(
     run_id: str,
     now: datetime,
     parents: ParentLookup = no_parents,
+    retry: bool = False,
 ) -> Plan:
-    """Compare the model's rows with Salesforce's records (``selected_fields``, canonical text)."""
+    """Compare the model's rows with Salesforce's records (``selected_fields``, canonical text).
+
+    ``retry`` sends also what Salesforce refused or a revert undid, though its row is the same.
+    """
     planner = _Planner(spec, rows, current, describe, ledger=ledger, parents=parents)
+    planner.retry = retry
     return planner.plan(run_id, now)
 
 
@@ -124,6 +129,7 @@ class _Planner:
         if missing:
             raise FatalError(f"model {spec.relation} has no column {', '.join(missing)}")
         self.spec, self.describe, self.ledger, self.parents = spec, describe, ledger, parents
+        self.retry = False
         self.rows, self.current = rows, current
         self.key_field = describe.field(spec.key_field)
         self.keys, _ = canonical_column(rows.column(spec.key_column), self.key_field)
@@ -415,7 +421,7 @@ class _Planner:
                 continue
             key = self.key_list[row] or ""
             entry = self.ledger.get(key)
-            if entry and entry.holds(hashes[row]):
+            if entry and not self.retry and entry.holds(hashes[row]):
                 reject = Reject(entry.reason or entry.state, entry.detail)
                 parked.append(Parked(key, self.ids[row], hashes[row], reject, is_held=True))
             else:

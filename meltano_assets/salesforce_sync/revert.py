@@ -73,7 +73,7 @@ def revert_run(
         raise FatalError(
             f"no run {run_id!r} has pushed anything",
             source="salesforce",
-            hint="the table salesforce_sync.runs lists the runs; a revert is not reverted",
+            hint="`sync runs` lists them; a revert is not reverted",
         )
     outcomes = []
     for run in runs:

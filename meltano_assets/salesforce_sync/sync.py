@@ -95,9 +95,13 @@ def plan_sync(
     *,
     now: datetime,
     run_id: str,
+    retry: bool = False,
     fetch: FetchOptions | None = None,
 ) -> Plan:
-    """What a run would change; nothing is sent and nothing written down."""
+    """What a run would change; nothing is sent and nothing written down.
+
+    ``retry`` plans also what Salesforce refused or a revert undid, though its row is the same.
+    """
     store = OutcomeStore(warehouse, client.organization_id)
     store.ensure()
     fetch = fetch or FetchOptions()
@@ -139,7 +143,17 @@ def plan_sync(
                 found |= store.read_keys(needed)
         return found
 
-    made = plan(spec, rows, current, describe, ledger, run_id=run_id, now=now, parents=parents)
+    made = plan(
+        spec,
+        rows,
+        current,
+        describe,
+        ledger,
+        run_id=run_id,
+        now=now,
+        parents=parents,
+        retry=retry,
+    )
     if made.needs_org_count:
         made = replace(made, org_records=client.count(spec.object))
     return replace(made, requests=client.requests - before, previous_run=store.last_push(spec.name))
@@ -154,6 +168,7 @@ def run_sync(
     now: datetime,
     run_id: str,
     force: bool = False,
+    retry: bool = False,
     on_progress: OnProgress | None = None,
     options: PushOptions | None = None,
     fetch: FetchOptions | None = None,
@@ -168,7 +183,7 @@ def run_sync(
     store.ensure()
     started = time.monotonic()
     with store.lock(spec) if push else nullcontext():
-        made = plan_sync(warehouse, client, spec, now=now, run_id=run_id, fetch=fetch)
+        made = plan_sync(warehouse, client, spec, now=now, run_id=run_id, retry=retry, fetch=fetch)
         if not push:
             store.start(made, "planned", message=made.breaker)
             outcome = _planned(made)

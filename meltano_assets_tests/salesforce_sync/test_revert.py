@@ -70,6 +70,8 @@ def test_reverted_records_rest_until_their_rows_change(world: World):
     held = world.sync()
     assert (held.sent, held.parked, held.reasons) == (0, 1, {"reverted": 1})
     assert held.plan.parked[0].reject.detail == "undone by a revert"  # type: ignore[union-attr]
+    assert world.sync(retry=True).created == 1, "unless they are asked for"
+    revert(world, "run3")
     world.fill("hosts", [host("a.example.com", host_users__c=2)])
     assert world.sync().created == 1
 

@@ -168,25 +168,86 @@ def mapped_columns(mapped: Mapped, stream: Stream) -> tuple[Column, ...]:
     return tuple(added.values())
 
 
-def render(mapped: Mapped) -> str:
-    """The file of a mapping, each concept with what it means."""
-    lines = [
-        "# Which field of your Salesforce holds what the common data model speaks of: the API name",
-        "# of the field, or null where your organisation has none. A concept that is not listed is",
-        "# read as null too, and `meltano-assets mapping check` reports it.",
-        "# `meltano-assets mapping suggest` proposes fields for what is unmapped or gone.",
-    ]
-    stream = ""
-    for concept in CONCEPTS:
-        if concept.name not in mapped.get(concept.stream, {}):
-            continue
-        if concept.stream != stream:
-            stream = concept.stream
-            lines += ["", f"{stream}:"]
-        field = mapped[stream][concept.name]
-        lines.append(f"  # {concept.description}")
-        lines.append(f"  {concept.name}: {'null' if field is None else field}")
-    return "\n".join(lines) + "\n"
+def edited(text: str, mapped: Mapped) -> str:
+    """The file's text with the mapping in it; comments, order and all else stay as people wrote it."""
+    root = yaml.compose(text)
+    edits: list[tuple[int, int, str]] = []
+    held = _entries(root)
+    missing: dict[str, dict[str, str | None]] = {}
+    for stream, fields in mapped.items():
+        entries = _entries(held.get(stream))
+        for name, field in fields.items():
+            node = entries.get(name)
+            told = None if node is None or node.tag.endswith(":null") else node.value
+            if node is not None and told != field:
+                edits.append(_replacement(node, _scalar(field)))
+        added = {name: field for name, field in fields.items() if name not in entries}
+        if added and stream in held:
+            edits.append(_addition(text, held[stream], stream, added))
+        elif added:
+            missing[stream] = added
+    for start, end, words in sorted(edits, reverse=True):
+        text = text[:start] + words + text[end:]
+    for stream, added in missing.items():
+        text = text.rstrip("\n") + f"\n\n{stream}:" + _lines(stream, added, 2) + "\n"
+    return text.lstrip("\n")
+
+
+def _entries(node: Any) -> dict[str, Any]:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return {key.value: value for key, value in pairs}
+
+
+def _scalar(field: str | None) -> str:
+    return "null" if field is None else field
+
+
+def _replacement(node: Any, words: str) -> tuple[int, int, str]:
+    start, end = node.start_mark.index, node.end_mark.index
+    # What is empty begins and ends right behind its colon.
+    return start, end, f" {words}" if start == end else words
+
+
+def _addition(
+    text: str, node: Any, stream: str, added: Mapping[str, str | None]
+) -> tuple[int, int, str]:
+    if isinstance(node, yaml.MappingNode) and node.value:
+        last_key, last = node.value[-1]
+        end = last.end_mark.index
+        if node.flow_style:
+            return end, end, "".join(f", {name}: {_scalar(f)}" for name, f in added.items())
+        # Behind the comment that may follow the value on its line.
+        end = len(text) if (line_end := text.find("\n", end)) < 0 else line_end
+        return end, end, _lines(stream, added, last_key.start_mark.column)
+    return node.start_mark.index, node.end_mark.index, _lines(stream, added, 2)
+
+
+def _lines(stream: str, fields: Mapping[str, str | None], indent: int) -> str:
+    meant = {c.name: c.description for c in CONCEPTS if c.stream == stream}
+    margin = "\n" + " " * indent
+    return "".join(
+        f"{margin}# {meant[name]}{margin}{name}: {_scalar(field)}" for name, field in fields.items()
+    )
+
+
+def write(path: Path, mapped: Mapped) -> None:
+    """Put the mapping into the file; where its YAML cannot be edited in place it stays as it is."""
+    staged = path.with_suffix(".tmp")
+    try:
+        staged.write_text(edited(path.read_text(), mapped))
+        is_right = read(staged) == {stream: dict(mapped.get(stream, {})) for stream in read(path)}
+    except FatalError:
+        is_right = False
+    if not is_right:
+        staged.unlink(missing_ok=True)
+        lines = "".join(
+            f"\n{stream}:{_lines(stream, fields, 2)}" for stream, fields in mapped.items() if fields
+        )
+        raise FatalError(
+            f"{path} is written in a way that cannot be edited without losing a part of it",
+            hint=f"write this into it yourself:{lines}",
+        )
+    staged.replace(path)
 
 
 def check(mapped: Mapped, organisation: Organisation) -> list[Finding]:

@@ -133,14 +133,77 @@ def test_check_names_what_is_gone_of_the_wrong_type_unmapped_and_none() -> None:
     assert findings["hosts", "version"].state == "unmapped"
 
 
-def test_the_shipped_mapping_names_every_concept_and_survives_rewriting(tmp_path: Path) -> None:
+def test_the_shipped_mapping_names_every_concept() -> None:
     assert {(s, n) for s, fields in SHIPPED.items() for n in fields} == {
         (c.stream, c.name) for c in CONCEPTS
     }
-    copy = tmp_path / field_mapping.FILE
-    copy.write_text(field_mapping.render(SHIPPED))
-    assert field_mapping.read(copy) == SHIPPED
-    assert copy.read_text() == (dbt_project_directory() / field_mapping.FILE).read_text()
+
+
+COMMENTED = """\
+# Ours, agreed with sales operations.
+opportunities:  # deals
+  acv: Old_ACV__c  # renamed in spring
+  sales_segment:  # see: wiki
+  # Nobody fills it.
+  reason_for_loss: null   # so
+
+leads: {marketing_qualified_date: MQL__c} # one
+accounts:
+"""
+REWRITTEN = """\
+# Ours, agreed with sales operations.
+opportunities:  # deals
+  acv: New_ACV__c  # renamed in spring
+  sales_segment: Segment__c  # see: wiki
+  # Nobody fills it.
+  reason_for_loss: null   # so
+  # Currency of the amounts; null where the organisation has one currency.
+  currency_code: CurrencyIsoCode
+
+leads: {marketing_qualified_date: Became_MQL__c} # one
+accounts:
+  # Whether the company is known to use the free edition.
+  is_using_ce: Free_Edition__c
+
+hosts:
+  # Version of the installation.
+  version: Version__c
+"""
+
+
+def test_writing_keeps_what_people_wrote_into_the_file(tmp_path: Path) -> None:
+    path = tmp_path / field_mapping.FILE
+    path.write_text(COMMENTED)
+    mapped = field_mapping.read(path)
+    mapped["opportunities"] |= {
+        "acv": "New_ACV__c",
+        "sales_segment": "Segment__c",
+        "currency_code": "CurrencyIsoCode",
+    }
+    mapped["leads"]["marketing_qualified_date"] = "Became_MQL__c"
+    mapped["accounts"]["is_using_ce"] = "Free_Edition__c"
+    mapped["hosts"]["version"] = "Version__c"
+    field_mapping.write(path, mapped)
+    assert path.read_text() == REWRITTEN
+    field_mapping.write(path, mapped)
+    assert path.read_text() == REWRITTEN, "a second time changes nothing"
+
+
+@pytest.mark.parametrize("text", ["", "# Nothing yet.\n", "opportunities: {}\n", "{leads: {}}\n"])
+def test_an_odd_file_is_filled_or_left_as_it_is(tmp_path: Path, text: str) -> None:
+    path = tmp_path / field_mapping.FILE
+    path.write_text(text)
+    mapped = field_mapping.read(path)
+    mapped["opportunities"]["acv"] = "ACV__c"
+    try:
+        field_mapping.write(path, mapped)
+    except FatalError as error:
+        assert "acv: ACV__c" in str(error.hint)
+        assert path.read_text() == text
+    else:
+        assert field_mapping.read(path) == mapped
+        assert text.strip("\n{}").split(":")[0] in path.read_text()
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,6 @@ def mapping_suggest(
     if not write:
         say(f"{taken} good enough → meltano-assets mapping suggest --write puts them into {path}")
         return
-    staged = path.with_suffix(".tmp")
-    staged.write_text(field_mapping.render(field_mapping.accepted(mapped, suggestions)))
-    staged.replace(path)
+    field_mapping.write(path, field_mapping.accepted(mapped, suggestions))
     say(f"wrote {taken} into {path}")
     say("→ newly mapped fields are read whole by: meltano-assets extract salesforce --full-refresh")

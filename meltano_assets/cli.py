@@ -26,6 +26,7 @@ from meltano_assets.commands.mapping import mapping_app
 from meltano_assets.commands.modelling import dbt_command, scaffold_command
 from meltano_assets.commands.query import query_command
 from meltano_assets.commands.sandbox import sandbox_app
+from meltano_assets.commands.sweeping import sweep_app
 from meltano_assets.commands.sync import sync_app
 from meltano_assets.commands.terminal import SuggestingGroup, out, say
 
@@ -65,6 +66,7 @@ app.add_typer(bookmark_app, name="bookmark")
 app.add_typer(quota_app, name="quota")
 app.add_typer(pseudonyms_app, name="pseudonyms")
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(sweep_app, name="sweep")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(hosts_app, name="hosts")
 app.add_typer(sync_app, name="sync")

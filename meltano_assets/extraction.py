@@ -16,10 +16,17 @@ from typing import TYPE_CHECKING, cast
 
 from meltano_assets.clients.policy import Quota, Response, Transport
 from meltano_assets.errors import FatalError, QuotaError
-from meltano_assets.sources.base import FieldCost, FieldReader
+from meltano_assets.sources.base import (
+    FieldCost,
+    FieldReader,
+    KeyPage,
+    KeyReader,
+    live_keys,
+    no_records,
+)
 from meltano_assets.sources.naming import column_name
 from meltano_assets.sources.rules import Selected, SourceRules, selected
-from meltano_assets.streams import DESCRIBED, Batch, Column, ColumnType, ReadOptions
+from meltano_assets.streams import DESCRIBED, NEEDED, Batch, Column, ColumnType, ReadOptions
 
 if TYPE_CHECKING:
     from meltano_assets.privacy import KeyRing
@@ -250,6 +257,41 @@ class OpenSource:
         for batch in batches:
             records = chosen.applied(batch.records.select(names), self._pseudonyms, only=names)
             yield Batch(records)
+
+    def can_resume_keys(self, stream: Stream) -> bool:
+        """True when keys can be read a part at a time."""
+        return self._key_pages(stream, None, now=datetime.now(UTC)) is not None
+
+    def read_keys(
+        self, stream: Stream, position: str | None, *, now: datetime
+    ) -> Iterator[KeyPage]:
+        """The keys of all live records from the position on, by the user's rules.
+
+        Where the vendor gives no keys alone everything is read, which ends with a page that is last.
+        """
+        chosen = self.selected(stream)
+        pages = self._key_pages(stream, position, now=now) or self._whole_keys(stream, now)
+        for page in pages:
+            records = chosen.applied(page.records, self._pseudonyms, only=stream.primary_key)
+            yield replace(page, records=records)
+
+    def _key_pages(
+        self, stream: Stream, position: str | None, *, now: datetime
+    ) -> Iterator[KeyPage] | None:
+        if not isinstance(self.reader, KeyReader):
+            return None
+        return self.reader.read_keys(self.selected(stream).read, position, now=now)
+
+    def _whole_keys(self, stream: Stream, now: datetime) -> Iterator[KeyPage]:
+        read = self.selected(stream).read
+        names = list(stream.primary_key)
+        needed = stream.options.get(NEEDED)
+        if needed is not None:
+            keys = {*names, stream.replication_key, *cast("tuple[str, ...]", needed)}
+            read = replace(read, columns=tuple(c for c in read.columns if c.name in keys))
+        for batch in self.reader.read(read, None, ReadOptions(full_refresh=True), now=now):
+            yield KeyPage(live_keys(batch.records, names))
+        yield KeyPage(no_records(map(read.column, names)), is_last=True)
 
     def _read_column(self, stream: Stream, column: Column) -> Column:
         """The column as the vendor gives it, before any rule."""

@@ -74,13 +74,29 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """How records are found that the vendor has deleted without telling: by reading all keys.
+
+    ``every`` is how often; ``calls`` how many calls of the vendor one run may spend on it, and
+    ``quota_share`` which part of the vendor's day, where it counts one. A pass that would take more
+    than ``max_vanished`` of the live rows for deleted is refused.
+    """
+
+    every: timedelta = timedelta(days=7)
+    calls: int = 200
+    quota_share: float = 0.05
+    max_vanished: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """One collection of one source and how it is kept in the warehouse.
 
     The raw table is ``<source>.<name>``. ``lookback`` is how far an incremental read reaches
     behind the bookmark. ``is_sorted`` says that records arrive in replication-key order, so that
     the bookmark may move while the stream is still being read. ``max_shrink`` is the share of
-    the last load's rows that a ``replace`` may lose before it is refused.
+    the last load's rows that a ``replace`` may lose before it is refused. ``sweep`` is for streams
+    of which the vendor tells no deletes.
     """
 
     source: str
@@ -94,6 +110,7 @@ class Stream:
     is_sorted: bool = False
     max_shrink: float = 0.5
     options: Mapping[str, object] = field(default_factory=dict)
+    sweep: Sweep | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]

@@ -32,6 +32,7 @@ FLOORS = {
     "modelling": 4,
     "connections": 3,
     "extraction": 3,
+    "sweeping": 4,
     "resources": 4,
     "instance": 4,
     "automation": 4,

@@ -6,10 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from meltano_assets.errors import FatalError
+from meltano_assets import sweeping
+from meltano_assets.errors import FatalError, PlatformError
+from meltano_assets.extraction import OpenSource
 from meltano_assets.resources import Load, Vendors, WarehouseResource, dagster_edge
 from meltano_assets.sources.base import Source
 from meltano_assets.streams import LOADER_COLUMNS, Bookmark, LoadOutcome, ReadOptions, Stream
+from meltano_assets.sweeping import Swept
 from meltano_assets.warehouse import claims, state
 from meltano_assets.warehouse.connection import Warehouse
 
@@ -17,6 +20,7 @@ RETRY = dg.RetryPolicy(
     max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS
 )
 OWNERS = ["team:data"]
+_SWEPT = "vanished_rows_marked"
 LOADER_TYPES = {"_loaded_at": "timestamptz", "_load_id": "text", "_deleted_at": "timestamptz"}
 
 
@@ -113,6 +117,7 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
         retry_policy=RETRY,
         io_manager_key="io_manager",
         check_specs=[
+            *_sweep_specs(key, stream),
             dg.AssetCheckSpec(
                 "records_accounted_for",
                 asset=key,
@@ -177,6 +182,7 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                 theirs = reader.count(table) if is_whole else None
                 context.log.info(_summary(table, load.outcome, reader.requests))
                 stopped = reader.stopped
+                swept = _sweep(context, warehouse, reader, table) if is_whole else None
             ours = claims.live_rows(warehouse, table)
             aside = claims.quarantined_rows(warehouse, table)
             # A person who asks for everything anew also says that fewer rows are right.
@@ -207,8 +213,64 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={"stopped": str(stopped or "no")},
             )
+            if stream.sweep is not None:
+                yield _sweep_result(swept, is_whole=is_whole)
 
     return materialize
+
+
+def _sweep_specs(key: dg.AssetKey, stream: Stream) -> list[dg.AssetCheckSpec]:
+    if stream.sweep is None:
+        return []
+    return [
+        dg.AssetCheckSpec(
+            _SWEPT,
+            asset=key,
+            description="Keys are read in passes, and rows that the vendor no longer has are marked"
+            " as deleted; a pass that finds too many of them is refused.",
+        )
+    ]
+
+
+def _sweep(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, reader: OpenSource, stream: Stream
+) -> Swept | PlatformError | datetime | None:
+    """This run's part of the pass over the stream's keys, where one is due; else when it will be.
+
+    What was loaded is committed, so a failure here is told by the check alone.
+    """
+    now = datetime.now(UTC)
+    when = sweeping.due(warehouse, stream, now=now)
+    if when is None or when > now:
+        return when
+    try:
+        swept = sweeping.sweep(reader, stream, warehouse, now=now)
+    except PlatformError as error:
+        return error
+    if swept is not None:
+        context.log.info(f"{stream.key}: {swept.facts()}")
+    return swept
+
+
+def _sweep_result(
+    what: Swept | PlatformError | datetime | None, *, is_whole: bool
+) -> dg.AssetCheckResult:
+    metadata: dict[str, str | int] = {}
+    is_healthy = not isinstance(what, PlatformError)
+    if isinstance(what, Swept):
+        metadata, is_healthy = what.facts(), what.is_healthy
+    elif isinstance(what, PlatformError):
+        metadata = {"failed": str(what)}
+    elif what is not None:
+        metadata = {"next pass": f"{what:%Y-%m-%d %H:%M} UTC"}
+    elif not is_whole:
+        metadata = {"next pass": "not in a run that reads a part or is stopped"}
+    return dg.AssetCheckResult(
+        check_name=_SWEPT,
+        passed=is_healthy,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+    )
 
 
 def _description(source: Source, stream: Stream) -> str:

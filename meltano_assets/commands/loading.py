@@ -12,6 +12,7 @@ import typer
 from rich.markup import escape
 
 from meltano_assets import connections, environment
+from meltano_assets.commands.sweeping import sweep_when_due
 from meltano_assets.commands.terminal import (
     SuggestingGroup,
     Wait,
@@ -126,6 +127,7 @@ def extract_to_warehouse(
     reader: OpenSource, stream: Stream, options: Any, *, wait: float = 600
 ) -> LoadOutcome:
     """Read one stream from its bookmark, as the options ask, into its raw table."""
+    from meltano_assets.streams import ReadOptions
     from meltano_assets.warehouse import state
     from meltano_assets.warehouse.load import load
 
@@ -143,6 +145,8 @@ def extract_to_warehouse(
             on_progress=lambda so_far: status.update(f"{stream.key}: {so_far.read:,} records"),
         )
     reader.settle(stream)
+    if options == ReadOptions():
+        sweep_when_due(reader, stream)
     if reader.stopped is not None:
         err.print(f"[yellow]stopped:[/] {escape(str(reader.stopped))}", soft_wrap=True)
     return outcome
@@ -151,6 +155,7 @@ def extract_to_warehouse(
 def _extract_to_file(
     reader: Any, stream: Stream, options: Any, folder: Path, written: Written
 ) -> tuple[Path, int]:
+    from meltano_assets.sources.base import no_records
     from meltano_assets.warehouse.files import write_parquet
 
     path = folder / f"{stream.source}.{stream.name}.{written.value}"
@@ -165,7 +170,8 @@ def _extract_to_file(
                     rows += batch.records.num_rows
                     status.update(f"{stream.key}: {rows:,} records")
                 if not rows:
-                    yield _no_records(reader.selected(stream).load)
+                    # The columns alone, so that an empty file still says what it would hold.
+                    yield no_records(reader.selected(stream).load.columns)
 
             write = write_parquet if written is Written.parquet else _write_csv
             return path, write(path, records())
@@ -176,16 +182,6 @@ def _extract_to_file(
             stream=stream.name,
             hint="name another --folder",
         ) from None
-
-
-def _no_records(stream: Stream) -> pa.RecordBatch:
-    """The columns alone, so that an empty file still says what it would hold."""
-    import pyarrow as pa
-
-    from meltano_assets.sources.records import ARROW_TYPES
-
-    fields = [(column.name, ARROW_TYPES[column.type]) for column in stream.columns]
-    return pa.RecordBatch.from_pylist([], schema=pa.schema(fields))
 
 
 def _write_csv(path: Path, batches: Iterable[pa.RecordBatch]) -> int:

@@ -6,7 +6,7 @@ how records become Arrow (``records.py``) or REST pages are turned (``rest.py``)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from meltano_assets.clients.policy import Quota, Transport
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, PlatformError
+from meltano_assets.sources.records import ARROW_TYPES
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
 R = TypeVar("R")
@@ -77,6 +78,31 @@ class FieldReader(Protocol):
 
     def read_field(self, stream: Stream, column: Column, *, now: datetime) -> Iterator[Batch]:
         """Keys and the field of the records that have it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    """Keys of live records, and where the next ones are.
+
+    ``position`` is None when a later read cannot go on behind this page. ``is_exact`` says that pages
+    follow the order of the keys, so that nothing can slip from one to another between two reads.
+    """
+
+    records: pa.RecordBatch
+    position: str | None = None
+    is_last: bool = False
+    is_exact: bool = False
+
+
+@runtime_checkable
+class KeyReader(Protocol):
+    """A reader that can read the keys of a stream alone, and go on where another read left off."""
+
+    def read_keys(
+        self, stream: Stream, position: str | None, *, now: datetime
+    ) -> Iterator[KeyPage] | None:
+        """The keys of all live records from the position on; None where only a whole read tells."""
         ...
 
 
@@ -301,3 +327,16 @@ def deleted_where(is_deleted: pa.Array, moments: pa.Array) -> pa.Array:
     if moments.type != kind:
         moments = pa.nulls(len(moments), kind)
     return pc.if_else(flags, moments, pa.scalar(None, kind))
+
+
+def live_keys(records: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """The keys of the records that are not deleted."""
+    if "_deleted_at" in records.schema.names:
+        records = records.filter(pc.is_null(records.column("_deleted_at")))
+    return records.select(list(names))
+
+
+def no_records(columns: Iterable[Column]) -> pa.RecordBatch:
+    """A batch of those columns without records."""
+    fields = [(column.name, ARROW_TYPES[column.type]) for column in columns]
+    return pa.RecordBatch.from_pylist([], schema=pa.schema(fields))

@@ -19,7 +19,14 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from meltano_assets.errors import GoneError, SkippableError
-from meltano_assets.sources.base import as_bookmark, between, key_range, moves_bookmark
+from meltano_assets.sources.base import (
+    KeyPage,
+    as_bookmark,
+    between,
+    key_range,
+    moves_bookmark,
+    no_records,
+)
 from meltano_assets.sources.records import ARROW_TYPES
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
 
@@ -68,24 +75,11 @@ def read_children(
     parents = endpoint.parents
     assert parents is not None
     carried = {column.name for column in parents.columns}
-    own = tuple(column for column in stream.columns if column.name not in carried)
+    children = _children(reader, stream, endpoint)
     key = stream.replication_key if stream.replication_key in carried else None
     may_move = key is not None and moves_bookmark(window, bookmark, options)
     greatest = bookmark.as_time() if bookmark and not options.full_refresh else None
     left = options.limit
-
-    def children(parent: Mapping[str, object]) -> list[pa.RecordBatch]:
-        named = {name: quote(str(value), safe="") for name, value in parent.items()}
-        child = endpoint.at(endpoint.path.format_map(named))
-        try:
-            pages = [
-                reader.noted(stream, page).batch
-                for page in read_pages(reader.client, child, stream=stream.name, columns=own)
-                if len(page)
-            ]
-        except (GoneError, SkippableError):
-            return []
-        return [_with_parent(stream, batch, parent, parents.columns) for batch in pages]
 
     for page in read_pages(
         reader.client,
@@ -109,9 +103,61 @@ def read_children(
         if key is not None:
             greatest = _later(greatest, key_range(batch, key)[1])
             if may_move and stream.is_sorted:
-                yield Batch(_no_records(stream), as_bookmark(greatest))
+                yield Batch(no_records(stream.columns), as_bookmark(greatest))
     if may_move and not stream.is_sorted:
-        yield Batch(_no_records(stream), as_bookmark(greatest))
+        yield Batch(no_records(stream.columns), as_bookmark(greatest))
+
+
+def read_child_keys(
+    reader: RestReader, stream: Stream, endpoint: Endpoint, position: str | None
+) -> Iterator[KeyPage]:
+    """The children of all parents by few of their columns, one page for a page of parents."""
+    from meltano_assets.sources.rest import placed_pages
+
+    parents = endpoint.parents
+    assert parents is not None
+    children = _children(reader, stream, endpoint)
+    for page, place in placed_pages(
+        reader.client,
+        parents.endpoint,
+        stream=stream.name,
+        columns=parents.columns,
+        place=position,
+    ):
+        found = in_order(children, page.batch.to_pylist(), parents.workers)
+        batches = [batch for batches in found for batch in batches]
+        table = pa.Table.from_batches(batches or [no_records(stream.columns)])
+        records = table.combine_chunks().to_batches()
+        yield KeyPage(
+            records[0] if records else no_records(stream.columns), place, is_last=place is None
+        )
+
+
+def _children(
+    reader: RestReader, stream: Stream, endpoint: Endpoint
+) -> Callable[[Mapping[str, object]], list[pa.RecordBatch]]:
+    """What reads the children of one parent, with what the stream declares of that."""
+    from meltano_assets.sources.rest import read_pages
+
+    parents = endpoint.parents
+    assert parents is not None
+    carried = {column.name for column in parents.columns}
+    own = tuple(column for column in stream.columns if column.name not in carried)
+
+    def children(parent: Mapping[str, object]) -> list[pa.RecordBatch]:
+        named = {name: quote(str(value), safe="") for name, value in parent.items()}
+        child = endpoint.at(endpoint.path.format_map(named))
+        try:
+            pages = [
+                reader.noted(stream, page).batch
+                for page in read_pages(reader.client, child, stream=stream.name, columns=own)
+                if len(page)
+            ]
+        except (GoneError, SkippableError):
+            return []
+        return [_with_parent(stream, batch, parent, parents.columns) for batch in pages]
+
+    return children
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:
@@ -133,8 +179,3 @@ def _with_parent(
         for column in stream.columns
     ]
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in stream.columns])
-
-
-def _no_records(stream: Stream) -> pa.RecordBatch:
-    fields = [(column.name, ARROW_TYPES[column.type]) for column in stream.columns]
-    return pa.RecordBatch.from_pylist([], schema=pa.schema(fields))

@@ -1,7 +1,7 @@
 """customers: the Postgres database of the self-service portal in which subscriptions are bought.
 
 Read as ``postgres.py`` says, ordered by ``(updated_at, id)``; ``versions``, the portal's own history of
-changes, is only ever added to and ordered by ``(created_at, id)``. Deletes: not seen.
+changes, is only ever added to and ordered by ``(created_at, id)``. Deletes: found by a sweep of keys.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from meltano_assets.environment import Variable
 from meltano_assets.sources.base import Source
 from meltano_assets.sources.postgres import connector
 from meltano_assets.sources.version import LOOKBACK
-from meltano_assets.streams import Column, Stream
+from meltano_assets.streams import Column, Stream, Sweep
 
 CUSTOMERS = Stream(
     source="customers",
@@ -31,6 +31,7 @@ CUSTOMERS = Stream(
     replication_key="updated_at",
     lookback=LOOKBACK,
     is_sorted=True,
+    sweep=Sweep(),
 )
 ORDERS = Stream(
     source="customers",
@@ -52,6 +53,7 @@ ORDERS = Stream(
     replication_key="updated_at",
     lookback=LOOKBACK,
     is_sorted=True,
+    sweep=Sweep(),
 )
 VERSIONS = Stream(
     source="customers",

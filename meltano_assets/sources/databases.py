@@ -16,6 +16,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import Source, where_to_set
 from meltano_assets.sources.entries import Entry, catalog_file, load_mapping, read_entries
 from meltano_assets.sources.postgres import connector
+from meltano_assets.sources.rules import parse_sweep
 from meltano_assets.streams import Stream
 
 FILE = "databases.yml"
@@ -28,6 +29,7 @@ _WORDS = (
     "lookback_minutes",
     "parallel",
     "page_rows",
+    "sweep",
     "tables",
 )
 _TABLE_WORDS = (
@@ -42,6 +44,7 @@ _TABLE_WORDS = (
     "exclude",
     "parallel",
     "page_rows",
+    "sweep",
 )
 _LOOKBACK_MINUTES = 10
 #: Names that a column which orders changes usually has, likeliest first.
@@ -130,6 +133,7 @@ def _stream(source: str, entry: Entry, table: Entry) -> Stream:
         disposition="append" if disposition == "append" else "replace",
         lookback=timedelta(minutes=minutes),
         options=options,
+        sweep=parse_sweep(table.words.get("sweep", entry.words.get("sweep", True)), table.place),
     )
 
 

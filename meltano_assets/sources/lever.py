@@ -5,8 +5,8 @@ told by 429 without ``Retry-After``; one budget is shared by all requests. Times
 since 1970, windows include both ends, so the end is cut here. Lists come in no order of change.
 Applications and offers belong to opportunities and are read for those alone that changed:
 applications inside of their opportunities, offers one request each. Deletes: deleted opportunities
-are listed and get ``_deleted_at``; small lists are replaced; whether a posting or a requisition is
-gone, Lever does not tell.
+are listed and get ``_deleted_at``; small lists are replaced; postings, requisitions, applications and
+offers that are gone Lever does not tell: their keys are swept.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from meltano_assets.clients.policy import (
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.sources.base import (
+    KeyPage,
     Source,
     naming_stream,
     plan_window,
@@ -61,6 +62,7 @@ from meltano_assets.streams import (
     Disposition,
     ReadOptions,
     Stream,
+    Sweep,
 )
 
 #: A change shows in the lists a moment after the time that it carries.
@@ -118,6 +120,8 @@ def _changing(name: str, description: str, *columns: Column, path: str | None = 
         replication_key="updated_at",
         lookback=LOOKBACK,
         options={"endpoint": _endpoint(path or f"/{name}", start="updated_at_start")},
+        # Deleted opportunities are listed.
+        sweep=None if "opportunities" in (path or name) else Sweep(),
     )
 
 
@@ -206,6 +210,7 @@ def _child(name: str, endpoint: Endpoint, description: str, *columns: Column) ->
         replication_key="opportunity_updated_at",
         lookback=LOOKBACK,
         options={"endpoint": endpoint},
+        sweep=Sweep(),
     )
 
 
@@ -397,6 +402,20 @@ class LeverReader:
                 return
         if has_deletes and left:
             yield from self._deletes(stream, bookmark, replace(options, limit=left), now)
+
+    def read_keys(
+        self, stream: Stream, position: str | None, *, now: datetime
+    ) -> Iterator[KeyPage] | None:
+        """Keys page by page; those of applications from the opportunities around them."""
+        wire, _ = self._wire(stream)
+        if stream.name != APPLICATIONS.name:
+            return self._rest.read_keys(wire, position, now=now)
+        keys = replace(stream, columns=(stream.column("id"),), replication_key=None)
+        parents = tuple(c for c in wire.columns if c.name != "opportunity_updated_at")
+        pages = self._rest.narrow_pages(
+            replace(wire, columns=parents, replication_key=None), position
+        )
+        return (replace(page, records=_applications(keys, page.records)) for page in pages)
 
     def _deletes(
         self, stream: Stream, bookmark: Bookmark | None, options: ReadOptions, now: datetime

@@ -1,6 +1,6 @@
 """license: the Postgres database of the application that issues licenses.
 
-Read as ``postgres.py`` says, ordered by ``(updated_at, id)``. Deletes: not seen.
+Read as ``postgres.py`` says, ordered by ``(updated_at, id)``. Deletes: found by a sweep of keys.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from meltano_assets.environment import Variable
 from meltano_assets.sources.base import Source
 from meltano_assets.sources.postgres import connector
 from meltano_assets.sources.version import LOOKBACK
-from meltano_assets.streams import Column, Stream
+from meltano_assets.streams import Column, Stream, Sweep
 
 
 def _table(name: str, description: str, *columns: Column) -> Stream:
@@ -23,6 +23,7 @@ def _table(name: str, description: str, *columns: Column) -> Stream:
         replication_key="updated_at",
         lookback=LOOKBACK,
         is_sorted=True,
+        sweep=Sweep(),
     )
 
 

@@ -5,7 +5,7 @@ calendar of 31 days of our own is, so that a repeated read orders the same windo
 ordered while one is read. Program members come by a job per ten programs, small lists by page tokens,
 programs by offset. Limits: 100 calls in 20 seconds, a daily count of calls (607) and of exported bytes
 (1029). Deletes: deleted and merged leads are listed, for two weeks at least, and get ``_deleted_at``;
-small lists are replaced; who left a program Marketo does not tell.
+small lists are replaced; who left a program is found by a sweep of keys.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ from meltano_assets.streams import (
     JobKey,
     ReadOptions,
     Stream,
+    Sweep,
     VendorJob,
     Window,
 )
@@ -186,6 +187,7 @@ PROGRAM_MEMBERS = Stream(
     primary_key=("program_id", "lead_id"),
     replication_key="updated_at",
     lookback=LEAD_LOOKBACK,
+    sweep=Sweep(),
 )
 
 

@@ -10,7 +10,8 @@ transactions that run when it begins; what they still hold back is read again ne
 (``settled.py``). The lookback only has to cover clocks that differ. Rows without a replication key
 come with every full read.
 
-Deletes: not seen; a table whose rows are deleted is better read with the disposition ``replace``.
+Deletes: a sweep reads the primary key in its order and finds the rows that are gone; a small table may
+be read with the disposition ``replace``.
 
 A stream's table is ``<options schema or public>.<options table or the stream's name>``. A stream that
 declares no columns has those of its table, without the ones in ``exclude``. A source is made of this by
@@ -22,6 +23,7 @@ load log says how many there were.
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections import Counter
@@ -41,7 +43,9 @@ from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import (
     Connect,
+    KeyPage,
     naming_stream,
+    no_records,
     plan_window,
     required,
     undeclared_fields,
@@ -192,6 +196,44 @@ class PostgresReader:
                     mark = replace(batch.bookmark, cursor=known)
                     yield replace(batch, bookmark=mark)
 
+    def read_keys(
+        self, stream: Stream, position: str | None, *, now: datetime
+    ) -> Iterator[KeyPage] | None:
+        """Keys in their order, page by page; None where no index gives that order."""
+        with self._open() as snapshot:
+            facts = _described(snapshot, stream)
+        stream = stream if stream.columns else resolved(stream, facts)
+        keys = [stream.column(name) for name in stream.primary_key]
+        if not keys or keys[0].vendor_field not in facts.indexed:
+            return None
+        plan = _Plan(replace(stream, replication_key=None), facts, keys, Window(None, now))
+        return self._key_pages(plan, position)
+
+    def _key_pages(self, plan: _Plan, position: str | None) -> Iterator[KeyPage]:
+        most = int(str(plan.stream.options.get("page_rows", PAGE_ROWS)))
+        names = [column.vendor_field for column in plan.columns]
+        last: list[str] | None = None if position is None else json.loads(position)
+        with self._open() as snapshot:
+            while True:
+                bounds = [] if last is None else [_behind(names, last)]
+                rows = 0
+                batches = []
+                for texts in _parsed(snapshot, plan, _select(plan, bounds, by=names, limit=most)):
+                    rows += len(texts[names[0]])
+                    last = [texts[name][-1].as_py() for name in names]
+                    batches.append(batch_from_text(plan.columns, _finite(plan, texts, Counter())))
+                snapshot.release()
+                for batch in batches[:-1]:
+                    yield KeyPage(batch, is_exact=True)
+                yield KeyPage(
+                    batches[-1] if batches else no_records(plan.columns),
+                    json.dumps(last),
+                    is_last=rows < most,
+                    is_exact=True,
+                )
+                if rows < most:
+                    return
+
     def _settle(self, snapshot: Snapshot, old: Settled) -> tuple[Settled, datetime]:
         """Wait for what runs now, for a moment; what is settled then, and the end to read to."""
         first = seen = snapshot.transactions()
@@ -217,7 +259,8 @@ class PostgresReader:
         is_sorted = plan.key is not None and (
             plan.facts.bytes < _SORTED_BYTES or options.limit is not None
         )
-        query = _select(plan, _bounds(plan), order=is_sorted, limit=options.limit)
+        by = plan.order if is_sorted else ()
+        query = _select(plan, _bounds(plan), by=by, limit=options.limit)
         return is_sorted, _parsed(snapshot, plan, query)
 
     def _side_by_side(self, plan: _Plan, connections: int) -> Iterator[Texts]:
@@ -405,14 +448,9 @@ def _pages(snapshot: Snapshot, plan: _Plan, limit: int | None) -> Iterator[Texts
         size = most if left is None else min(most, left)
         bounds = _bounds(plan, with_nulls=False)
         if last is not None:
-            bounds.append(
-                sql.SQL("({}) > ({})").format(
-                    sql.SQL(", ").join(map(sql.Identifier, plan.order)),
-                    sql.SQL(", ").join(map(sql.Literal, last)),
-                )
-            )
+            bounds.append(_behind(plan.order, last))
         rows = 0
-        for texts in _parsed(snapshot, plan, _select(plan, bounds, order=True, limit=size)):
+        for texts in _parsed(snapshot, plan, _select(plan, bounds, by=plan.order, limit=size)):
             rows += len(texts[plan.order[0]])
             last = [texts[name][-1].as_py() for name in plan.order]
             yield texts
@@ -423,6 +461,16 @@ def _pages(snapshot: Snapshot, plan: _Plan, limit: int | None) -> Iterator[Texts
     if plan.window.start is None and plan.key and left != 0:
         without = sql.SQL("{} is null").format(sql.Identifier(plan.key))
         yield from _parsed(snapshot, plan, _select(plan, [without], limit=left))
+
+
+def _behind(names: Sequence[str], last: Sequence[str]) -> sql.Composable:
+    """The condition of rows that come after the last one in the order of those columns."""
+    from psycopg import sql
+
+    return sql.SQL("({}) > ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, names)),
+        sql.SQL(", ").join(map(sql.Literal, last)),
+    )
 
 
 def _bounds(plan: _Plan, *, with_nulls: bool = True) -> list[sql.Composable]:
@@ -476,7 +524,7 @@ def _select(
     plan: _Plan,
     bounds: Sequence[sql.Composable],
     *,
-    order: bool = False,
+    by: Sequence[str] = (),
     limit: int | None = None,
 ) -> sql.Composable:
     from psycopg import sql
@@ -487,9 +535,8 @@ def _select(
     )
     if bounds:
         query += sql.SQL(" where {}").format(sql.SQL(" and ").join(bounds))
-    if order:
-        names = map(sql.Identifier, plan.order)
-        query += sql.SQL(" order by {}").format(sql.SQL(", ").join(names))
+    if by:
+        query += sql.SQL(" order by {}").format(sql.SQL(", ").join(map(sql.Identifier, by)))
     if limit is not None:
         query += sql.SQL(" limit {}").format(sql.Literal(limit))
     return query

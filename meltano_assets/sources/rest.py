@@ -7,6 +7,7 @@ protocol of its own reads in its own file and takes only what fits.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,16 @@ from typing import TYPE_CHECKING, Protocol
 from meltano_assets.clients.http import HttpClient
 from meltano_assets.clients.policy import LoopGuard, Response
 from meltano_assets.sources.base import (
+    KeyPage,
     between,
+    live_keys,
     naming_stream,
     plan_window,
     spans,
     undeclared_fields,
     with_bookmarks,
 )
-from meltano_assets.sources.children import read_children
+from meltano_assets.sources.children import read_child_keys, read_children
 from meltano_assets.sources.pages import Page
 from meltano_assets.sources.records import Record
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream, Window
@@ -266,9 +269,24 @@ def read_pages(
     client: HttpClient, endpoint: Endpoint, *, stream: str, columns: Sequence[Column] = ()
 ) -> Iterator[Page]:
     """The endpoint's pages in turn; RetriableError when they go in a circle."""
+    for page, _ in placed_pages(client, endpoint, stream=stream, columns=columns):
+        yield page
+
+
+def placed_pages(
+    client: HttpClient,
+    endpoint: Endpoint,
+    *,
+    stream: str,
+    columns: Sequence[Column] = (),
+    place: str | None = None,
+) -> Iterator[tuple[Page, str | None]]:
+    """The pages from a place on, each with the place of the next one, None behind the last."""
     guard = LoopGuard(client.source, stream)
     params: Params = {**endpoint.params, **endpoint.paging.first()}
     link, body = endpoint.path, endpoint.body
+    if place is not None:
+        link, params, body = json.loads(place)
     guard.check((link, sorted(params.items()), body))
 
     def parse(response: Response) -> Page:
@@ -287,11 +305,12 @@ def read_pages(
         if following is not None:
             token = (following.link or link, sorted(following.params.items()), following.body)
             guard.check(token, page.content if len(page) else None)
-        yield page
         if following is None:
+            yield page, None
             return
         link, params = following.link or link, following.params
         body = body if following.body is None else following.body
+        yield page, json.dumps([link, params, body])
 
 
 class RestReader:
@@ -352,6 +371,32 @@ class RestReader:
             key = stream.replication_key
             batches = (between(batch, key, start, end) for batch in batches)
         yield from with_bookmarks(stream, batches, window, bookmark, options)
+
+    def read_keys(
+        self, stream: Stream, position: str | None, *, now: datetime
+    ) -> Iterator[KeyPage] | None:
+        """Keys page by page; None where records lie in windows or inside of others."""
+        endpoint = stream.options["endpoint"]
+        if not isinstance(endpoint, Endpoint) or endpoint.max_span or endpoint.unfold:
+            return None
+        keys = tuple(stream.column(name) for name in stream.primary_key)
+        return self.narrow_pages(replace(stream, columns=keys, replication_key=None), position)
+
+    def narrow_pages(self, stream: Stream, position: str | None) -> Iterator[KeyPage]:
+        """All live records of a stream that has few of its columns, from the position on."""
+        endpoint = stream.options["endpoint"]
+        assert isinstance(endpoint, Endpoint)
+        if endpoint.parents is not None:
+            yield from read_child_keys(self, stream, endpoint, position)
+            return
+        columns = stream.columns
+        if endpoint.deleted_at:
+            columns += (Column("_deleted_at", "timestamptz", field=endpoint.deleted_at),)
+        names = [column.name for column in stream.columns]
+        for page, place in placed_pages(
+            self.client, endpoint, stream=stream.name, columns=columns, place=position
+        ):
+            yield KeyPage(live_keys(page.batch, names), place, is_last=place is None)
 
     def _pages(self, stream: Stream, endpoint: Endpoint, window: Window) -> Iterator[Page]:
         columns = () if endpoint.unfold else stream.columns

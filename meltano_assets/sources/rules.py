@@ -11,8 +11,10 @@ that name it still build. docs/streams.md describes the file.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -24,7 +26,15 @@ from meltano_assets.errors import FatalError
 from meltano_assets.privacy import default_domain
 from meltano_assets.sources.base import Source
 from meltano_assets.sources.records import ARROW_TYPES
-from meltano_assets.streams import COLUMN_TYPES, DESCRIBED, NEEDED, Column, ColumnType, Stream
+from meltano_assets.streams import (
+    COLUMN_TYPES,
+    DESCRIBED,
+    NEEDED,
+    Column,
+    ColumnType,
+    Stream,
+    Sweep,
+)
 
 Action = Literal["keep", "drop", "pseudonymize"]
 NewFields = Literal["report", "load"]
@@ -225,7 +235,9 @@ def _source_rules(source: Source, body: object, where: str) -> SourceRules:
 
 
 def with_objects(sources: Iterable[Source], path: Path | None = None) -> tuple[Source, ...]:
-    """The sources with the streams that the user's file adds by name under ``objects``."""
+    """The sources with the streams that the user's file adds by name under ``objects``, and with the
+    sweeps of keys that it asks for.
+    """
     document, where = _document(path)
     found = []
     for source in sources:
@@ -246,12 +258,50 @@ def with_objects(sources: Iterable[Source], path: Path | None = None) -> tuple[S
                     here, f"there is a stream {stream.name} already; name another `stream`"
                 )
             streams.append(stream)
+        wishes = body.get("streams") if isinstance(body, dict) else None
+        for name, wish in wishes.items() if isinstance(wishes, dict) else ():
+            if isinstance(wish, dict) and "sweep" in wish:
+                here = f"{where}: {source.name}.{name}"
+                place = [each.name for each in streams].index(
+                    _known(str(name), [each.name for each in streams], here)
+                )
+                chosen = parse_sweep(wish["sweep"], here)
+                streams[place] = replace(streams[place], sweep=chosen)
         found.append(replace(source, streams=tuple(streams)))
     return tuple(found)
 
 
+def parse_sweep(body: object, where: str) -> Sweep | None:
+    """What a user wants of a sweep of keys: ``off``, or any of its numbers; FatalError for others."""
+    if body in (False, "off"):
+        return None
+    where = f"{where}: sweep"
+    settings = {} if body in (True, "on") else _mapping(body, where, _SWEEP)
+    chosen: dict[str, timedelta | int | float] = {}
+    for name, value in settings.items():
+        if name == "every":
+            span = re.fullmatch(r"(\d{1,4})([hdw])", str(value))
+            if span is None or span[1].strip("0") == "":
+                raise _wrong(where, "every is a span such as 12h, 7d or 2w")
+            chosen[name] = int(span[1]) * _SPANS[span[2]]
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise _wrong(where, f"{name} is not a number above 0")
+        elif name == "calls":
+            chosen[name] = int(value)
+        elif value > 1:
+            raise _wrong(where, f"{name} is a share between 0 and 1")
+        else:
+            chosen[name] = float(value)
+    return Sweep(**chosen)  # type: ignore[arg-type]  # each name has its type by now
+
+
+_SWEEP = ("every", "calls", "quota_share", "max_vanished")
+_SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
 def _stream_rules(stream: Stream, body: object, personal: Action, where: str) -> StreamRules:
-    settings = _mapping(body, where, {"select", "add", "new_fields", "columns", "personal"})
+    words = {"select", "add", "new_fields", "columns", "personal", "sweep"}
+    settings = _mapping(body, where, words)
     add = tuple(_column(item, f"{where}: add") for item in _list(settings.get("add"), where))
     columns = (*stream.columns, *add)
     names = {name for column in columns for name in (column.name, column.vendor_field)}

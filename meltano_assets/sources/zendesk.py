@@ -28,6 +28,7 @@ from meltano_assets.clients.policy import (
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError, RetriableError, SkippableError
 from meltano_assets.sources.base import (
+    KeyPage,
     Source,
     as_bookmark,
     deleted_where,
@@ -261,6 +262,14 @@ class ZendeskReader:
                 raise FatalError(
                     f"access was denied: {error.message}", hint=where_to_set(VARIABLES)
                 ) from None
+
+    def read_keys(
+        self, stream: Stream, position: str | None, *, now: datetime
+    ) -> Iterator[KeyPage] | None:
+        """Keys of a list page by page; None for exports, which tell their deletes."""
+        if "endpoint" not in stream.options:
+            return None
+        return self._lists.read_keys(stream, position, now=now)
 
     def _read_export(
         self,

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from meltano_assets.sources.records import Record
 from meltano_assets.sources.rest import CursorPaging, Endpoint, TimePaging, unix_seconds
-from meltano_assets.streams import Column, ColumnType, Stream
+from meltano_assets.streams import Column, ColumnType, Stream, Sweep
 
 
 def cursor_export(name: str, **params: str | int) -> Endpoint:
@@ -219,6 +219,7 @@ SATISFACTION_RATINGS = Stream(
     replication_key="updated_at",
     # The filter works on whole seconds, and an offered rating changes when it is given.
     lookback=timedelta(minutes=5),
+    sweep=Sweep(),
     options={
         "endpoint": Endpoint(
             "/api/v2/satisfaction_ratings.json",

@@ -130,6 +130,33 @@ create table if not exists meltano.new_fields (
     first_seen_at timestamptz not null default clock_timestamp(),
     primary key (source, stream, field)
 );
+create table if not exists meltano.sweeps (
+    id bigint generated always as identity primary key,
+    source text not null,
+    stream text not null,
+    state text not null default 'open'
+        check (state in ('open', 'complete', 'refused', 'abandoned')),
+    key_columns text[] not null,
+    known_until timestamptz,
+    position text,
+    is_exact boolean not null default true,
+    stumbles integer not null default 0,
+    pages bigint not null default 0,
+    keys bigint not null default 0,
+    vanished bigint,
+    marked bigint,
+    revived bigint,
+    began_at timestamptz not null default clock_timestamp(),
+    ended_at timestamptz
+);
+create index if not exists sweeps_stream on meltano.sweeps (source, stream, id);
+create table if not exists meltano.sweep_calls (
+    source text not null,
+    stream text not null,
+    calls bigint not null,
+    noted_at timestamptz not null default clock_timestamp()
+);
+create index if not exists sweep_calls_day on meltano.sweep_calls (source, noted_at);
 create table if not exists meltano.reconciliation (
     id bigint generated always as identity primary key,
     source text not null,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
+from meltano_assets.extraction import OpenSource
 from meltano_assets.sandbox.databases import DATABASES
 from meltano_assets.sources import SOURCES
 from meltano_assets.sources.base import Source
@@ -166,6 +167,34 @@ def test_the_vendors_own_count_agrees(source: Source, stream: Stream, vendors: V
         assert reader.requests > 0
     live = [row for row in rows(stream, batches).values() if not row.get("_deleted_at")]
     assert theirs is None or theirs == len(live)
+
+
+SWEPT = [
+    item
+    for item in STREAMS
+    if item.values[1].sweep or item.id == "salesforce.campaign_members"  # type: ignore[union-attr]
+]
+
+
+@pytest.mark.parametrize(("source", "stream"), SWEPT)
+def test_a_sweep_reads_the_keys_of_the_live_records(
+    source: Source, stream: Stream, vendors: Vendors
+) -> None:
+    """X4: from any position on, and alone where the vendor gives them alone."""
+    settings = vendors.settings(source.name)
+    found = rows(stream, read(source, stream, settings))
+    live = {key for key, row in found.items() if not row.get("_deleted_at")}
+    with source.connect(settings) as reader:
+        opened = OpenSource(reader)
+        pages = list(opened.read_keys(stream, None, now=now()))
+        keys = [tuple(row.values()) for page in pages for row in page.records.to_pylist()]
+        assert set(keys) == live
+        assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
+        if opened.can_resume_keys(stream) and len(pages) > 1:
+            rest = list(opened.read_keys(stream, pages[0].position, now=now()))
+            first = {tuple(row.values()) for row in pages[0].records.to_pylist()}
+            assert {tuple(r.values()) for p in rest for r in p.records.to_pylist()} >= live - first
+            assert len(rest) == len(pages) - 1
 
 
 @each_source

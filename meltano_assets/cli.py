@@ -163,7 +163,7 @@ def _app() -> Any:
     from dotenv import load_dotenv
 
     load_dotenv(environment.project_root() / ".env")
-    return app()
+    return app(prog_name="meltano-assets")
 
 
 def run(command: Callable[[], Any]) -> int:

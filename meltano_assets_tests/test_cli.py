@@ -42,6 +42,7 @@ VERBS = [
     "bookmark",
     "backfill",
     "reconcile",
+    "sweep",
     "quota",
     "quarantine",
     "pseudonyms",

@@ -66,6 +66,7 @@ _VERBS = (
     "bookmark",
     "backfill",
     "reconcile",
+    "sweep",
     "quota",
     "quarantine",
     "pseudonyms",

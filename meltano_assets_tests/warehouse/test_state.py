@@ -32,6 +32,8 @@ def test_all_books_exist_after_the_first_look(warehouse: Warehouse) -> None:
         "quota_ledger",
         "reconciliation",
         "schema_changes",
+        "sweep_calls",
+        "sweeps",
         "table_names",
     ]
 

@@ -16,6 +16,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from meltano_assets.clients.policy import Action, ErrorTable, Response
+from meltano_assets.errors import PlatformError
 
 Record = Mapping[str, object]
 
@@ -101,11 +102,21 @@ _ACTIONS: Mapping[str | int, Action] = {
     "CONCURRENT_REQUEST_LIMIT": "retry",
     "SERVER_UNAVAILABLE": "retry",
     "UNABLE_TO_LOCK_ROW": "retry",
-    "QUERY_TIMEOUT": "retry",
+    # The same query would take as long again; it has to be cut.
+    "QUERY_TIMEOUT": "later",
     "INVALID_QUERY_LOCATOR": "later",
 }
 ERRORS = ErrorTable(_detail, _ACTIONS)
 LOGIN_ERRORS = ErrorTable(_detail, {**_ACTIONS, 400: "refresh", "INVALID_LOGIN": "refresh"})
+
+
+#: How a query that took too long ends: by code, and as the reason of a bulk job.
+_TOO_SLOW = re.compile(r"QUERY_TIMEOUT|running for too long|[Rr]etried more than")
+
+
+def is_too_slow(error: PlatformError) -> bool:
+    """True for a query that Salesforce gave up because of the time it took."""
+    return _TOO_SLOW.search(error.message) is not None
 
 
 def limit_info(response: Response) -> tuple[int, int] | None:

@@ -33,7 +33,7 @@ from meltano_assets.sandbox.salesforce_job import (
     offset_of,
 )
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
-from meltano_assets.sandbox.salesforce_query import compile_soql
+from meltano_assets.sandbox.salesforce_query import compile_soql, refuse_slow
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
 
 _log = logging.getLogger(__name__)
@@ -114,6 +114,11 @@ class BulkJobs:
         compiled = compile_soql(self.org, job.query, include_deleted=job.operation == "queryAll")
         reader = self.org.reader()
         rows = compiled.row_numbers(reader)
+        try:
+            refuse_slow(self.org, compiled, len(rows))
+        except RequestProblem as slow:
+            problem = slow.problems[0]
+            raise salesforce_ingest.JobFailed(f"{problem.code}: {problem.message}") from slow
         with self.org.writing() as connection:
             connection.execute("DELETE FROM _result WHERE job = ?", (job.id,))
         job.columns = compiled.header

@@ -57,6 +57,18 @@ def compile_soql(org: SalesforceOrg, text: str, *, include_deleted: bool) -> Com
         ) from error
 
 
+def refuse_slow(
+    org: SalesforceOrg, compiled: Compiled, rows: int, *, is_count: bool = False
+) -> None:
+    """The fault ``query_timeout``: a query that finds too many records is given up."""
+    for fault in org.faults.standing("query_timeout"):
+        is_meant = fault.text("object", compiled.sobject.name) == compiled.sobject.name
+        is_exempt = is_count and not fault.options.get("counts")
+        if is_meant and not is_exempt and rows > fault.number("rows", 1000):
+            message = "Your query request was running for too long."
+            raise RequestProblem(400, ApiProblem("QUERY_TIMEOUT", message))
+
+
 @dataclass(slots=True)
 class _Cursor:
     compiled: Compiled
@@ -87,11 +99,13 @@ class Queries:
         connection = call.org.reader()
         if compiled.is_count:
             total = compiled.count(connection)
+            refuse_slow(call.org, compiled, total, is_count=True)
             return Reply(200, {"totalSize": total, "done": True, "records": []})
         if compiled.aggregates is not None:
             records = compiled.aggregate_records(connection)
             return Reply(200, {"totalSize": len(records), "done": True, "records": records})
         cursor = _Cursor(compiled, compiled.row_numbers(connection), _page_size(call))
+        refuse_slow(call.org, compiled, len(cursor.rows))
         return self._page(call, cursor, "", 0)
 
     def _page(self, call: Call, cursor: _Cursor, name: str, offset: int) -> Reply:

@@ -445,12 +445,9 @@ class _Compiler:
             if operator == "!=":
                 return f"{column} IS NOT NULL"
             return "0"
-        if found.kind in ("boolean", *ID_KINDS) and operator not in ("=", "!="):
-            raise self.error(
-                "INVALID_FIELD",
-                position,
-                f"invalid operator on {'boolean' if found.kind == 'boolean' else 'id'} field",
-            )
+        # Ids have an order: the vendor itself cuts queries by ``Id >= … AND Id < …``.
+        if found.kind == "boolean" and operator not in ("=", "!="):
+            raise self.error("INVALID_FIELD", position, "invalid operator on boolean field")
         column, stored = _folded(column, stored)
         self.parameters.append(stored)
         return f"{column} IS NOT ?" if operator == "!=" else f"{column} {operator} ?"

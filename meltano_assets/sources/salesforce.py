@@ -1,7 +1,8 @@
 """Salesforce: sales objects by REST query, by Bulk API 2.0 where a stream is long.
 
 Paging: ``nextRecordsUrl`` of at most 2,000 records, or result locators of a bulk job; both ways
-deliver the same rows. Limits: a daily count of API requests, told in ``Sforce-Limit-Info``.
+deliver the same rows. A query that takes Salesforce too long is cut into ranges of ids.
+Limits: a daily count of API requests, told in ``Sforce-Limit-Info``.
 Deletes: ``queryAll`` returns what lies in the recycle bin with ``IsDeleted``; such a record gets
 ``_deleted_at``. Changes are ordered by ``SystemModstamp``, which also moves on changes made by
 the system. Not here: writing to Salesforce (``salesforce_sync``).
@@ -10,9 +11,10 @@ the system. Not here: writing to Salesforce (``salesforce_sync``).
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from urllib.parse import quote
@@ -22,9 +24,10 @@ import pyarrow as pa
 from meltano_assets.clients.jobs import run_job
 from meltano_assets.clients.policy import ROLLING, Quota, Transport
 from meltano_assets.clients.salesforce import BULK_PAGE_ROWS, Poll, SalesforceClient
-from meltano_assets.clients.salesforce_wire import limit_info
+from meltano_assets.clients.salesforce_chunks import IdRange, whole_range
+from meltano_assets.clients.salesforce_wire import is_too_slow, limit_info
 from meltano_assets.environment import Variable
-from meltano_assets.errors import FatalError
+from meltano_assets.errors import FatalError, PlatformError
 from meltano_assets.sources.base import (
     FieldCost,
     KeyPage,
@@ -257,6 +260,30 @@ VARIABLES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What is asked for: a query with its condition, perhaps of a range of ids; ``mark`` is what
+    makes the bulk job of another run as good.
+    """
+
+    stream: Stream
+    columns: tuple[Column, ...]
+    text: str
+    mark: Mapping[str, object]
+    limit: str = ""
+    job: str = "bulk query"
+    include_deleted: bool = True
+    ids: IdRange | None = None
+
+    def soql(self, order: str = "") -> str:
+        """The query as it is sent."""
+        condition = ""
+        if self.ids is not None:
+            word = "AND" if " WHERE " in self.text else "WHERE"
+            condition = f" {word} {self.ids.condition}"
+        return f"{self.text}{condition}{order}{self.limit}"
+
+
 class SalesforceReader:
     """Reads objects of one organisation."""
 
@@ -279,8 +306,16 @@ class SalesforceReader:
         return self._client.requests
 
     def count(self, stream: Stream) -> int | None:
-        """How many records there are outside the recycle bin."""
-        return self._client.count(_object(stream))
+        """How many records there are outside the recycle bin; None where counting takes too long."""
+        return self._count(stream)
+
+    def _count(self, stream: Stream, where: str = "") -> int | None:
+        try:
+            return self._client.count(_object(stream), where)
+        except PlatformError as error:
+            if is_too_slow(error):
+                return None
+            raise
 
     @naming_stream
     def read(
@@ -291,61 +326,106 @@ class SalesforceReader:
         if window.is_empty:
             return
         columns = self._columns(stream)
-        soql = _soql(stream, columns, window)
-        order = f" ORDER BY {stream.column(str(stream.replication_key)).vendor_field}, Id"
         limit = f" LIMIT {options.limit}" if options.limit is not None else ""
-        if len(quote(soql)) > _LONGEST_QUERY:
-            yield from self._by_bulk(stream, columns, soql + limit, window, bookmark, options)
-            return
-        pages = self._client.query_pages(
-            soql + order + limit,
-            include_deleted=True,
-            parse=lambda response: Page(response.body, "records", columns),
+        query = _Query(
+            stream,
+            columns,
+            _soql(stream, columns, window),
+            # The window's end is "now" and differs from run to run: it is not a job's mark.
+            {"start": window.start, "end": options.end, "limit": options.limit},
+            limit=limit,
         )
-        first = next(pages, None)
-        if first is None:
-            return
-        total = first.get("totalSize")
-        if options.limit is None and isinstance(total, int) and total >= self._bulk_threshold:
-            yield from self._by_bulk(stream, columns, soql, window, bookmark, options)
-            return
-        batches = (page.batch for page in chain([first], pages) if len(page))
+        order = f" ORDER BY {stream.column(str(stream.replication_key)).vendor_field}, Id"
+        is_sorted, batches = self._answer(query, order)
         whole = (_with_deleted(batch, stream) for batch in batches)
-        yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=True)
+        yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=is_sorted)
 
-    def _by_bulk(
-        self,
-        stream: Stream,
-        columns: tuple[Column, ...],
-        soql: str,
-        window: Window,
-        bookmark: Bookmark | None,
-        options: ReadOptions,
-    ) -> Iterator[Batch]:
+    def _answer(self, query: _Query, order: str = "") -> tuple[bool, Iterator[pa.RecordBatch]]:
+        """Whether the query's records come in order, and the records: by REST, by bulk job, or in
+        ranges of ids where Salesforce gives the query up.
+        """
+        if len(quote(query.soql())) > _LONGEST_QUERY:
+            return False, self._in_ranges(query, self._by_bulk(query))
+        pages = self._client.query_pages(
+            query.soql(order),
+            include_deleted=query.include_deleted,
+            parse=lambda response: Page(response.body, "records", query.columns),
+        )
+        try:
+            first = next(pages, None)
+        except PlatformError as error:
+            if not is_too_slow(error) or query.ids is not None:
+                raise
+            return False, self._in_ranges(query, None)
+        if first is None:
+            return True, iter(())
+        total = first.get("totalSize")
+        if not query.limit and isinstance(total, int) and total >= self._bulk_threshold:
+            return False, self._in_ranges(query, self._by_bulk(query))
+        return True, (page.batch for page in chain([first], pages) if len(page))
+
+    def _in_ranges(
+        self, query: _Query, whole: Iterator[pa.RecordBatch] | None
+    ) -> Iterator[pa.RecordBatch]:
+        """The records of the whole query, or of ranges of its ids, ever smaller ones, where it is too
+        slow. What a slow one has given already comes again.
+        """
+        try:
+            if whole is not None:
+                yield from whole
+                return
+        except PlatformError as error:
+            if not is_too_slow(error) or query.ids is not None:
+                raise
+        bounds = self._id_bounds(query)
+        if bounds is None:
+            return
+        everything, last = whole_range(*bounds)
+        waiting = deque(everything.pieces(last))
+        while waiting:
+            ids = waiting.popleft()
+            try:
+                yield from self._answer(replace(query, ids=ids))[1]
+            except PlatformError as error:
+                if not is_too_slow(error) or ids.is_single:
+                    raise
+                waiting.extendleft(reversed(list(ids.pieces(last))))
+
+    def _id_bounds(self, query: _Query) -> tuple[str, str] | None:
+        """The least and the greatest id of the object, which Salesforce finds by its index."""
+        found = []
+        for way in ("ASC", "DESC"):
+            soql = f"SELECT Id FROM {_object(query.stream)} ORDER BY Id {way} LIMIT 1"
+            pages = self._client.query(soql, include_deleted=query.include_deleted)
+            found += [str(record["Id"]) for page in pages for record in page]
+        return (found[0], found[1]) if found else None
+
+    def _by_bulk(self, query: _Query) -> Iterator[pa.RecordBatch]:
         """The query's records by a bulk job that another run may have ordered."""
-        # The window's end is "now" and differs from run to run: it is not the job's mark.
-        request = {
+        stream = query.stream
+        request: dict[str, object] = {
             "object": _object(stream),
-            "fields": [column.vendor_field for column in columns],
-            "start": window.start,
-            "end": options.end,
-            "limit": options.limit,
+            "fields": [column.vendor_field for column in query.columns],
+            **query.mark,
         }
+        if query.ids is not None:
+            request["ids"] = query.ids.condition
         files = run_job(
-            JobKey(stream.source, stream.name, "bulk query", request),
-            self._client.query_job(soql, include_deleted=True),
+            JobKey(stream.source, stream.name, query.job, request),
+            self._client.query_job(query.soql(), include_deleted=query.include_deleted),
             self._client.transport,
             poll=self._client.poll,
         )
-        batches = (batch_from_text(columns, read_csv(body, null_text="")) for body in files)
-        whole = (_with_deleted(batch, stream) for batch in batches)
-        yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=False)
+        for body in files:
+            yield batch_from_text(query.columns, read_csv(body, null_text=""))
 
     def field_cost(self, stream: Stream, column: Column) -> FieldCost:
         """Counted by Salesforce, by one call."""
         where = self._has_value(stream, column)
-        records = self._client.count(_object(stream), where)
+        records = self._count(stream, where)
         filtered = f"where {column.vendor_field} is not null" if where else "all records"
+        if records is None:
+            return FieldCost(None, None, f"Id and {column.vendor_field}, {filtered}, in ranges")
         if records >= self._bulk_threshold:
             # Order, result pages, and the questions in between.
             calls = 12 + -(-records // BULK_PAGE_ROWS)
@@ -361,20 +441,11 @@ class SalesforceReader:
         where = self._has_value(stream, column)
         soql = f"SELECT {', '.join(c.vendor_field for c in columns)} FROM {_object(stream)}"
         soql += f" WHERE {where}" if where else ""
-        if self._client.count(_object(stream), where) < self._bulk_threshold:
-            for page in self._client.query_pages(
-                soql, parse=lambda response: Page(response.body, "records", columns)
-            ):
-                yield Batch(page.batch)
-            return
-        files = run_job(
-            JobKey(stream.source, stream.name, "bulk backfill", {"soql": soql}),
-            self._client.query_job(soql),
-            self._client.transport,
-            poll=self._client.poll,
+        query = _Query(
+            stream, columns, soql, {"soql": soql}, job="bulk backfill", include_deleted=False
         )
-        for body in files:
-            yield Batch(batch_from_text(columns, read_csv(body, null_text="")))
+        for batch in self._answer(query)[1]:
+            yield Batch(batch)
 
     def read_keys(
         self, stream: Stream, position: str | None, *, now: datetime

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from meltano_assets.clients.salesforce import Poll, SalesforceClient
+from meltano_assets.clients.salesforce_chunks import whole_range
 from meltano_assets.errors import FatalError
 from meltano_assets.extraction import open_source
 from meltano_assets.sources.base import Source
@@ -319,3 +321,75 @@ def test_a_field_is_priced_and_read_alone(vendors: Vendors) -> None:
             assert reader.requests - before <= cost.calls + 2
         rows = [row for batch in batches for row in batch.records.to_pylist()]
         assert {row["id"]: row["industry"] for row in rows} == wanted
+
+
+# -- queries that take too long --
+
+
+@pytest.mark.parametrize("bulk_threshold", [10**9, 30], ids=["rest", "bulk"])
+def test_a_query_that_takes_too_long_is_cut_into_ranges_of_ids(
+    vendors: Vendors, bulk_threshold: int
+) -> None:
+    """X8: nothing is lost or read twice, and the bookmark moves behind the last range."""
+    settings = vendors.settings("salesforce")
+    members = SALESFORCE.stream("campaign_members")
+    calm, _ = read(settings, members)
+    vendors.arm("salesforce", "query_timeout", rows=40, object="CampaignMember")
+    cut, reader = read(settings, members, bulk_threshold=bulk_threshold)
+
+    def ids(batches: list[Batch]) -> list[str]:
+        return sorted(str(key) for batch in batches for key in batch.records.column("id"))
+
+    assert ids(cut) == ids(calm)
+    assert len(ids(cut)) > 40
+    assert cut[-1].bookmark == calm[-1].bookmark
+    assert all(batch.bookmark is None for batch in cut[:-1])
+    assert reader.requests > 4
+
+
+def test_ranges_of_a_read_that_was_killed_find_their_bulk_jobs_again(
+    vendors: Vendors, warehouse: Warehouse
+) -> None:
+    members = SALESFORCE.stream("campaign_members")
+    settings = vendors.settings("salesforce")
+    source = replace(SALESFORCE, connect=partial(connect, poll=QUICK, bulk_threshold=2))
+    vendors.arm("salesforce", "query_timeout", rows=40, object="CampaignMember")
+
+    def jobs() -> list[tuple[str, str]]:
+        with warehouse.connect() as connection:
+            return connection.execute(
+                "select job_id, state from meltano.job_log where state <> 'failed' order by id"
+            ).fetchall()
+
+    with open_source(source, settings, warehouse=warehouse) as opened:
+        batches = opened.read(members, None, ReadOptions(), now=datetime.now(UTC))
+        for _ in range(3):
+            next(batches)
+        before = jobs()
+        assert before
+    with open_source(source, settings, warehouse=warehouse) as opened:
+        list(opened.read(members, None, ReadOptions(), now=datetime.now(UTC)))
+    assert [job for job, _ in jobs()][: len(before)] == [job for job, _ in before]
+
+
+def test_a_count_that_takes_too_long_is_no_count(vendors: Vendors) -> None:
+    vendors.arm("salesforce", "query_timeout", rows=1, counts=True)
+    with connect(vendors.settings("salesforce"), poll=QUICK) as reader:
+        assert reader.count(ACCOUNTS) is None
+        assert reader.field_cost(ACCOUNTS, ACCOUNTS.column("website")).calls is None
+
+
+def test_ranges_of_ids_cover_every_id_once() -> None:
+    """Whatever the letters: Salesforce orders ids as numbers of 62 digits."""
+    first, last = "001A0000000abcz", "001A00000F0Zz01"
+    everything, end = whole_range(first, last)
+    pieces = list(everything.pieces(end))
+    assert 1 < len(pieces) <= 16
+    assert pieces[0].condition.startswith(f"Id >= '{first}'")
+    assert all(one.end == other.first for one, other in pairwise(pieces))
+    assert pieces[-1].first <= end < pieces[-1].end
+    assert whole_range(first, "001A00000F0Zz02")[0] == everything
+    smallest = pieces[3]
+    while not smallest.is_single:
+        smallest = next(smallest.pieces(end))
+    assert list(smallest.pieces(end)) == [smallest]

@@ -22,9 +22,10 @@ from psycopg import sql
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 
-#: A piece is cut at whichever comes first.
+#: A piece is cut at whichever comes first. While one is encoded, the server lives on what the
+#: socket's buffer holds of the one before, so they must not be large.
 PIECE_ROWS = 65_536
-PIECE_BYTES = 8 * 1024 * 1024
+PIECE_BYTES = 1024 * 1024
 
 #: What ends a binary COPY.
 _TRAILER = b"\xff\xff"

@@ -37,6 +37,8 @@ from meltano_assets.warehouse.types import join
 #: What is prepared at a time, whatever the size of the source's batches.
 _PIECE_ROWS = 65_536
 _PIECE_BYTES = 24 * 1024 * 1024
+#: The first piece is small: until it is ready, the server has nothing to do.
+_FIRST_ROWS = 8_192
 
 #: Option: a record of a key that the history has is no news, when no time tells which is newer.
 ONLY_MISSING = "only_missing_keys"
@@ -285,8 +287,10 @@ class _Load:
     def _take(self, records: pa.RecordBatch) -> None:
         if not records.num_rows:
             self._fitter.fit(records)
-        for piece in pieces(records, _PIECE_ROWS, _PIECE_BYTES):
-            self._take_piece(piece)
+        first = 0 if self._part.read or self.outcome.checkpoints else _FIRST_ROWS
+        for part in (records[:first], records[first:]):
+            for piece in pieces(part, _PIECE_ROWS, _PIECE_BYTES):
+                self._take_piece(piece)
 
     def _take_piece(self, records: pa.RecordBatch) -> None:
         self._part.read += records.num_rows

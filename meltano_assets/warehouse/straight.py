@@ -3,9 +3,10 @@
 Each piece of a load is split by asking which of its keys the table holds. Those that it does not are
 sent by COPY into the table itself, in the load's transaction, so nobody sees them before the commit; the
 others go through the staging table and are merged. The question is asked on a connection of its own
-while the piece before is still being sent, so it does not see that piece. A key that comes twice in a
-load is refused by the table's own index; then the piece is taken back and asked about again, this time
-inside the transaction.
+while the piece before is still being sent, so it does not see that piece. Once all of a piece was new, a
+sample of the next ones is asked about. A key that a sample missed or that comes twice in a load is refused
+by the table's own index; then the piece is taken back and asked about as a whole, the second time inside
+the transaction.
 
 Records of one key must be merged in the order in which they were read, which holds as long as no new
 key was staged. So the way is left, for the rest of the checkpoint, as soon as a piece has to be staged
@@ -24,6 +25,7 @@ import numpy as np
 import polars as pl
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import errors, sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -192,6 +194,15 @@ class Straight:
         self._asks_inside = False
         #: Were pieces staged whole because a sample of their keys was known?
         self._guessed = False
+        #: Is a sample of the next piece enough? So it is once all of a piece was new, until a
+        #: sample misleads.
+        self._trusts_samples = False
+        self._may_trust = True
+        #: Was no more than a sample of the piece in hand asked about, of the one being sent?
+        self._sampled = False
+        self._flies_sampled = False
+        #: How many pieces the table's index refused.
+        self._refused = 0
 
     @classmethod
     def open(
@@ -222,14 +233,16 @@ class Straight:
 
     def write(self, rows: pa.RecordBatch, types: Mapping[str, ColumnType]) -> None:
         """Send the rows whose keys are new, stage the others."""
-        saw_all = self._asks_inside
-        if saw_all:
+        if self._asks_inside:
             self.settle()
+        refused = self._refused
         is_new = self._new(rows, types) if self.is_open else None
+        if is_new is not None and not self._guessed:
+            rows, is_new = self._ordered(rows, is_new)
         self.settle()
-        if is_new is not None and self._asks_inside and not saw_all:
-            # The piece before held a key twice: this one may, too.
-            is_new = ~self._known(rows)
+        if is_new is not None and self._refused > refused:
+            # The piece before held a known key or one twice: this one may, too.
+            is_new = self._asked(rows)
         if is_new is None:
             self.is_open = False
             self._stage(rows)
@@ -245,14 +258,18 @@ class Straight:
         try:
             copy.__exit__(None, None, None)
         except errors.UniqueViolation:
-            # A key came twice, or somebody else wrote it meanwhile.
+            # A key was known after all, came twice, or somebody else wrote it meanwhile.
             if self._asks_inside:
                 raise RetriableError(
                     "somebody else is writing the same keys", hint="load again when they are done"
                 ) from None
             self._connection.execute("rollback to savepoint meltano_straight")
-            self._asks_inside = True
-            self._divide(rows, ~self._known(rows))
+            self._refused += 1
+            if self._flies_sampled:
+                self._may_trust = False
+            else:
+                self._asks_inside = True
+            self._divide(rows, self._asked(rows))
             self.settle()
             return
         self._connection.execute("release savepoint meltano_straight")
@@ -283,16 +300,43 @@ class Straight:
         if pl.DataFrame(keys).is_duplicated().any():
             return None
         sample = rows.take(pa.array(np.linspace(0, len(rows) - 1, FEW_ROWS).astype(np.int64)))
-        if self._known(sample).all():
+        known = self._known(sample)
+        if known.all():
             # Most likely all of them are; whether so, is asked only if that ever matters.
-            self._guessed = True
+            self._guessed, self._trusts_samples = True, False
             return np.zeros(len(rows), dtype=bool)
         if self._guessed:
             self.settle()
             if self._has_staged_new():
                 return None
             self._guessed = False
-        return ~self._known(rows)
+        if self._trusts_samples and not known.any():
+            self._sampled = True
+            return np.ones(len(rows), dtype=bool)
+        return self._asked(rows)
+
+    def _asked(self, rows: pa.RecordBatch) -> np.ndarray:
+        """Which rows are new, every key asked about."""
+        known = self._known(rows)
+        self._sampled = False
+        self._trusts_samples = self._may_trust and not known.any()
+        return ~known
+
+    def _ordered(
+        self, rows: pa.RecordBatch, is_new: np.ndarray
+    ) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The rows in the order of their key, whose index then takes neighbours one after the other.
+
+        Only rows with keys of their own come here, so nothing depends on the order of reading.
+        """
+        if not self._key:
+            return rows, is_new
+        keys = rows.column(rows.schema.get_field_index(self._key[0]))
+        order = pc.array_sort_indices(keys)
+        places = order.to_numpy()
+        if (places[1:] > places[:-1]).all():
+            return rows, is_new
+        return rows.take(order), is_new[places]
 
     def _has_staged_new(self) -> bool:
         """True when a record was staged whose key the table does not hold."""
@@ -311,6 +355,7 @@ class Straight:
         self._connection.execute("savepoint meltano_straight")
         columns = [(name, self._live.columns[name]) for name in rows.schema.names]
         self._copy, self._flying = BinaryCopy(self._connection, self._live.name.sql, columns), rows
+        self._flies_sampled = self._sampled
         self._copy.__enter__()
         self._copy.write(rows)
 

@@ -96,6 +96,27 @@ def test_large_pieces_give_the_same_table_and_account_as_small_ones(
     assert straight.is_balanced
 
 
+@pytest.mark.parametrize("again", [[4_002], [90_002], [4_002, 90_002, 95_002]])
+def test_keys_that_a_sample_misses_are_merged_all_the_same(
+    warehouse: Warehouse, again: list[int]
+) -> None:
+    """Once a piece was all new only every second key is asked about: known, sent before, both (L3)."""
+    one = stream(COLUMNS)
+    filled(warehouse, one, range(1, 9_000))
+    pieces = [
+        records(range(start, start + 2 * FEW_ROWS), "new", 1)
+        for start in range(90_000, 100_000, 2_000)
+    ]
+    pieces[3][3:3] = records(iter(again), "again", 2)
+    outcome = load(warehouse, one, [batch(piece) for piece in pieces])
+    repeated = sum(key >= 90_000 for key in again)
+    assert (outcome.read, outcome.inserted) == (10_000 + len(again), 10_000)
+    assert (outcome.updated, outcome.superseded) == (len(again) - repeated, repeated)
+    found = query(warehouse, "select id from shop.things where name like 'again%%' order by id")
+    assert [key for (key,) in found] == again
+    assert query(warehouse, "select count(*) from shop.things") == [(18_999,)]
+
+
 def test_new_keys_are_never_staged_and_known_ones_are_merged(warehouse: Warehouse) -> None:
     """Not to be seen from outside but by the place of the rows."""
     one = stream(COLUMNS)

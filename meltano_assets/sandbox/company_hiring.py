@@ -162,6 +162,19 @@ class HiringDesk:
             gone = self._milliseconds(at + rng.uniform(1, 30))
             one.events.append(Event(gone, "delete", self._users[0]["id"]))  # type: ignore[arg-type]
 
+    def changes(self, since: int, until: int) -> dict[str, int]:
+        """Kind of record → how many came or changed after ``since``, until ``until``."""
+        records = {
+            "opportunities": (self.opportunities(until), "updatedAt"),
+            "requisitions": (self.requisitions(until), "updatedAt"),
+            "deleted_opportunities": (self.deleted(until), "deletedAt"),
+        }
+        counts = {
+            kind: sum(since < int(str(record[name])) for record in found)
+            for kind, (found, name) in records.items()
+        }
+        return {kind: number for kind, number in counts.items() if number}
+
     # What Lever shows
 
     def _past(self, one: _Person, now: int) -> list[Event]:

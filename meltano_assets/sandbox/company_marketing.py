@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from meltano_assets.sandbox.company_sales import Record
@@ -100,6 +100,24 @@ class MarketingDesk:
             name = f"{self._company.seed}:{number}".encode()
             activity["marketoGUID"] = hashlib.md5(name, usedforsecurity=False).hexdigest()
         self.activities += today
+
+    def changes(self, since: datetime, until: datetime) -> dict[str, int]:
+        """Kind of record → how many came or changed after ``since``, until ``until``."""
+        first, last = (f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for at in (since, until))
+
+        def count(records: Iterable[Record], name: str = "updatedAt") -> int:
+            return sum(first < str(record[name]) <= last for record in records)
+
+        counts = {
+            "leads": count(self.leads.values()),
+            "activities": count(self.activities, "activityDate"),
+            "program_members": count(self.members.values()),
+            "programs": count(self.programs.values()),
+            "campaigns": count(self.campaigns.values()),
+            "lists": count(self.lists.values()),
+            "deleted_leads": sum(first < at <= last for at in self.gone.values()),
+        }
+        return {name: number for name, number in counts.items() if number}
 
     # Times: Marketo writes whole seconds in UTC.
 

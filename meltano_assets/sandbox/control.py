@@ -9,8 +9,7 @@ overtake the present), ``POST /faults`` one or a list of ``{"service", "kind", "
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 from starlette.concurrency import run_in_threadpool
@@ -19,22 +18,11 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.faults import FaultBox
 from meltano_assets.sandbox.service import Counters, json_response
 from meltano_assets.sandbox.state import CompanyClock
 
 Manifest = dict[str, dict[str, object]]
-
-
-class Faulty(Protocol):
-    """Where faults can be armed."""
-
-    def arm(
-        self, kind: str, *, times: int | None = 1, match: str = "", skip: int = 0, **options: object
-    ) -> None: ...
-
-    def clear(self, kind: str | None = None) -> None: ...
-
-    def status(self) -> list[dict[str, object]]: ...
 
 
 class Control:
@@ -46,9 +34,9 @@ class Control:
         company: Company,
         clock: CompanyClock,
         manifest: Callable[[], Manifest],
-        faults: Mapping[str, Faulty],
+        faults: Mapping[str, FaultBox],
         counters: Mapping[str, Counters],
-        advance: Callable[[int], dict[str, object]],
+        advance: Callable[[int], Awaitable[dict[str, object]]],
         on_faults_changed: Callable[[str], None],
     ) -> None:
         self._company = company
@@ -112,7 +100,7 @@ class Control:
         if days > left and request.query_params.get("allow_future") != "1":
             message = f"the company would overtake the present: {left} days are left"
             return json_response({"error": message, **self._time()}, 409)
-        changes = await run_in_threadpool(self._advance, days)
+        changes = await self._advance(days)
         return json_response({**self._time(), **changes})
 
     def _armed(self) -> dict[str, list[dict[str, object]]]:

@@ -1,4 +1,4 @@
-"""Misbehaviour on request for every service but Salesforce (which has its own, in the same words).
+"""Misbehaviour on request, for every service.
 
 A fault is armed by kind, for a number of times, optionally after some fitting occasions and only
 for requests that contain a text (``METHOD /path?query``; the question for WHOIS and DNS).
@@ -31,6 +31,8 @@ Marketo also knows ``quota`` (607), ``too_many_at_once`` (615), ``no_updated_at`
 ``export_quota`` and ``queue_full`` (1029), and of its export jobs ``job_failed``, ``job_stuck`` (stays
 queued), ``file_missing`` (404 though completed), ``file_error`` (JSON instead of CSV), ``cut_file`` and
 ``wrong_checksum``; ``server_error`` takes a ``code`` of its own.
+
+What Salesforce's records and bulk jobs can do wrong stands in ``salesforce_faults``.
 
 The ``version`` database knows ``refuse`` (logins fail until cleared), ``terminate`` (sessions are
 cut once) and ``change_schema`` (``table``, ``add`` {column: type}, ``drop`` [column]).
@@ -84,12 +86,18 @@ class Fault:
         value = self.options.get(name)
         return default if value is None else str(value)
 
+    def names(self, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """An option that lists names."""
+        value = self.options.get(name, default)
+        return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
+
 
 class FaultBox:
     """The armed faults of one service; may be changed from other threads."""
 
-    def __init__(self, kinds: tuple[str, ...]) -> None:
+    def __init__(self, kinds: tuple[str, ...], standing: tuple[str, ...] = STANDING_KINDS) -> None:
         self.kinds = kinds
+        self._standing = standing
         self._armed: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -105,9 +113,9 @@ class FaultBox:
         """Arm a fault after ``skip`` fitting occasions, for ``times`` (None: until cleared)."""
         if kind not in self.kinds:
             raise ValueError(f"no fault {kind!r} here; there are: {', '.join(self.kinds)}")
-        standing = kind in STANDING_KINDS
+        count = None if kind in self._standing else times
         with self._lock:
-            self._armed.append(Fault(kind, None if standing else times, match, skip, dict(options)))
+            self._armed.append(Fault(kind, count, match, skip, dict(options)))
 
     def clear(self, kind: str | None = None) -> None:
         """Disarm all faults of that kind, or all."""
@@ -145,6 +153,13 @@ class FaultBox:
                         self._armed.remove(fault)
                 return fault
         return None
+
+    def standing(self, kind: str) -> list[Fault]:
+        """All faults of that kind in force, without counting."""
+        if not self._armed:
+            return []
+        with self._lock:
+            return [fault for fault in self._armed if fault.kind == kind]
 
 
 def parse_fault(text: str) -> dict[str, object]:

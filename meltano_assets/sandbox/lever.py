@@ -123,8 +123,16 @@ class Lever:
 
     # Records
 
+    def changes(self, since: int, until: int) -> dict[str, int]:
+        """Kind of record → how many came or changed from one day to another."""
+        self._desk.build(until)
+        return self._desk.changes(self._moment(since), self._moment(until))
+
+    def _moment(self, day: int) -> int:
+        return int(self._company.now(day).timestamp() * 1000)
+
     def _now(self) -> int:
-        return int(self._company.now(self._day()).timestamp() * 1000)
+        return self._moment(self._day())
 
     def _records(self, name: str) -> list[Record]:
         day = self._day()

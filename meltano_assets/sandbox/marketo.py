@@ -243,6 +243,10 @@ class Marketo:
             self._sorted_to = day
         return self._desk
 
+    def changes(self, since: int, until: int) -> dict[str, int]:
+        """Kind of record → how many came or changed from one day to another."""
+        return self.desk.changes(self._company.now(since), self._company.now(until))
+
     def activities_between(self, start: str, end: str) -> list[Record]:
         """Activities of a span of time, both ends in it."""
         assert self.desk

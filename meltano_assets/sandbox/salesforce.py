@@ -24,9 +24,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount
 from starlette.types import Message, Receive, Scope, Send
 
+from meltano_assets.sandbox.faults import Fault, FaultBox
 from meltano_assets.sandbox.salesforce_async import AsyncApi
 from meltano_assets.sandbox.salesforce_bulk import BulkJobs
-from meltano_assets.sandbox.salesforce_faults import Fault, Faults
 from meltano_assets.sandbox.salesforce_http import NOT_FOUND, Call, Reply, failure
 from meltano_assets.sandbox.salesforce_login import bearer_user, oauth, parse_form, soap
 from meltano_assets.sandbox.salesforce_org import API_VERSIONS, SalesforceOrg
@@ -50,7 +50,7 @@ _BAD_SESSION = ApiProblem("INVALID_SESSION_ID", "Session expired or invalid")
 
 
 def build_app(
-    org: SalesforceOrg, *, public_url: str | None = None, faults: Faults | None = None
+    org: SalesforceOrg, *, public_url: str | None = None, faults: FaultBox | None = None
 ) -> Starlette:
     """The org as a web application; its bulk jobs run while the application lives."""
     if faults is not None:

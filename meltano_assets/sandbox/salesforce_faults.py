@@ -1,8 +1,4 @@
-"""Misbehaviour on request: what the simulated Salesforce can be told to do wrong.
-
-A fault is armed by kind, for a number of times, and optionally for some requests or records only.
-The control service of the sandbox (or a test) calls ``arm`` and ``clear``; the server asks
-``take`` at the points where a real org misbehaves. All values are plain JSON.
+"""What the simulated Salesforce can be told to do wrong, armed in the words of ``sandbox.faults``.
 
 Faults of a request (``match`` is a part of ``METHOD /path?query``):
 
@@ -48,9 +44,7 @@ Faults of bulk jobs: ``fail_bulk_job`` with ``after`` (records processed before 
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
-from typing import Protocol
+from meltano_assets.sandbox.faults import FaultBox
 
 REQUEST_FAULTS = (
     "throttle",
@@ -74,98 +68,6 @@ JOB_FAULTS = ("fail_bulk_job", "slow_bulk_job")
 KINDS = (*REQUEST_FAULTS, *RECORD_FAULTS, *ORG_FAULTS, *JOB_FAULTS)
 
 
-@dataclass(slots=True)
-class Fault:
-    """One armed fault; ``remaining`` None means until cleared."""
-
-    kind: str
-    remaining: int | None = 1
-    match: str = ""
-    skip: int = 0
-    options: dict[str, object] = field(default_factory=dict)
-
-    def number(self, name: str, default: float) -> float:
-        """A numeric option."""
-        value = self.options.get(name, default)
-        return float(value) if isinstance(value, (int, float, str)) else default
-
-    def text(self, name: str, default: str = "") -> str:
-        """A text option."""
-        value = self.options.get(name)
-        return default if value is None else str(value)
-
-    def names(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        """An option that lists names."""
-        value = self.options.get(name, default)
-        return tuple(map(str, value)) if isinstance(value, (list, tuple)) else (str(value),)
-
-
-class Faults(Protocol):
-    """What the server asks. ``SalesforceFaults`` is the one implementation needed."""
-
-    def take(self, kind: str, subject: str = "") -> Fault | None:
-        """The armed fault of that kind that fits; counts as one time."""
-
-    def standing(self, kind: str) -> list[Fault]:
-        """All faults of that kind in force, without counting."""
-
-
-class SalesforceFaults:
-    """Armed faults; safe to change while the server runs."""
-
-    def __init__(self) -> None:
-        self._armed: list[Fault] = []
-        self._lock = threading.Lock()
-
-    def arm(
-        self,
-        kind: str,
-        *,
-        times: int | None = 1,
-        match: str = "",
-        skip: int = 0,
-        **options: object,
-    ) -> None:
-        """Arms a fault after ``skip`` fitting occasions, for ``times`` (None: until cleared)."""
-        if kind not in KINDS:
-            raise ValueError(f"no fault {kind!r}; there are: {', '.join(KINDS)}")
-        with self._lock:
-            self._armed.append(Fault(kind, times, match, skip, dict(options)))
-
-    def clear(self, kind: str | None = None) -> None:
-        """Disarms all faults of that kind, or all."""
-        with self._lock:
-            self._armed = [f for f in self._armed if kind is not None and f.kind != kind]
-
-    def status(self) -> list[dict[str, object]]:
-        """What is armed, as JSON."""
-        with self._lock:
-            return [
-                {"kind": f.kind, "times": f.remaining, "match": f.match, **f.options}
-                for f in self._armed
-            ]
-
-    def take(self, kind: str, subject: str = "") -> Fault | None:
-        """The armed fault of that kind that fits; counts as one time."""
-        if not self._armed:
-            return None
-        with self._lock:
-            for fault in self._armed:
-                if fault.kind != kind or fault.match.lower() not in subject.lower():
-                    continue
-                if fault.skip > 0:
-                    fault.skip -= 1
-                    continue
-                if fault.remaining is not None:
-                    fault.remaining -= 1
-                    if fault.remaining <= 0:
-                        self._armed.remove(fault)
-                return fault
-        return None
-
-    def standing(self, kind: str) -> list[Fault]:
-        """All faults of that kind in force, without counting."""
-        if not self._armed:
-            return []
-        with self._lock:
-            return [f for f in self._armed if f.kind == kind]
+def salesforce_faults() -> FaultBox:
+    """A box for the faults of an org, empty."""
+    return FaultBox(KINDS, standing=ORG_FAULTS)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from meltano_assets.sandbox import soql_sqlite
-from meltano_assets.sandbox.salesforce_faults import Faults, SalesforceFaults
+from meltano_assets.sandbox.salesforce_faults import salesforce_faults
 from meltano_assets.sandbox.salesforce_objects import build_schema
 from meltano_assets.sandbox.salesforce_schema import Schema, SObject, make_id, parse_id
 from meltano_assets.sandbox.salesforce_values import SqlValue, format_datetime, from_company
@@ -79,7 +79,7 @@ class SalesforceOrg:
         self.path = state_dir / "salesforce.sqlite3"
         self.company = company
         self.clock = clock
-        self.faults: Faults = SalesforceFaults()
+        self.faults = salesforce_faults()
         self.daily_api_limit = 100_000
         self.api_requests = 0
         self.bulk_polls = 2

@@ -165,7 +165,7 @@ class Writer:
                     ApiProblem(
                         fault.text("code", "FIELD_CUSTOM_VALIDATION_EXCEPTION"),
                         fault.text("message", "A validation rule refused the record"),
-                        fault.names("fields", ()),
+                        fault.names("fields"),
                     )
                 )
 

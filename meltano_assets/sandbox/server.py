@@ -23,11 +23,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from meltano_assets.sandbox.company_stripe import API_VERSION
-from meltano_assets.sandbox.control import Control, Faulty, Manifest
+from meltano_assets.sandbox.control import Control, Manifest
 from meltano_assets.sandbox.databases import DATABASES, CompanyDatabase, Login
 from meltano_assets.sandbox.dns import NameServer, UdpProtocol
 from meltano_assets.sandbox.enrichment_api import Clearbit, DiscoverOrg
-from meltano_assets.sandbox.faults import parse_fault
+from meltano_assets.sandbox.faults import FaultBox, parse_fault
 from meltano_assets.sandbox.lever import Lever
 from meltano_assets.sandbox.marketo import Marketo
 from meltano_assets.sandbox.marketo_wire import Limits
@@ -129,6 +129,22 @@ class Sandbox:
         is_strict = self._options.has_vendor_limits
         self._org = SalesforceOrg(self._folder.path / "salesforce", self.company, self.clock)
         self._salesforce = Counted(build_app(self._org))
+        self._marketo = Marketo(
+            self.company,
+            day,
+            client_id=made["marketo_client_id"],
+            client_secret=made["marketo_client_secret"],
+            folder=self._folder.path / "marketo",
+            limits=Limits() if is_strict else Limits(calls=100_000, calls_a_day=10_000_000),
+        )
+        self._lever = Lever(
+            self.company,
+            day,
+            api_key=made["lever_api_key"],
+            oauth_token=made["lever_oauth_token"],
+            per_second=10 if is_strict else 1_000,
+            burst=20 if is_strict else 1_000,
+        )
         self._http: dict[str, HttpService] = {
             "zendesk": Zendesk(
                 self.company,
@@ -171,22 +187,8 @@ class Sandbox:
                 requests_per_minute=50_000 if is_strict else 1_000_000,
                 polls=2 if is_strict else 0,
             ).service,
-            "marketo": Marketo(
-                self.company,
-                day,
-                client_id=made["marketo_client_id"],
-                client_secret=made["marketo_client_secret"],
-                folder=self._folder.path / "marketo",
-                limits=Limits() if is_strict else Limits(calls=100_000, calls_a_day=10_000_000),
-            ).service,
-            "lever": Lever(
-                self.company,
-                day,
-                api_key=made["lever_api_key"],
-                oauth_token=made["lever_oauth_token"],
-                per_second=10 if is_strict else 1_000,
-                burst=20 if is_strict else 1_000,
-            ).service,
+            "marketo": self._marketo.service,
+            "lever": self._lever.service,
         }
         self._http["netsuite"] = NetSuite(
             self.company,
@@ -212,11 +214,9 @@ class Sandbox:
                 )
                 for name in DATABASES
             }
-        faults: dict[str, Faulty] = {name: s.faults for name, s in self._http.items()}
+        faults: dict[str, FaultBox] = {name: s.faults for name, s in self._http.items()}
         faults |= {"whois": self._whois.faults, "dns": self._dns.faults}
-        org_faults = self._org.faults
-        if hasattr(org_faults, "arm"):
-            faults["salesforce"] = org_faults  # type: ignore[assignment]
+        faults["salesforce"] = self._org.faults
         faults |= {name: database.faults for name, database in self._databases.items()}
         counters: dict[str, Counters] = {"salesforce": self._salesforce.counters}
         counters |= {name: service.counters for name, service in self._http.items()}
@@ -321,8 +321,15 @@ class Sandbox:
 
     # Time and faults
 
-    def advance(self, days: int) -> dict[str, object]:
+    async def advance(self, days: int) -> dict[str, object]:
         """Let the company live on; the counts of what came or changed, by vendor."""
+        since, counts = await asyncio.to_thread(self._advance, days)
+        # These two make their records while they are asked, in this thread.
+        counts["marketo"] = self._marketo.changes(since, since + days)
+        counts["lever"] = self._lever.changes(since, since + days)
+        return dict(counts)
+
+    def _advance(self, days: int) -> tuple[int, dict[str, dict[str, int]]]:
         vendors = ("salesforce", "zendesk", "zuora", "netsuite", "stripe", *DATABASES)
         counts: dict[str, dict[str, int]] = {vendor: {} for vendor in vendors}
 
@@ -331,6 +338,7 @@ class Sandbox:
                 counts[vendor][name] = counts[vendor].get(name, 0) + number
 
         with self._advancing:
+            first = self.clock.day
             for _ in range(days):
                 day = self.clock.day + 1
                 self.company.build(day)
@@ -351,7 +359,7 @@ class Sandbox:
                 since, until = self.company.now(day - 1), self.company.now(day)
                 for name, number in self.company.books(day).changes(since, until).items():
                     count("netsuite", name, number)
-        return dict(counts)
+        return first, counts
 
     def _carry_out_faults(self, service: str) -> None:
         if service in self._databases:

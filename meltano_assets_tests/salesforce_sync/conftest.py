@@ -19,8 +19,9 @@ from meltano_assets.clients.salesforce import Poll, SalesforceClient
 from meltano_assets.salesforce_sync.push import PushOptions
 from meltano_assets.salesforce_sync.spec import SyncSpec, parse_spec
 from meltano_assets.salesforce_sync.sync import SyncOutcome, run_sync
+from meltano_assets.sandbox.faults import FaultBox
 from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
-from meltano_assets.sandbox.salesforce_faults import SalesforceFaults
+from meltano_assets.sandbox.salesforce_faults import salesforce_faults
 from meltano_assets.sandbox.salesforce_schema import make_id
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.server import EmbeddedServer
@@ -115,7 +116,7 @@ class World:
     """An org, the warehouse with its models, and the means to sync one to the other."""
 
     org: SalesforceOrg
-    faults: SalesforceFaults
+    faults: FaultBox
     settings: dict[str, str]
     warehouse: Warehouse
     clock: StandingClock
@@ -215,7 +216,7 @@ def world(company: SmallCompany, warehouse: Warehouse, tmp_path: Path) -> Iterat
     clock = StandingClock()
     org = SalesforceOrg(tmp_path / "org", company, clock)
     org.bulk_polls = 0
-    faults = SalesforceFaults()
+    faults = salesforce_faults()
     config = uvicorn.Config(
         build_app(org, faults=faults), host="127.0.0.1", port=0, log_level="error"
     )

@@ -192,8 +192,23 @@ def test_advancing_moves_every_vendor_alike(tmp_path: Path, server: EmbeddedServ
         assert changes["zendesk"]["tickets"] == sum(
             len(company.zendesk_tickets(day)) for day in (1, 2, 3)
         )
+        before = company.truths_on(0)
         truths = sandbox.truths()
         assert truths == json.loads(json.dumps(company.truths_on(3)))
+        new = truths["marketing"]["activities"]["total"]
+        new -= before["marketing"]["activities"]["total"]  # type: ignore[index]
+        assert changes["marketo"]["activities"] == new > 0
+        lever = manifest["lever"]
+        asked = requests.get(
+            f"{lever['base_url']}/opportunities",
+            params={
+                "updated_at_start": int(company.now(0).timestamp() * 1000) + 1,
+                "confidentiality": "all",
+            },
+            auth=(str(lever["api_key"]), ""),
+            timeout=10,
+        )
+        assert changes["lever"]["opportunities"] == len(asked.json()["data"]) > 0
         with psycopg.connect(manifest["version"]["url"]) as connection:  # type: ignore[arg-type]
             for table, count in truths["totals"]["version"].items():
                 query = f"select count(*) from {table}".encode()

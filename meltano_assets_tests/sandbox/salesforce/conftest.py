@@ -14,8 +14,9 @@ import pytest
 import requests
 import uvicorn
 
+from meltano_assets.sandbox.faults import FaultBox
 from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
-from meltano_assets.sandbox.salesforce_faults import SalesforceFaults
+from meltano_assets.sandbox.salesforce_faults import salesforce_faults
 from meltano_assets.sandbox.salesforce_schema import make_id
 
 START = datetime(2024, 5, 15, 12, tzinfo=UTC)
@@ -127,7 +128,7 @@ class Api:
     """A logged-in client without any comfort, and the org behind it."""
 
     org: SalesforceOrg
-    faults: SalesforceFaults
+    faults: FaultBox
     base: str
     clock: StandClock
     company: SmallCompany
@@ -194,7 +195,7 @@ def serve(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
 
 
 def _run(folder: Path) -> Iterator[Api]:
-    clock, company, faults = StandClock(), SmallCompany(), SalesforceFaults()
+    clock, company, faults = StandClock(), SmallCompany(), salesforce_faults()
     org = SalesforceOrg(folder, company, clock)
     server, thread, base = serve(build_app(org, faults=faults))
     api = Api(org, faults, base, clock, company)

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 from meltano_assets.sandbox import company_hosts as hosts
+from meltano_assets.sandbox.company_products import sell, take_back
 from meltano_assets.sandbox.company_sales import STAGES, Record, close_fields
 from meltano_assets.sandbox.company_start import facts_for, host_row, website
 from meltano_assets.sandbox.company_words import dice
@@ -105,7 +106,7 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
             rng, rng.choice(accounts), owner(), campaign, moment(), StageName="0-Pending Acceptance"
         )
         deal["Sales_Accepted_Date__c"] = deal["Sales_Qualified_Date__c"] = None
-        world.put(day, "Opportunity", deal)
+        sell(world, day, world.put(day, "Opportunity", deal))
     trapped = {
         i for name, ids in world.traps.items() if name.startswith("opportunity_") for i in ids
     }
@@ -118,6 +119,7 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
         at = moment()
         if i == 6:
             world.change(day, "Opportunity", deal, at, IsDeleted=True)
+            take_back(world, day, deal, at)
             continue
         stage = _OPEN[min(len(_OPEN) - 1, _OPEN.index(str(deal["StageName"])) + 1)]
         if stage == deal["StageName"]:
@@ -134,7 +136,9 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
         fields.update(
             {k: closed[k] for k in ("IsWon", "IsClosed", "Probability", "Reason_for_Loss__c")}
         )
-        world.change(day, "Opportunity", deal, at, **fields)
+        changed = world.change(day, "Opportunity", deal, at, **fields)
+        if "Amount" in fields:
+            sell(world, day, changed)
 
 
 def _campaigns(world: World, rng, day: int, moment) -> None:  # type: ignore[no-untyped-def]

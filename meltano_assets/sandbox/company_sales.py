@@ -29,6 +29,8 @@ KEY_PREFIXES = {
     "Campaign": "701",
     "CampaignMember": "00v",
     "Opportunity": "006",
+    "OpportunityLineItem": "00k",
+    "Product2": "01t",
     "User": "005",
     "Host__c": "a00",
 }

@@ -17,6 +17,8 @@ SALESFORCE_OBJECTS = (
     "Lead",
     "Opportunity",
     "CampaignMember",
+    "Product2",
+    "OpportunityLineItem",
     "Host__c",
 )
 PING_TABLES = ("usage_data", "version_checks", "hosts", "versions")

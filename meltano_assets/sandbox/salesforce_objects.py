@@ -1,6 +1,6 @@
-"""Which objects the simulated org has: the company's eight, and the standard ones around them.
+"""Which objects the simulated org has: the company's own, and the standard ones around them.
 
-The eight objects of the company carry all fields that the product reads or writes, plus the
+The objects of the company carry all fields that the product reads or writes, plus the
 standard fields that every org shows beside them. Other standard objects exist as they do in a
 real org, with the common fields and no records, so that clients which list or probe everything
 find what they expect.
@@ -433,6 +433,49 @@ _OPPORTUNITY = _object(
         "Other",
     ),
 )
+_PRODUCT = _object(
+    "Product2",
+    "Product",
+    "Products",
+    "01t",
+    _name("Product Name"),
+    _f("ProductCode", "Product Code"),
+    _f("Description", "Product Description", "textarea", length=4000),
+    _pick("Family", "Product Family", "Subscription", "Services", "Add-On"),
+    _flag("IsActive", "Active"),
+)
+_LINE_ITEM = _object(
+    "OpportunityLineItem",
+    "Opportunity Product",
+    "Opportunity Products",
+    "00k",
+    _ref(
+        "OpportunityId",
+        "Opportunity ID",
+        "Opportunity",
+        "Opportunity",
+        nillable=False,
+        updateable=False,
+        child_relationship="OpportunityLineItems",
+    ),
+    _ref(
+        "Product2Id",
+        "Product ID",
+        "Product2",
+        "Product2",
+        updateable=False,
+        child_relationship="OpportunityLineItems",
+    ),
+    _f("ProductCode", "Product Code", createable=False, updateable=False),
+    _f("Name", "Opportunity Product Name", length=376, createable=False, updateable=False),
+    _number("Quantity", "Quantity", scale=2),
+    _money("ListPrice", "List Price"),
+    _money("UnitPrice", "Sales Price"),
+    _money("TotalPrice", "Total Price"),
+    _f("ServiceDate", "Date", "date"),
+    _f("Description", "Line Description"),
+    _f("SortOrder", "Sort Order", "int", createable=False, updateable=False),
+)
 _USER = _object(
     "User",
     "User",
@@ -511,9 +554,9 @@ _EMPTY_OBJECTS = (
     "Dashboard:01Z Document:015 EmailMessage:02s EmailTemplate:00X Entitlement:550 Event:00U "
     "FeedItem:0D5 Folder:00l Group:00G GroupMember:011 Idea:087 LeadHistory:00J "
     "Note:002 OpportunityContactRole:00K OpportunityFieldHistory:017 "
-    "OpportunityHistory:008 OpportunityLineItem:00k OpportunityPartner:00I Order:801 "
+    "OpportunityHistory:008 OpportunityPartner:00I Order:801 "
     "OrderItem:802 Partner:00H PermissionSet:0PS Pricebook2:01s PricebookEntry:01u "
-    "ProcessInstance:04g Product2:01t Profile:00e Quote:0Q0 QuoteLineItem:0QL RecordType:012 "
+    "ProcessInstance:04g Profile:00e Quote:0Q0 QuoteLineItem:0QL RecordType:012 "
     "Report:00O ServiceContract:810 Site:0DM Solution:501 StaticResource:081 Task:00T "
     "TopicAssignment:0TO UserRole:00E WorkOrder:0WO"
 )
@@ -534,6 +577,8 @@ def build_schema() -> Schema:
         _CAMPAIGN,
         _CAMPAIGN_MEMBER,
         _OPPORTUNITY,
+        _PRODUCT,
+        _LINE_ITEM,
         _USER,
         _HOST,
         _ORGANIZATION,

@@ -27,6 +27,7 @@ CHUNK = 200
 
 _CASCADES = {
     "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId")),
+    "Opportunity": (("OpportunityLineItem", "OpportunityId"),),
     "Campaign": (("CampaignMember", "CampaignId"),),
     "Lead": (("CampaignMember", "LeadId"),),
     "Contact": (("CampaignMember", "ContactId"),),

@@ -206,6 +206,23 @@ STREAMS: tuple[Stream, ...] = (
         *_text("Sales_Segmentation__c", "Reason_for_Loss__c", "CurrencyIsoCode"),
     ),
     _stream(
+        "products",
+        "Product2",
+        "What the company sells.",
+        *_text("Name", "ProductCode", "Description", "Family"),
+        *_fields("boolean", "IsActive"),
+    ),
+    _stream(
+        "opportunity_line_items",
+        "OpportunityLineItem",
+        "Which products a deal consists of, and at what price.",
+        *_text("OpportunityId", "Product2Id", "ProductCode", "Name"),
+        *_fields("numeric", "Quantity", "ListPrice", "UnitPrice", "TotalPrice"),
+        *_fields("date", "ServiceDate"),
+        *_text("Description"),
+        *_fields("integer", "SortOrder"),
+    ),
+    _stream(
         "users",
         "User",
         "People who work in Salesforce: the owners of the other records.",

@@ -25,6 +25,7 @@ from meltano_assets.clients.policy import (
     MEBIBYTE,
     Action,
     Auth,
+    BrokenAnswerError,
     ErrorTable,
     RateBudget,
     Response,
@@ -472,9 +473,10 @@ def _parsed(parse: Callable[[Response], T], response: Response) -> T:
     except (ValueError, TypeError) as error:
         kind = response.headers.get("Content-Type", "").split(";")[0] or "no content type"
         size = len(response.body)
-        raise _BrokenBodyError(
-            f"the answer ({kind}, {size} bytes) is cut off or not what was asked for"
-        ) from error
+        what = "is cut off or not what was asked for"
+        if isinstance(error, BrokenAnswerError):
+            what = f"is of no use: {error}"
+        raise _BrokenBodyError(f"the answer ({kind}, {size} bytes) {what}") from error
 
 
 def _times(count: int) -> str:

@@ -328,6 +328,10 @@ class Transport:
     """Where long jobs at the vendor are remembered, so that another process can take them up."""
 
 
+class BrokenAnswerError(ValueError):
+    """An answer that ``parse`` refuses; its words are shown, so they hold no value of it."""
+
+
 class LoopGuard:
     """Raises when paging turns in a circle: the same token, or the same page twice in a row."""
 

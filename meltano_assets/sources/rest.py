@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from meltano_assets.clients.http import HttpClient
-from meltano_assets.clients.policy import LoopGuard, Response
+from meltano_assets.clients.policy import BrokenAnswerError, LoopGuard, Response
 from meltano_assets.sources.base import (
     KeyPage,
     between,
@@ -48,7 +48,11 @@ class Next:
 
 
 class Paging(Protocol):
-    """A paging style: what to add to the first request, and where the next page is."""
+    """A paging style: what to add to the first request, and where the next page is.
+
+    An answer that promises more and does not say where is broken: ``following`` raises
+    BrokenAnswerError, and the page is asked for again.
+    """
 
     def first(self) -> Params:
         """Parameters of the first request."""
@@ -97,6 +101,8 @@ class CursorPaging:
         if self.end is not None and page.get(self.end):
             return None
         if not isinstance(token, (str, int)) or token == "":
+            if self.more is not None or (self.end is not None and page.get(self.end) is False):
+                raise BrokenAnswerError(f"more is promised, but {self.found_at} does not say where")
             return None
         kept = self.first() if self.is_alone else sent
         return Next({**kept, self.param: token})
@@ -163,8 +169,12 @@ class LocatorPaging:
         return {}
 
     def following(self, page: Page, sent: Params) -> Next | None:
+        if page.get(self.done):
+            return None
         locator = page.get(self.found_at)
-        if page.get(self.done) or not isinstance(locator, (str, int)) or locator == "":
+        if not isinstance(locator, (str, int)) or locator == "":
+            if page.get(self.done) is False:
+                raise BrokenAnswerError(f"more is promised, but {self.found_at} does not say where")
             return None
         return Next(link=self.path, body={self.param: locator})
 
@@ -185,7 +195,13 @@ class TimePaging:
 
     def following(self, page: Page, sent: Params) -> Next | None:
         reached = page.get(self.reached)
-        if page.get(self.end) or not isinstance(reached, (str, int)) or not len(page):
+        if page.get(self.end) or not len(page):
+            return None
+        if not isinstance(reached, (str, int)):
+            if page.get(self.end) is False:
+                raise BrokenAnswerError(
+                    f"more is promised, but {self.reached} does not say from when on"
+                )
             return None
         return Next({**sent, self.param: reached})
 
@@ -289,11 +305,12 @@ def placed_pages(
         link, params, body = json.loads(place)
     guard.check((link, sorted(params.items()), body))
 
-    def parse(response: Response) -> Page:
-        return Page(response.body, endpoint.records, columns, is_optional=endpoint.is_optional)
+    def parse(response: Response) -> tuple[Page, Next | None]:
+        page = Page(response.body, endpoint.records, columns, is_optional=endpoint.is_optional)
+        return page, endpoint.paging.following(page, params)
 
     while True:
-        page = client.fetch(
+        page, following = client.fetch(
             "GET" if body is None else "POST",
             link,
             params=params,
@@ -301,7 +318,6 @@ def placed_pages(
             parse=parse,
             is_repeatable=True,
         )
-        following = endpoint.paging.following(page, params)
         if following is not None:
             token = (following.link or link, sorted(following.params.items()), following.body)
             guard.check(token, page.content if len(page) else None)

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from meltano_assets.clients.http import HttpClient
 from meltano_assets.clients.policy import (
+    BrokenAnswerError,
     ErrorTable,
     HeaderAuth,
     LoopGuard,
@@ -472,7 +473,7 @@ def _columns_of(columns: Sequence[Column]) -> Callable[[Response], _Answer]:
         page = Page(response.body, "data", columns)
         ids = page.batch.column("id")
         last = str(ids[-1].as_py()) if len(ids) else ""
-        return _Answer((), page.batch, page.fields, last, bool(page.get("has_more")) and last != "")
+        return _Answer((), page.batch, page.fields, last, _has_more(page.get("has_more"), last))
 
     return parse
 
@@ -485,7 +486,14 @@ def _records(response: Response) -> _Answer:
         raise ValueError("no list of records")
     last = str(records[-1].get("id")) if records else ""
     fields = frozenset(records[0]) if records else frozenset()
-    return _Answer(records, None, fields, last, bool(page.get("has_more")) and last != "")
+    return _Answer(records, None, fields, last, _has_more(page.get("has_more"), last))
+
+
+def _has_more(told: object, last_id: str) -> bool:
+    """Whether another page follows; BrokenAnswerError when nothing says behind which object."""
+    if told and not last_id:
+        raise BrokenAnswerError("more is promised, but there is no object to go on behind")
+    return bool(told)
 
 
 def _exact_object(response: Response) -> Record:

@@ -18,17 +18,15 @@ import requests
 
 from meltano_assets.clients.policy import Transport
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
-from meltano_assets.sources.lever import (
+from meltano_assets.sources.lever import LEVER, LeverReader, connect
+from meltano_assets.sources.lever_streams import (
     APPLICATIONS,
     CANDIDATES,
-    LEVER,
     OFFERS,
     OPPORTUNITIES,
     POSTINGS,
     REQUISITIONS,
     USERS,
-    LeverReader,
-    connect,
 )
 from meltano_assets.streams import Batch, Bookmark, Column, ReadOptions, Stream
 from meltano_assets_tests.clients.local_server import Answer, FakeClock, Request, serving
@@ -209,7 +207,7 @@ def test_a_next_page_without_an_address_is_not_taken_for_the_end() -> None:
     body = {"data": [{"id": "1", "updatedAt": 1_700_000_000_000}], "hasNext": True, "next": None}
     with serving(lambda request: Answer(json.dumps(body).encode())) as server:
         with reading({"base_url": server.base_url, "api_key": "k"}) as reader:
-            with pytest.raises(RetriableError, match="more follows"):
+            with pytest.raises(RetriableError, match="more is promised"):
                 list(reader.read(POSTINGS, None, ReadOptions(), now=NOW))
 
 

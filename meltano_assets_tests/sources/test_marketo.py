@@ -22,16 +22,13 @@ from meltano_assets.clients.policy import Transport
 from meltano_assets.errors import FatalError, PlatformError, QuotaError, RetriableError
 from meltano_assets.extraction import open_source
 from meltano_assets.sources.marketo import (
-    ACTIVITIES,
-    LEADS,
     LONGEST_WINDOW,
     MARKETO,
-    PROGRAM_MEMBERS,
-    PROGRAMS,
     MarketoReader,
     _spans,
     connect,
 )
+from meltano_assets.sources.marketo_streams import ACTIVITIES, LEADS, PROGRAM_MEMBERS, PROGRAMS
 from meltano_assets.streams import Batch, Column, JobKey, ReadOptions, Stream, VendorJob
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load

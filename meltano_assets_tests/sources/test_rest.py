@@ -19,6 +19,7 @@ from meltano_assets.sources.rest import (
     CursorPaging,
     Endpoint,
     LinkPaging,
+    LocatorPaging,
     OffsetPaging,
     OnePage,
     Paging,
@@ -130,6 +131,35 @@ def test_the_same_page_under_new_tokens_ends_in_an_error() -> None:
             endpoint = Endpoint("/items", "items", CursorPaging("page", found_at="next"))
             with pytest.raises(RetriableError, match="same page"):
                 list(read_pages(client, endpoint, stream="items"))
+
+
+@pytest.mark.parametrize(
+    ("paging", "body"),
+    [
+        (CursorPaging("page", found_at="token", more="has_more"), {"has_more": True}),
+        (CursorPaging("page", found_at="token", end="done"), {"done": False, "token": None}),
+        (LocatorPaging("/more", "token", found_at="token", done="done"), {"done": False}),
+        (TimePaging("since", reached="end_time", end="done"), {"done": False}),
+    ],
+    ids=["more", "end", "locator", "time"],
+)
+def test_a_page_that_promises_more_but_not_where_is_asked_for_again(
+    paging: Paging, body: dict[str, object]
+) -> None:
+    """X8: pages are never silently the last."""
+    whole = {"items": items(IDS[3:]), "has_more": False, "done": True}
+    answers = [{"items": items(IDS[:3]), **body}, whole]
+    transport = FakeClock().transport()
+    with serving(
+        lambda request: answer(**(answers.pop(0) if len(answers) > 1 else whole))
+    ) as server:
+        with HttpClient(server.base_url, source="vendor", transport=transport) as client:
+            pages = list(read_pages(client, Endpoint("/items", "items", paging), stream="items"))
+    assert [record["id"] for page in pages for record in page.records] == IDS[3:]
+    with serving(lambda request: answer(items=items(IDS[:3]), **body)) as server:
+        with HttpClient(server.base_url, source="vendor", transport=transport) as client:
+            with pytest.raises(RetriableError, match="more is promised"):
+                list(read_pages(client, Endpoint("/items", "items", paging), stream="items"))
 
 
 def test_the_window_goes_into_the_parameters() -> None:

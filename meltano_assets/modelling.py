@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,24 @@ from meltano_assets.connections import WAREHOUSE_DATABASE
 
 def dbt_program() -> str:
     """dbt of this very environment, also where that is not on the PATH."""
-    beside = Path(sys.executable).parent / "dbt"
-    return str(beside) if beside.is_file() else "dbt"
+    for name in ("meltano-assets-dbt", "dbt"):
+        beside = Path(sys.executable).parent / name
+        if beside.is_file():
+            return str(beside)
+    return "dbt"
+
+
+def run_dbt() -> None:
+    """dbt as its own program is, a second of CPU quicker to start.
+
+    dbt makes a million objects that stay and hardly a cycle; Python's collector would look through
+    all of them again and again while they are made.
+    """
+    gc.set_threshold(200_000, 50, 100)
+    from dbt.cli.main import cli
+
+    gc.freeze()
+    cli()
 
 
 def target_directory(variables: Mapping[str, str]) -> Path:

@@ -9,6 +9,7 @@ are written only where no answer stands, so that an outage erases nothing, and a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.hosts.clean import clean_hosts
 from meltano_assets.hosts.providers import Answer, Outcome
 from meltano_assets.hosts.waterfall import CACHES
-from meltano_assets.streams import Batch, Column, LoadOutcome, Stream
+from meltano_assets.streams import Batch, Bookmark, Column, LoadOutcome, Stream
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 PING_DAYS = 60
 FRESH_DAYS = 30
+#: How far behind the last run of cleaning loaded pings are looked at again.
+LOADED_LOOKBACK_HOURS = 6
 #: Characters of a raw host that are kept. A key of Postgres holds 2,600 bytes; the host of a URL
 #: stands in front of its longest part, the query.
 LONGEST_RAW_HOST = 600
@@ -60,15 +63,15 @@ with window_start as materialized (
     select least(greatest({latest}), %s) - make_interval(days => {days}) as since
 ),
 recent as (
-    select raw_host, pinged_at from ({pings}) as pings
+    select raw_host, pinged_at, loaded_at from ({pings}) as pings
     where raw_host is not null and pinged_at >= (select since from window_start)
 )
 """
-# Whatever a load brings, however late it commits: a host without a row that knows of the ping.
+# Whatever a load brings: a host without a row that knows of the ping.
 _NEW_OR_CHANGED = """
 select raw_host, max(pinged_at) as last_pinged_at
 from recent
-where not exists (
+where loaded_at >= %s and not exists (
     select from hosts.cleaned_hosts as cleaned
     where cleaned.raw_host = recent.raw_host and cleaned.last_pinged_at >= recent.pinged_at
 )
@@ -102,9 +105,11 @@ def refresh_cleaned_hosts(
 
     is_first = full_refresh or not existing_tables(warehouse, [CLEANED_HOSTS.key])
     query = recent_pings(warehouse) + (_ALL if is_first else _NEW_OR_CHANGED)
+    _ensure_indexes(warehouse)
+    parameters = [now] if is_first else [now, _unseen_since(warehouse)]
 
     def batches() -> Iterator[Batch]:
-        for records in read_batches(warehouse, query, [now]):
+        for records in read_batches(warehouse, query, parameters):
             cleaned = clean_hosts(records.column("raw_host"))
             pinged = records.column("last_pinged_at").cast(pa.timestamp("us", "UTC"))
             moments = pa.array([now], pinged.type).take(pa.array([0] * len(pinged), pa.int32()))
@@ -115,6 +120,9 @@ def refresh_cleaned_hosts(
                 .to_batches()
             ):
                 yield Batch(batch)
+        # Only a run that got here says how far pings have been seen.
+        nothing = pa.RecordBatch.from_pylist([], schema=pa.schema([("raw_host", pa.string())]))
+        yield Batch(nothing, bookmark=Bookmark(now.isoformat()))
 
     return load(
         warehouse,
@@ -127,8 +135,60 @@ def refresh_cleaned_hosts(
     )
 
 
+def _unseen_since(warehouse: Warehouse) -> datetime:
+    """Since when pings may have been loaded that no complete run of cleaning has seen.
+
+    A row carries the time at which its load began: the loads that ended since are those of the log,
+    however long they took. Six hours more cover clocks that differ and rows that no load brought.
+    """
+    from meltano_assets.warehouse.state import read_bookmark
+
+    bookmark = read_bookmark(warehouse, CLEANED_HOSTS.source, CLEANED_HOSTS.name)
+    seen_until = bookmark.as_time() if bookmark else None
+    if seen_until is None:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+    margin = seen_until - timedelta(hours=LOADED_LOOKBACK_HOURS)
+    with warehouse.connect() as connection:
+        row = connection.execute(
+            "select min(started_at) from meltano.load_log where status = 'committed'"
+            " and source || '.' || stream = any(%s) and finished_at >= %s",
+            [list(_RAW_HOSTS), margin],
+        ).fetchone()
+    return min(margin, row[0]) if row and row[0] else margin
+
+
+def _ensure_indexes(warehouse: Warehouse) -> None:
+    """Indexes that find new and latest pings; left for the next run where a load holds the table.
+
+    They make cleaning and the models quick and are no condition of either.
+    """
+    from psycopg import errors, sql
+
+    for table in sorted(existing_tables(warehouse, _RAW_HOSTS)):
+        schema, name = table.split(".")
+        wanted = {
+            f"{name}_pinged": "btree (updated_at)",
+            # Rows come in the order of loads: a summary of each stretch of pages is enough.
+            f"{name}_loaded": "brin (_loaded_at) with (autosummarize = on)",
+        }
+        there = existing_tables(warehouse, [f"{schema}.{index}" for index in wanted])
+        for index, definition in wanted.items():
+            if f"{schema}.{index}" in there:
+                continue
+            with warehouse.connect(application_name="meltano-assets hosts") as connection:
+                connection.execute("set local lock_timeout = '1s'")
+                with contextlib.suppress(errors.LockNotAvailable):
+                    connection.execute(
+                        sql.SQL("create index if not exists {} on {} using " + definition).format(
+                            sql.Identifier(index), sql.Identifier(schema, name)
+                        )
+                    )
+
+
 def recent_pings(warehouse: Warehouse) -> str:
-    """SQL with the pings of the last 60 days as ``recent`` (raw_host, pinged_at); %s is the present.
+    """SQL with the pings of the last 60 days as ``recent``; %s is the present.
+
+    It has raw_host, pinged_at and loaded_at.
 
     FatalError where no table of pings is loaded yet.
     """
@@ -145,8 +205,8 @@ def recent_pings(warehouse: Warehouse) -> str:
         latest=", ".join(f"(select max(updated_at) from {table})" for table in found),
         days=PING_DAYS,
         pings=" union all ".join(
-            f"select left({host}, {LONGEST_RAW_HOST}) as raw_host, updated_at as pinged_at"
-            f" from {table}"
+            f"select left({host}, {LONGEST_RAW_HOST}) as raw_host, updated_at as pinged_at,"
+            f" _loaded_at as loaded_at from {table}"
             for table, host in found.items()
         ),
     )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from meltano_assets.errors import FatalError
 from meltano_assets.hosts import cache, clearbit, discoverorg, whois
 from meltano_assets.hosts.providers import Answer
+from meltano_assets.sources.version import VERSION_CHECKS
+from meltano_assets.streams import Batch
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.load import load
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 WATERFALL = [
@@ -26,9 +31,11 @@ def make_pings(warehouse: Warehouse) -> None:
         connection.execute(
             "create schema version;"
             "create table version.version_checks"
-            " (id int primary key, referer_url text, updated_at timestamptz);"
+            " (id int primary key, referer_url text, updated_at timestamptz,"
+            " _loaded_at timestamptz default now());"
             "create table version.usage_data"
-            " (id int primary key, hostname text, source_ip text, updated_at timestamptz);"
+            " (id int primary key, hostname text, source_ip text, updated_at timestamptz,"
+            " _loaded_at timestamptz default now());"
         )
 
 
@@ -119,6 +126,66 @@ def test_one_raw_table_is_enough(warehouse: Warehouse) -> None:
     with warehouse.connect() as connection:
         connection.execute("drop table version.version_checks")
     assert cache.refresh_cleaned_hosts(warehouse, now=NOW).inserted == 1
+
+
+def checks(*numbers: int) -> Batch:
+    """Version checks as the source delivers them, each of a host of its own."""
+    at = datetime.now(UTC) - timedelta(hours=1)
+    rows = [{"id": n, "referer_url": f"https://git.c{n}.com/", "updated_at": at} for n in numbers]
+    kinds = [("id", pa.int32()), ("referer_url", pa.string())]
+    schema = pa.schema([*kinds, ("updated_at", pa.timestamp("us", "UTC"))])
+    return Batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+
+
+def test_only_what_was_loaded_since_is_looked_at_however_late_it_committed(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H1: a load that began before one run of cleaning and ended after it is found by the next."""
+    monkeypatch.setattr(cache, "LOADED_LOOKBACK_HOURS", 0)
+    load(warehouse, VERSION_CHECKS, [checks(1, 2)])
+    assert cache.refresh_cleaned_hosts(warehouse, now=datetime.now(UTC)).inserted == 2
+
+    def slow() -> Iterator[Batch]:
+        yield checks(3)
+        assert cache.refresh_cleaned_hosts(warehouse, now=datetime.now(UTC)).read == 0
+        yield checks(4)
+
+    load(warehouse, VERSION_CHECKS, slow())
+    assert cache.refresh_cleaned_hosts(warehouse, now=datetime.now(UTC)).inserted == 2
+    # What earlier runs have seen is not looked at again, or this one would come back.
+    with warehouse.connect() as connection:
+        connection.execute("delete from hosts.cleaned_hosts where raw_host like '%c1.com/'")
+    load(warehouse, VERSION_CHECKS, [checks(5)])
+    assert cache.refresh_cleaned_hosts(warehouse, now=datetime.now(UTC)).inserted == 1
+
+
+def test_what_a_killed_run_of_cleaning_left_is_found_by_the_next(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """H1: only a complete run says how far pings have been seen."""
+    monkeypatch.setattr(cache, "LOADED_LOOKBACK_HOURS", 0)
+    load(warehouse, VERSION_CHECKS, [checks(1)])
+    cache.refresh_cleaned_hosts(warehouse, now=datetime.now(UTC))
+    load(warehouse, VERSION_CHECKS, [checks(2)])
+    with monkeypatch.context() as broken:
+        broken.setattr(cache, "clean_hosts", lambda column: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            cache.refresh_cleaned_hosts(warehouse, now=datetime.now(UTC))
+    load(warehouse, VERSION_CHECKS, [checks(3)])
+    assert cache.refresh_cleaned_hosts(warehouse, now=datetime.now(UTC)).inserted == 2
+
+
+def test_a_load_that_holds_the_table_does_not_keep_cleaning_waiting_for_indexes(
+    warehouse: Warehouse,
+) -> None:
+    make_pings(warehouse)
+    ping(warehouse, 1, hostname="a.com")
+    with warehouse.connect() as connection:
+        connection.execute("lock table version.usage_data in row exclusive mode")
+        assert cache.refresh_cleaned_hosts(warehouse, now=NOW).inserted == 1
+    cache.refresh_cleaned_hosts(warehouse, now=NOW)
+    indexes = ["version.usage_data_pinged", "version.usage_data_loaded"]
+    assert cache.existing_tables(warehouse, indexes) == set(indexes)
 
 
 def test_real_host_names_and_hostile_ones_are_all_accounted_for(

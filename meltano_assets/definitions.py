@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import dagster as dg
 
 from meltano_assets import automation, environment
 from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
 from meltano_assets.assets.hosts import build_hosts_assets
 from meltano_assets.assets.raw import build_raw_assets
+from meltano_assets.assets.reconciliation import build_reconciliation_checks
 from meltano_assets.assets.salesforce import build_sync_assets
 from meltano_assets.resources import CopyIOManager, Vendors, WarehouseResource
 from meltano_assets.sources.registry import registered
@@ -32,6 +35,7 @@ def build_definitions(database: WarehouseResource, vendors: Vendors) -> dg.Defin
             dbt_models,
             *build_sync_assets(dbt_models, tables),
         ],
+        asset_checks=[build_reconciliation_checks(json.loads(project.manifest_path.read_text()))],
         jobs=automation.build_jobs(sources),
         schedules=automation.build_schedules(sources, here),
         sensors=automation.build_sensors(here),

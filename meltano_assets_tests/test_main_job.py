@@ -23,6 +23,7 @@ from meltano_assets.salesforce_sync.spec import load_spec
 from meltano_assets.salesforce_sync.sync import plan_sync
 from meltano_assets.sandbox.server import serve_in_thread
 from meltano_assets.sources import SOURCES
+from meltano_assets.warehouse import claims
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.server import EmbeddedServer
 
@@ -145,6 +146,24 @@ def test_every_check_passes(world: World) -> None:
         ]
         assert not failed
         assert len(checks(result)) > 100
+
+
+def test_every_hop_is_counted_up_to_what_was_sent(world: World) -> None:
+    """X9: staging, marts and what went to Salesforce have their rows in meltano.reconciliation."""
+    counted = {
+        f"{row.source}.{row.stream} {row.hop}": (row.expected, row.actual)
+        for row in claims.reconciled(world.warehouse)
+    }
+    for stream in (stream for source in SOURCES for stream in source.streams):
+        rows = world.count(f'select count(*) from "{stream.source}"."{stream.name}"')
+        assert counted[f"{stream.key} table to staging"] == (rows, rows)
+    for mart in ("accounts staging to dim_accounts", "leads staging to fct_leads"):
+        expected, actual = counted[f"salesforce.{mart}"]
+        assert expected == actual
+        assert actual
+    for spec in load_spec().values():
+        expected, actual = counted[f"salesforce_sync.{spec.name} {spec.model} to sent"]
+        assert expected == actual == world.count(f"select count(*) from {spec.relation}")
 
 
 def test_every_record_of_the_vendors_is_in_the_warehouse(world: World) -> None:

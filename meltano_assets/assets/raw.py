@@ -200,7 +200,8 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
             for hop, (expected, actual) in counts.items():
                 claims.record_reconciliation(
                     warehouse,
-                    table,
+                    table.source,
+                    table.name,
                     run_id=context.run.run_id,
                     hop=hop,
                     expected=expected,

@@ -105,13 +105,15 @@ def _sync_asset(
         database: WarehouseResource,
     ) -> Iterator[Any]:
         from meltano_assets.clients.salesforce import SalesforceClient
+        from meltano_assets.warehouse import claims
 
         push = not config.plan_only and may_push(vendors)
         with dagster_edge():
             settings = vendors.settings_of(SALESFORCE.name, SALESFORCE.variables)
+            warehouse = database.open()
             with SalesforceClient(settings) as client:
                 outcome = run_sync(
-                    database.open(),
+                    warehouse,
                     client,
                     spec,
                     push=push,
@@ -120,6 +122,15 @@ def _sync_asset(
                     force=config.force,
                     retry=config.retry,
                 )
+            claims.record_reconciliation(
+                warehouse,
+                GROUP,
+                spec.name,
+                run_id=context.run.run_id,
+                hop=f"{spec.model} to {'sent' if outcome.is_pushed else 'planned'}",
+                expected=outcome.rows,
+                actual=_accounted(outcome),
+            )
         context.log.info(_summary(spec, outcome))
         yield dg.MaterializeResult(metadata=_metadata(outcome))
         yield from _checks(outcome)
@@ -222,11 +233,16 @@ def _table(rows: Iterable[Mapping[str, str | int]]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table([], schema=schema)
 
 
-def _checks(outcome: SyncOutcome) -> Iterator[dg.AssetCheckResult]:
+def _accounted(outcome: SyncOutcome) -> int:
+    """Rows of the model whose fate is known."""
     done = outcome.created + outcome.updated + outcome.failed
     if not outcome.is_pushed:
         done = outcome.to_create + outcome.to_update
-    counted = done + outcome.unchanged + outcome.parked
+    return done + outcome.unchanged + outcome.parked
+
+
+def _checks(outcome: SyncOutcome) -> Iterator[dg.AssetCheckResult]:
+    counted = _accounted(outcome)
     yield dg.AssetCheckResult(
         check_name="every_row_accounted_for",
         passed=counted == outcome.rows,

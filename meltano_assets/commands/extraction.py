@@ -166,7 +166,7 @@ def reconcile(
         bool, typer.Option("--ask", help="Ask the vendors for their counts now.")
     ] = False,
 ) -> None:
-    """Compare counts at every hop: vendor, extracted, loaded, quarantined and what came of them.
+    """Compare counts at every hop: vendor, extracted, loaded, quarantined, models, and what was sent.
 
     Shows the last comparison of each stream; exit code 1 when one does not agree.
     """
@@ -227,5 +227,11 @@ def _ask(source: Source, streams: list[Stream]) -> None:
             # Within what waits in quarantine nobody can say which of them the vendor counts.
             actual = theirs if ours <= theirs <= ours + aside else ours
             claims.record_reconciliation(
-                warehouse, stream, run_id="", hop="source to table", expected=theirs, actual=actual
+                warehouse,
+                stream.source,
+                stream.name,
+                run_id="",
+                hop="source to table",
+                expected=theirs,
+                actual=actual,
             )

@@ -77,7 +77,8 @@ def has_collapsed(stream: Stream, expected: int, actual: int) -> bool:
 
 def record_reconciliation(
     warehouse: Warehouse,
-    stream: Stream,
+    source: str,
+    stream: str,
     *,
     run_id: str,
     hop: str,
@@ -85,11 +86,14 @@ def record_reconciliation(
     actual: int,
 ) -> None:
     """Write one hop's counts to ``meltano.reconciliation``; ``expected`` is None where unknown."""
+    from meltano_assets.warehouse import state
+
     with warehouse.connect() as connection:
+        state.ensure(connection)
         connection.execute(
             "insert into meltano.reconciliation (source, stream, run_id, hop, expected, actual)"
             " values (%s, %s, %s, %s, %s, %s)",
-            [stream.source, stream.name, run_id, hop, expected, actual],
+            [source, stream, run_id, hop, expected, actual],
         )
 
 

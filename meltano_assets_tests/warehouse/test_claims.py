@@ -27,7 +27,13 @@ def loaded(warehouse: Warehouse) -> Warehouse:
 
 def note(warehouse: Warehouse, expected: int | None, actual: int) -> None:
     claims.record_reconciliation(
-        warehouse, STREAM, run_id="r", hop=claims.LIVE_ROWS, expected=expected, actual=actual
+        warehouse,
+        STREAM.source,
+        STREAM.name,
+        run_id="r",
+        hop=claims.LIVE_ROWS,
+        expected=expected,
+        actual=actual,
     )
 
 

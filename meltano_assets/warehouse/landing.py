@@ -18,6 +18,7 @@ from psycopg import sql
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema
 from meltano_assets.warehouse.copy import BinaryCopy
+from meltano_assets.warehouse.fill import Fillers
 from meltano_assets.warehouse.records import DELETED_AT
 from meltano_assets.warehouse.schema import TableName
 from meltano_assets.warehouse.state import SchemaChange
@@ -44,7 +45,9 @@ class SeenKeys:
 
     def __init__(self, key: tuple[str, ...]) -> None:
         self._key = key
-        self._parts: list[np.ndarray] = []
+        #: Sorted keys, in runs of growing age and size.
+        self._runs: list[np.ndarray] = []
+        self._repeats = False
         self._types: set[pa.DataType] = set()
         self._is_unsure = False
 
@@ -68,25 +71,41 @@ class SeenKeys:
         self._types.add(pa.struct([pa.field("", array.type) for array in arrays]))
         if self._is_unsure or len(self._types) > 1:
             self._is_unsure = True
-            self._parts.clear()
+            self._runs.clear()
             return
         if len(arrays) == 1 and pa.types.is_integer(arrays[0].type):
-            self._parts.append(arrays[0].to_numpy())
+            self._remember(arrays[0].to_numpy())
         else:
             frame = pl.DataFrame([pl.Series(str(n), array) for n, array in enumerate(arrays)])
-            self._parts.append(frame.hash_rows().to_numpy())
+            self._remember(frame.hash_rows().to_numpy())
 
     def may_repeat(self) -> bool:
         """False when every key came once."""
-        if self._is_unsure or not self._key:
-            return self._is_unsure
-        if not self._parts:
-            return False
-        keys = np.concatenate(self._parts)
-        if (keys[1:] > keys[:-1]).all():
-            return False
-        keys.sort()
-        return bool((keys[1:] == keys[:-1]).any())
+        return self._is_unsure or self._repeats
+
+    def _remember(self, keys: np.ndarray) -> None:
+        if self._repeats or not len(keys):
+            return
+        keys = np.sort(keys)
+        self._repeats = bool((keys[1:] == keys[:-1]).any()) or any(
+            _meet(run, keys) for run in self._runs
+        )
+        # Runs of about the same size become one, so that there are never many.
+        while self._runs and len(self._runs[-1]) < 2 * len(keys):
+            # A stable sort takes two sorted runs for what they are.
+            keys = np.sort(np.concatenate([self._runs.pop(), keys]), kind="stable")
+        self._runs.append(keys)
+        if self._repeats:
+            self._runs.clear()
+
+
+def _meet(run: np.ndarray, keys: np.ndarray) -> bool:
+    """True when two sorted arrays have a value in common."""
+    if keys[0] > run[-1] or keys[-1] < run[0]:
+        return False
+    places = np.searchsorted(run, keys)
+    places[places == len(run)] = 0
+    return bool((run[places] == keys).any())
 
 
 class Landing:
@@ -103,11 +122,13 @@ class Landing:
         self.beside_table = beside
         self.rows = 0
         self.has_deletes = False
-        self._connection = connection
+        #: More than the load's own once several fill the table.
+        self._connections = [connection]
+        self._fillers: Fillers | None = None
         self._initial = dict(columns)
         self._columns = dict(columns)
         self._sent: list[str] = []
-        self._copy: BinaryCopy | None = None
+        self._copies: list[BinaryCopy] = []
         self._opened = 0.0
 
     @classmethod
@@ -132,19 +153,25 @@ class Landing:
         """The data columns that arrived, in the order of COPY."""
         return [column for column in self._sent if column != DELETED_AT]
 
+    @property
+    def columns(self) -> dict[str, ColumnType]:
+        """The table's data columns as they are now."""
+        return dict(self._columns)
+
     def write(self, rows: pa.RecordBatch, types: Mapping[str, ColumnType]) -> None:
         """COPY a fitted batch, after giving the table the shape that it needs."""
         self._reshape(types)
         if missing := [name for name in rows.schema.names if name not in self._sent]:
             self.pause()
             self._sent += missing
-        if self._copy is None or time.monotonic() - self._opened > _COPY_SECONDS:
+        if not self._copies or time.monotonic() - self._opened > _COPY_SECONDS:
             self.pause()
             self._open()
-        assert self._copy is not None
         if rows.schema.names != self._sent:
             rows = self._completed(rows, types)
-        self._copy.write(rows)
+        # Each in its turn.
+        self._copies.append(self._copies.pop(0))
+        self._copies[-1].write(rows)
         self.rows += rows.num_rows
         if DELETED_AT in rows.schema.names:
             position = rows.schema.get_field_index(DELETED_AT)
@@ -152,15 +179,24 @@ class Landing:
 
     def pause(self) -> None:
         """End the COPY in progress, so that other statements can run."""
-        if self._copy is not None:
-            copy, self._copy = self._copy, None
-            copy.__exit__(None, None, None)
+        while self._copies:
+            self._copies.pop().__exit__(None, None, None)
+        if self._fillers is not None:
+            self._fillers.commit()
 
     def abort(self, error: BaseException) -> None:
         """Give the COPY in progress up."""
-        if self._copy is not None:
-            copy, self._copy = self._copy, None
-            copy.__exit__(type(error), error, error.__traceback__)
+        while self._copies:
+            self._copies.pop().__exit__(type(error), error, error.__traceback__)
+
+    def share(self, fillers: Fillers) -> None:
+        """Let several connections go on; what was landed so far has been committed."""
+        self._fillers, self._connections = fillers, fillers.connections
+
+    def move(self, connection: psycopg.Connection, beside: Beside) -> None:
+        """Go on in another table of the same shape and rows, on one connection."""
+        self._fillers, self._connections = None, [connection]
+        self.sql, self.beside_table = beside.name.sql, beside
 
     def changes(
         self, table: TableName, declared: Mapping[str, ColumnType] | None = None
@@ -179,14 +215,15 @@ class Landing:
 
     def _open(self) -> None:
         types = {**self._columns, DELETED_AT: "timestamptz"}
-        copy = BinaryCopy(
-            self._connection,
-            self.sql,
-            [(column, types[column]) for column in self._sent],
-            freeze=self.beside_table is not None,
-        )
-        copy.__enter__()
-        self._copy = copy
+        for connection in self._connections:
+            copy = BinaryCopy(
+                connection,
+                self.sql,
+                [(column, types[column]) for column in self._sent],
+                freeze=self.beside_table is not None and self._fillers is None,
+            )
+            copy.__enter__()
+            self._copies.append(copy)
         self._opened = time.monotonic()
 
     def _completed(self, rows: pa.RecordBatch, types: Mapping[str, ColumnType]) -> pa.RecordBatch:
@@ -221,6 +258,8 @@ class Landing:
             self._columns[column] = kind
         if steps:
             self.pause()
-            self._connection.execute(
+            self._connections[0].execute(
                 sql.SQL("alter table {} {}").format(self.sql, sql.SQL(", ").join(steps))
             )
+            if self._fillers is not None:
+                self._fillers.commit()

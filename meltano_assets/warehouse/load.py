@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,7 +24,16 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
-from meltano_assets.warehouse import evolution, history, merge, quarantine, schema, state, swap
+from meltano_assets.warehouse import (
+    evolution,
+    fill,
+    history,
+    merge,
+    quarantine,
+    schema,
+    state,
+    swap,
+)
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import pieces
 from meltano_assets.warehouse.landing import Landing, SeenKeys
@@ -147,6 +157,11 @@ class _Load:
         self._landing: Landing | None = None
         self._straight: Straight | None = None
         self._lookups = Lookups(warehouse)
+        self._fillers: fill.Fillers | None = None
+        self._hidden = TableName(stream.source, f"{swap.HIDDEN}{fill.hidden_suffix(self._table)}")
+        #: May several connections fill the table beside? Asked once so much was landed in it.
+        self._may_share = True
+        self._landed_bytes = 0
         self._seen = SeenKeys(stream.primary_key)
         self._changes: list[state.SchemaChange] = []
 
@@ -178,6 +193,7 @@ class _Load:
             for way in (self._landing, self._straight):
                 if way is not None:
                     way.abort(error)
+            self._drop_hidden()
             raise
         finally:
             self._lookups.close()
@@ -198,8 +214,7 @@ class _Load:
             # The warehouse itself is gone; the error that is being raised says so.
             return
 
-    def _prepare(self, lock_wait_seconds: float) -> None:
-        connection = self._connection
+    def _set_up(self, connection: psycopg.Connection) -> None:
         connection.execute(
             sql.SQL("select {}").format(
                 sql.SQL(", ").join(
@@ -214,10 +229,15 @@ class _Load:
             )
         )
         connection.commit()
+
+    def _prepare(self, lock_wait_seconds: float) -> None:
+        connection = self._connection
+        self._set_up(connection)
         self._lock(lock_wait_seconds)
         state.ensure(connection)
         # Committed at once: its lock would make other first loads of the source wait.
         state.ensure_schema(connection, self._table.schema)
+        fill.drop_leftover(connection, self._hidden)
         connection.commit()
         self._live = schema.find(connection, self._table)
         #: Was the table missing when the load began? Then an older bookmark is no step back.
@@ -321,9 +341,65 @@ class _Load:
                 self._connection, self._lookups, self._live, self._keys.primary, self._stage
             )
         if self._straight is None:
-            self._open_landing().write(rows, self._fitter.types)
+            landing = self._open_landing()
+            if self._fillers is not None:
+                if self._seen.may_repeat():
+                    self._fill_alone(landing)
+                elif self._connection.info.transaction_status:
+                    # The transaction is open and does nothing else: the server would end it.
+                    self._connection.execute("select")
+            landing.write(rows, self._fitter.types)
+            if landing.beside_table is not None and self._may_share:
+                self._landed_bytes += rows.nbytes
+                if self._landed_bytes > fill.LARGE_BYTES:
+                    self._share(landing)
         else:
             self._straight.write(rows, self._data_types())
+
+    def _share(self, landing: Landing) -> None:
+        """Let several connections fill the table beside, if they may and if it pays."""
+        self._may_share = False
+        if self._landed_bytes < landing.rows * fill.WIDE_ROW or self._seen.may_repeat():
+            return
+        landing.pause()
+        self._fillers = fill.Fillers.open(self._warehouse, self._connection, self._set_up)
+        if self._fillers is not None:
+            # Nothing but the table beside was written in this transaction.
+            self._connection.commit()
+            landing.share(self._fillers)
+
+    def _fill_alone(self, landing: Landing) -> None:
+        """A key came again, and which record was read last shows only in what one connection stored."""
+        fillers = self._fillers
+        assert fillers is not None and landing.beside_table is not None
+        landing.pause()
+        beside, _ = swap.open_beside(
+            self._connection,
+            self._table,
+            self._live,
+            landing.columns,
+            required=self._stream.primary_key,
+            suffix=secrets.token_hex(6),
+        )
+        fillers.copy_back(landing.beside_table.name, self._connection, beside.name)
+        landing.move(self._connection, beside)
+        self._close_fillers()
+
+    def _close_fillers(self) -> None:
+        fillers, self._fillers = self._fillers, None
+        if fillers is not None:
+            fillers.close()
+
+    def _drop_hidden(self) -> None:
+        """After a failure; should this fail too, the stream's next load does it."""
+        if self._fillers is not None:
+            with suppress(psycopg.Error, PlatformError):
+                # Its locks would make us wait for ourselves.
+                self._connection.rollback()
+            with suppress(psycopg.Error, PlatformError):
+                self._fillers.drop(self._hidden)
+            with suppress(psycopg.Error, PlatformError):
+                self._close_fillers()
 
     def _stage(self, rows: pa.RecordBatch) -> None:
         """The rows into the staging table; if more may go straight, the connection is left free."""
@@ -346,7 +422,7 @@ class _Load:
                     self._live,
                     columns,
                     required=self._stream.primary_key,
-                    suffix=secrets.token_hex(6),
+                    suffix=fill.hidden_suffix(self._table),
                 )
                 self._changes += changes
                 self._landing = Landing.beside(self._connection, beside, columns)
@@ -363,6 +439,7 @@ class _Load:
     def _write_rejected(self) -> None:
         if self._rejected:
             self._pause()
+            self._may_share = False
             quarantine.write(self._connection, self._table, self._rejected, self.outcome.load_id)
             self._rejected = []
 
@@ -436,7 +513,10 @@ class _Load:
     def _exchange(self, landing: Landing, beside: swap.Beside) -> None:
         connection, part, key = self._connection, self._part, self._stream.primary_key
         name = beside.name
-        if key:
+        in_place = False
+        if self._fillers is not None:
+            in_place = not self._fillers.finish(name, key)
+        elif key:
             if self._seen.may_repeat():
                 part.superseded += merge.keep_newest(
                     connection,
@@ -459,6 +539,7 @@ class _Load:
             self._table,
             is_reshaped=bool(self._changes),
             primary_key=key,
+            in_place=in_place,
         )
         if beside.live is None:
             created = state.SchemaChange(str(self._table), None, "created table")
@@ -640,6 +721,8 @@ class _Load:
         self._part = self._new_part()
         self._cleaned = Counter()
         self._straight = None
+        self._close_fillers()
+        self._may_share, self._landed_bytes = True, 0
         self._seen = SeenKeys(self._stream.primary_key)
         self._changes = []
         self._fitter.new_names = {}

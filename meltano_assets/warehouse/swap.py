@@ -2,7 +2,8 @@
 
 The new rows are loaded into a table beside the live one and get their primary key there; then, in the
 last moment of the same transaction, the names are exchanged. COPY FREEZE makes the new rows visible
-even to transactions that began before the swap, so they too see a full table. Grants, owner, comments,
+even to transactions that began before the swap, so they too see a full table; where several connections
+fill a large one, the exchange waits for such transactions (``fill.py``). Grants, owner, comments,
 column defaults and indexes are carried over; views are pointed at the new table (``views.py``).
 
 What hangs on the table's identity and cannot be carried over (foreign keys, triggers, policies,
@@ -56,6 +57,9 @@ order by i.relname
 """
 
 
+#: What the names of tables beside begin with.
+HIDDEN = "meltano_new_"
+
 #: How long the exchange waits for readers to finish before it fills the table in place instead.
 _LOCK_PATIENCE = "10s"
 
@@ -78,7 +82,7 @@ def open_beside(
     suffix: str,
 ) -> tuple[Beside, list[SchemaChange]]:
     """An empty table with the live one's shape, grown to the wanted columns."""
-    beside = TableName(name.schema, f"meltano_new_{suffix}")
+    beside = TableName(name.schema, HIDDEN + suffix)
     if live is None:
         schema.create(connection, beside, columns, required)
         return Beside(beside, None), []
@@ -106,8 +110,12 @@ def exchange(
     *,
     is_reshaped: bool,
     primary_key: Sequence[str],
+    in_place: bool = False,
 ) -> None:
-    """Let the table beside, its key in place, take the live table's name and standing."""
+    """Let the table beside, its key in place, take the live table's name and standing.
+
+    ``in_place`` moves the rows instead, for readers whose snapshot is older than the table beside.
+    """
     key_name = schema.primary_key_name(name.name)
     if beside.live is None:
         _rename(connection, beside.name, name, primary_key, key_name)
@@ -115,7 +123,7 @@ def exchange(
     live = beside.live
     above = views.above(connection, live.oid)
     direct = [view for view in above if view.level == 1]
-    if not can_exchange(connection, live):
+    if in_place or not can_exchange(connection, live):
         _fill_in_place(connection, beside, live)
         return
     indexes = _copy_indexes(connection, live, beside.name)

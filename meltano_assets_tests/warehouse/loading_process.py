@@ -5,7 +5,8 @@
 Reads lines ``URL DISPOSITION ROUND SEED MOMENT``, runs each load in a fork and answers with how it ended:
 0, -9 for a kill, 1 for an error that a retry may mend. MOMENT says where the load ends itself with SIGKILL:
 ``before-copy``, ``during-copy``, ``before-commit``, ``after-commit``, or ``never``; a number is a delay in
-seconds. ``backend:`` and a number kills the server's process for the load instead.
+seconds. ``backend:`` and a number kills the server's process for the load instead. ``several-`` before a
+moment or ``several:`` before a number lets several connections fill a replaced table, however small.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import pyarrow as pa
 
 from meltano_assets.errors import RetriableError
 from meltano_assets.streams import Batch, Bookmark, Column, Disposition, LoadOutcome, Stream
-from meltano_assets.warehouse import state
+from meltano_assets.warehouse import fill, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 
@@ -44,6 +45,7 @@ STREAM = Stream(
     replication_key="at",
 )
 PARTS = 4
+SEVERAL = "several"
 
 
 def kill_self() -> None:
@@ -101,6 +103,9 @@ def run(url: str, word: str, round_text: str, seed_text: str, moment: str) -> No
     """One load, killed or not."""
     disposition: Disposition = word  # type: ignore[assignment]
     warehouse = Warehouse(url)
+    if moment.startswith(SEVERAL):
+        moment = moment[len(SEVERAL) + 1 :]
+        fill.LARGE_BYTES = fill.WIDE_ROW = 0
     kind, _, delay = moment.rpartition(":")
     if delay[0].isdigit():
         kill = kill_self if kind != "backend" else partial(kill_backend, warehouse)

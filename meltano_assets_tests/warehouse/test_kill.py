@@ -90,8 +90,11 @@ def actual(warehouse: Warehouse) -> list[tuple[object, ...]]:
     return query(warehouse, f"select {columns} from shop.killed order by id, at")
 
 
-def check_agreement(warehouse: Warehouse) -> None:
-    """Straight after a kill: the bookmark is what the table holds, and the log adds up."""
+def check_agreement(warehouse: Warehouse, *, may_leave_hidden: bool = False) -> None:
+    """Straight after a kill: the bookmark is what the table holds, and the log adds up.
+
+    A table that several connections were filling stays, under its hidden name, until the next load.
+    """
     wait_for_the_server(warehouse)
     if query(warehouse, "select to_regclass('shop.killed')") == [(None,)]:
         return
@@ -105,7 +108,7 @@ def check_agreement(warehouse: Warehouse) -> None:
     if bookmark is not None:
         assert logged[0][0] == newest[1]
     leftovers = query(warehouse, "select relname from pg_class where relname like 'meltano_new%'")
-    assert leftovers == []
+    assert leftovers == [] or may_leave_hidden
 
 
 @pytest.mark.parametrize(
@@ -114,6 +117,7 @@ def check_agreement(warehouse: Warehouse) -> None:
         ("upsert", ["before-copy", "during-copy", "before-commit", "after-commit"]),
         ("append", ["during-copy", "after-commit"]),
         ("replace", ["during-copy", "before-commit"]),
+        ("replace", ["several-during-copy", "several-before-commit"]),
         ("scd2", ["during-copy", "before-commit", "after-commit"]),
     ],
 )
@@ -123,7 +127,7 @@ def test_a_load_killed_anywhere_is_completed_by_the_next(
     for number, moment in enumerate(moments):
         killed = run(warehouse.url, disposition, number, 1, moment)
         assert killed == -9
-        check_agreement(warehouse)
+        check_agreement(warehouse, may_leave_hidden=moment.startswith("several"))
         assert run(warehouse.url, disposition, number, 1, "never") == 0
         assert actual(warehouse) == expected(disposition, number + 1, 1)
         check_agreement(warehouse)
@@ -139,7 +143,7 @@ def kill_until(
     while done < kills:
         delay = f"{kind}:{rng.uniform(0.0, seconds):.4f}"
         done += run(warehouse.url, disposition, number, seed, delay) != 0
-        check_agreement(warehouse)
+        check_agreement(warehouse, may_leave_hidden=kind == "several")
         began = time.monotonic()
         assert run(warehouse.url, disposition, number, seed, "never") == 0
         # As long as a whole load of this size takes, so that kills fall into every part of it.
@@ -159,16 +163,25 @@ def test_a_load_killed_at_some_moment_is_completed_by_the_next(
     kill_until(warehouse, run, disposition, "process", 2)
     query(warehouse, "drop schema shop, meltano cascade")
     kill_until(warehouse, run, disposition, "backend", 1)
+    if disposition == "replace":
+        query(warehouse, "drop schema shop, meltano cascade")
+        kill_until(warehouse, run, disposition, "several", 2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "kills"), [("process", 60), ("backend", 15)])
-@pytest.mark.parametrize("disposition", DISPOSITIONS)
+@pytest.mark.parametrize(
+    ("disposition", "kind", "kills"),
+    [
+        *((one, "process", 60) for one in DISPOSITIONS),
+        *((one, "backend", 15) for one in DISPOSITIONS),
+        ("replace", "several", 60),
+    ],
+)
 @pytest.mark.timeout(1200)
 def test_a_load_killed_at_random_is_completed_by_the_next(
     warehouse: Warehouse, run: Run, disposition: Disposition, kind: str, kills: int
 ) -> None:
-    """240 processes and 60 server processes in all."""
+    """300 processes and 60 server processes in all."""
     kill_until(warehouse, run, disposition, kind, kills)
 
 

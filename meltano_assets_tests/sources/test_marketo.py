@@ -67,8 +67,14 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-#: A short past is enough where the number of windows does not matter.
-RECENT = ReadOptions(start=now() - timedelta(days=95), end=now() - timedelta(days=31))
+def window_start(of: datetime) -> datetime:
+    """The start of the window that a moment lies in."""
+    return of - (of - datetime(2000, 1, 1, tzinfo=UTC)) % LONGEST_WINDOW
+
+
+#: A short past is enough where the number of windows does not matter; it begins with a whole window,
+#: since a part of one may hold no lead at all, whatever today is.
+RECENT = ReadOptions(start=window_start(now() - timedelta(days=95)), end=now() - timedelta(days=31))
 
 
 @contextmanager
@@ -217,10 +223,7 @@ def test_the_next_windows_are_ordered_while_one_is_read(vendors: Vendors) -> Non
 
 def test_a_limited_read_orders_one_window(vendors: Vendors) -> None:
     jobs = Noted()
-    assert RECENT.start is not None
-    # A whole window, whatever today is: a part of one may hold fewer leads than asked for.
-    begun = (RECENT.start - datetime(2000, 1, 1, tzinfo=UTC)) % LONGEST_WINDOW
-    few = replace(RECENT, start=RECENT.start - begun, limit=5)
+    few = replace(RECENT, limit=5)
     assert len(read(vendors, options=few, transport=FakeClock().transport(jobs=jobs))) == 5
     assert len(jobs.orders) == 1
 

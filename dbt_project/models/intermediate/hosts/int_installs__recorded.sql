@@ -1,6 +1,5 @@
--- The latest pings are fetched by the index on updated_at, where hosts/cache.py has made it.
 -- What is long of a ping (counters, request) stays in its own table: who needs it fetches it by key.
-{{ config(pre_hook="set local work_mem = '256MB'; set local random_page_cost = 1.1") }}
+{{ config(pre_hook="set local work_mem = '256MB'") }}
 
 with
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from meltano_assets.sandbox import company_hosts as hosts
 from meltano_assets.sandbox.company_products import sell, take_back
+from meltano_assets.sandbox.company_progress import forget_progress, remember_change
 from meltano_assets.sandbox.company_sales import STAGES, Record, close_fields
 from meltano_assets.sandbox.company_start import facts_for, host_row, website
 from meltano_assets.sandbox.company_words import dice
@@ -107,6 +108,7 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
         )
         deal["Sales_Accepted_Date__c"] = deal["Sales_Qualified_Date__c"] = None
         sell(world, day, world.put(day, "Opportunity", deal))
+        remember_change(world, day, deal, deal["CreatedDate"])
     trapped = {
         i for name, ids in world.traps.items() if name.startswith("opportunity_") for i in ids
     }
@@ -118,8 +120,9 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
     for i, deal in enumerate(_sample(rng, open_deals, 7, world.scale)):
         at = moment()
         if i == 6:
-            world.change(day, "Opportunity", deal, at, IsDeleted=True)
+            changed = world.change(day, "Opportunity", deal, at, IsDeleted=True)
             take_back(world, day, deal, at)
+            forget_progress(world, day, changed)
             continue
         stage = _OPEN[min(len(_OPEN) - 1, _OPEN.index(str(deal["StageName"])) + 1)]
         if stage == deal["StageName"]:
@@ -137,6 +140,7 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
             {k: closed[k] for k in ("IsWon", "IsClosed", "Probability", "Reason_for_Loss__c")}
         )
         changed = world.change(day, "Opportunity", deal, at, **fields)
+        remember_change(world, day, changed, changed["SystemModstamp"])
         if "Amount" in fields:
             sell(world, day, changed)
 

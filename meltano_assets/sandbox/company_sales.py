@@ -29,6 +29,7 @@ KEY_PREFIXES = {
     "Campaign": "701",
     "CampaignMember": "00v",
     "Opportunity": "006",
+    "OpportunityHistory": "008",
     "OpportunityLineItem": "00k",
     "Product2": "01t",
     "User": "005",

@@ -7,6 +7,7 @@ import random
 from meltano_assets.sandbox import company_hosts as hosts
 from meltano_assets.sandbox.company_hosts import ClearbitAnswer, DomainFacts, RawHost, Registrant
 from meltano_assets.sandbox.company_products import offer_products, sell
+from meltano_assets.sandbox.company_progress import remember_progress
 from meltano_assets.sandbox.company_sales import OPPORTUNITY_TRAPS, Record, trap_opportunity
 from meltano_assets.sandbox.company_words import Organisation, dice
 from meltano_assets.sandbox.company_world import World, scaled
@@ -344,6 +345,7 @@ def _campaigns_and_deals(world: World, rng: random.Random, owners: list[Record])
     offer_products(world)
     for deal in list(world.live["Opportunity"].values()):
         sell(world, 0, deal)
+        remember_progress(world, deal)
 
     # Converted leads point to the account, contact and deal that came of them.
     contacts = {c["AccountId"]: c for c in world.live["Contact"].values() if not c["IsDeleted"]}

@@ -19,6 +19,7 @@ SALESFORCE_OBJECTS = (
     "CampaignMember",
     "Product2",
     "OpportunityLineItem",
+    "OpportunityHistory",
     "Host__c",
 )
 PING_TABLES = ("usage_data", "version_checks", "hosts", "versions")

@@ -74,7 +74,7 @@ def _address(prefix: str, label: str) -> tuple[Field, ...]:
     return (*parts, compound)
 
 
-def _audit(*, has_deleted: bool = True) -> tuple[Field, ...]:
+def _audit(*, has_deleted: bool = True, is_history: bool = False) -> tuple[Field, ...]:
     def fixed(name: str, label: str, kind: Kind, **options: Any) -> Field:
         return Field(
             name,
@@ -87,6 +87,16 @@ def _audit(*, has_deleted: bool = True) -> tuple[Field, ...]:
             **options,
         )
 
+    modified = (
+        fixed("LastModifiedDate", "Last Modified Date", "datetime"),
+        fixed(
+            "LastModifiedById",
+            "Last Modified By ID",
+            "reference",
+            refers_to=("User",),
+            relationship="LastModifiedBy",
+        ),
+    )
     return (
         *((fixed("IsDeleted", "Deleted", "boolean", default=False),) if has_deleted else ()),
         fixed("CreatedDate", "Created Date", "datetime"),
@@ -97,14 +107,7 @@ def _audit(*, has_deleted: bool = True) -> tuple[Field, ...]:
             refers_to=("User",),
             relationship="CreatedBy",
         ),
-        fixed("LastModifiedDate", "Last Modified Date", "datetime"),
-        fixed(
-            "LastModifiedById",
-            "Last Modified By ID",
-            "reference",
-            refers_to=("User",),
-            relationship="LastModifiedBy",
-        ),
+        *(() if is_history else modified),
         fixed("SystemModstamp", "System Modstamp", "datetime"),
     )
 
@@ -142,10 +145,16 @@ def _name(label: str, length: int = 255) -> Field:
 
 
 def _object(
-    name: str, label: str, plural: str, prefix: str, *fields: Field, has_deleted: bool = True
+    name: str,
+    label: str,
+    plural: str,
+    prefix: str,
+    *fields: Field,
+    has_deleted: bool = True,
+    is_history: bool = False,
 ) -> SObject:
-    audit = _audit(has_deleted=has_deleted)
-    return SObject(name, label, plural, prefix, (_ID, *fields, *audit))
+    audit = _audit(has_deleted=has_deleted, is_history=is_history)
+    return SObject(name, label, plural, prefix, (_ID, *fields, *audit), is_writable=not is_history)
 
 
 _ACCOUNT = _object(
@@ -476,6 +485,31 @@ _LINE_ITEM = _object(
     _f("Description", "Line Description"),
     _f("SortOrder", "Sort Order", "int", createable=False, updateable=False),
 )
+#: Salesforce writes a row whenever stage, amount, probability or close date change.
+_OPPORTUNITY_HISTORY = _object(
+    "OpportunityHistory",
+    "Opportunity History",
+    "Opportunity History",
+    "008",
+    _ref(
+        "OpportunityId",
+        "Opportunity ID",
+        "Opportunity",
+        "Opportunity",
+        nillable=False,
+        child_relationship="OpportunityHistories",
+    ),
+    _pick("StageName", "Stage", *(stage[0] for stage in STAGES)),
+    _money("Amount", "Amount"),
+    _money("ExpectedRevenue", "Expected Revenue"),
+    _f("CloseDate", "Close Date", "date"),
+    _f("Probability", "Probability (%)", "percent", precision=3),
+    _pick(
+        "ForecastCategory", "Forecast Category", "Omitted", "Pipeline", "BestCase", "Forecast",
+        "Closed",
+    ),
+    is_history=True,
+)  # fmt: skip
 _USER = _object(
     "User",
     "User",
@@ -554,7 +588,7 @@ _EMPTY_OBJECTS = (
     "Dashboard:01Z Document:015 EmailMessage:02s EmailTemplate:00X Entitlement:550 Event:00U "
     "FeedItem:0D5 Folder:00l Group:00G GroupMember:011 Idea:087 LeadHistory:00J "
     "Note:002 OpportunityContactRole:00K OpportunityFieldHistory:017 "
-    "OpportunityHistory:008 OpportunityPartner:00I Order:801 "
+    "OpportunityPartner:00I Order:801 "
     "OrderItem:802 Partner:00H PermissionSet:0PS Pricebook2:01s PricebookEntry:01u "
     "ProcessInstance:04g Profile:00e Quote:0Q0 QuoteLineItem:0QL RecordType:012 "
     "Report:00O ServiceContract:810 Site:0DM Solution:501 StaticResource:081 Task:00T "
@@ -579,6 +613,7 @@ def build_schema() -> Schema:
         _OPPORTUNITY,
         _PRODUCT,
         _LINE_ITEM,
+        _OPPORTUNITY_HISTORY,
         _USER,
         _HOST,
         _ORGANIZATION,

@@ -347,6 +347,8 @@ class SalesforceOrg:
             sobject = self.schema.find(name)
             owner = '"OwnerId"' if sobject and sobject.find("OwnerId") else "NULL"
             for author in ("CreatedById", "LastModifiedById"):
+                if sobject is None or sobject.find(author) is None:
+                    continue
                 connection.execute(
                     f'UPDATE "{name}" SET "{author}" = ifnull({owner}, ?) WHERE "{author}" IS NULL',
                     (admin,),
@@ -418,7 +420,7 @@ def _company_record(sobject: SObject, row: Mapping[str, object], stamp: str) -> 
         first, _, last = str(record["Name"]).rpartition(" ")
         record["FirstName"], record["LastName"] = first or None, last
     for name in ("CreatedDate", "LastModifiedDate", "SystemModstamp"):
-        if record.get(name) is None:
+        if sobject.find(name) and record.get(name) is None:
             # A record without times was made when its day began to be applied.
             record[name] = record.get("SystemModstamp") or record.get("CreatedDate") or stamp
     if sobject.has_is_deleted:

@@ -258,11 +258,10 @@ class RestApi:
         before = _header_time(call.headers.get("if-unmodified-since"))
         if since is None and before is None:
             return False
+        column = "LastModifiedDate" if sobject.find("LastModifiedDate") else "SystemModstamp"
         row = (
             self.org.reader()
-            .execute(
-                f'SELECT "LastModifiedDate" FROM "{sobject.name}" WHERE "Id" = ?', (record_id,)
-            )
+            .execute(f'SELECT "{column}" FROM "{sobject.name}" WHERE "Id" = ?', (record_id,))
             .fetchone()
         )
         changed = parse_datetime(row[0]) if row and row[0] else None

@@ -27,7 +27,10 @@ CHUNK = 200
 
 _CASCADES = {
     "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId")),
-    "Opportunity": (("OpportunityLineItem", "OpportunityId"),),
+    "Opportunity": (
+        ("OpportunityLineItem", "OpportunityId"),
+        ("OpportunityHistory", "OpportunityId"),
+    ),
     "Campaign": (("CampaignMember", "CampaignId"),),
     "Lead": (("CampaignMember", "LeadId"),),
     "Contact": (("CampaignMember", "ContactId"),),
@@ -488,10 +491,11 @@ class Writer:
             self.connection.execute(
                 f'UPDATE "Host__c" SET "Account__c" = NULL WHERE "Account__c" {inside}', (keys,)
             )
+        stamps = [n for n in ("LastModifiedDate", "SystemModstamp") if sobject.find(n)]
+        stamped = ", ".join(f'"{name}" = ?' for name in stamps)
         self.connection.execute(
-            f'UPDATE "{sobject.name}" SET "IsDeleted" = 1, "LastModifiedDate" = ?, '
-            f'"SystemModstamp" = ? WHERE "Id" {inside}',
-            (self.stamp, self.stamp, keys),
+            f'UPDATE "{sobject.name}" SET "IsDeleted" = 1, {stamped} WHERE "Id" {inside}',
+            (*(self.stamp for _ in stamps), keys),
         )
 
 

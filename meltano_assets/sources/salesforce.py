@@ -78,9 +78,15 @@ def _personal(*fields: str) -> tuple[Column, ...]:
 
 
 def _stream(
-    name: str, object_name: str, description: str, *columns: Column, has_deleted: bool = True
+    name: str,
+    object_name: str,
+    description: str,
+    *columns: Column,
+    has_deleted: bool = True,
+    is_history: bool = False,
 ) -> Stream:
-    audit = _fields("timestamptz", "CreatedDate", "LastModifiedDate", "SystemModstamp")
+    modified = () if is_history else ("LastModifiedDate",)
+    audit = _fields("timestamptz", "CreatedDate", *modified, "SystemModstamp")
     deleted = _fields("boolean", "IsDeleted") if has_deleted else ()
     return Stream(
         source="salesforce",
@@ -221,6 +227,17 @@ STREAMS: tuple[Stream, ...] = (
         *_fields("date", "ServiceDate"),
         *_text("Description"),
         *_fields("integer", "SortOrder"),
+    ),
+    _stream(
+        "opportunity_history",
+        "OpportunityHistory",
+        "How a deal's stage, amount, probability and close date changed, since it was made.",
+        *_text("OpportunityId", "StageName"),
+        *_fields("numeric", "Amount", "ExpectedRevenue"),
+        *_fields("date", "CloseDate"),
+        *_fields("numeric", "Probability"),
+        *_text("ForecastCategory"),
+        is_history=True,
     ),
     _stream(
         "users",

@@ -170,6 +170,28 @@ def test_spend_of_campaigns_is_the_known_one(built: Project, truths: dict[str, A
     assert spent == truths["campaign_spend"]["by_campaign"]
 
 
+def test_stays_in_stages_go_back_to_the_making_of_a_deal(built: Project, company: Company) -> None:
+    """The first snapshot is of today; what was before is Salesforce's own history (D4)."""
+    state = company.salesforce_state(0)
+    known: dict[str, list[str]] = {}
+    changes = (r for r in state["OpportunityHistory"].values() if not r["IsDeleted"])
+    for change in sorted(changes, key=lambda r: (str(r["CreatedDate"]), str(r["Id"]))):
+        known.setdefault(str(change["OpportunityId"]), []).append(str(change["StageName"]))
+    assert max(map(len, known.values())) > 4
+    found: dict[str, list[str]] = {}
+    for key, stage in built.rows(
+        "select opportunity_id, stage_name from analytics.fct_opportunity_stages"
+        " order by opportunity_id, stage_number"
+    ):
+        found.setdefault(key, []).append(stage)
+    assert found == known
+    [(entered, made)] = built.rows(
+        "select min(entered_at), min(created_at) from analytics.fct_opportunity_stages"
+        " inner join analytics.fct_opportunities using (opportunity_id)"
+    )
+    assert entered == made
+
+
 def test_recurring_revenue_is_the_known_one(built: Project, company: Company) -> None:
     desk = BillingDesk(company.world)
     desk.build(0)

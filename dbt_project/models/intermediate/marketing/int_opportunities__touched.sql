@@ -19,21 +19,55 @@ contacts as (
     where not is_deleted
 ),
 
+programs as (
+    select * from {{ ref('stg_marketo__programs') }}
+    where not is_deleted and sfdc_id is not null
+),
+
+program_members as (
+    select * from {{ ref('stg_marketo__program_members') }}
+    where is_reached_success and not is_deleted
+),
+
+people as (
+    select * from {{ ref('stg_marketo__leads') }}
+    where not is_deleted
+),
+
+-- Marketo knows responses that its sync never wrote to Salesforce. Only a program that belongs to a
+-- campaign counts: the others have no spend to weigh.
 responses as (
     select
-        campaign_member_id,
         campaign_id,
         lead_id,
         contact_id,
         coalesce(first_responded_date, (created_at at time zone 'UTC')::date) as touch_date
     from campaign_members
+
+    union all
+
+    select
+        {{ salesforce_id18('programs.sfdc_id') }} as campaign_id,
+        {{ salesforce_id18('people.sfdc_lead_id') }} as lead_id,
+        {{ salesforce_id18('people.sfdc_contact_id') }} as contact_id,
+        (
+            coalesce(
+                program_members.reached_success_at,
+                program_members.membership_at,
+                program_members.created_at
+            ) at time zone 'UTC'
+        )::date as touch_date
+    from program_members
+    inner join programs
+        on program_members.program_id = programs.program_id
+    inner join people
+        on program_members.lead_id = people.lead_id
 ),
 
 -- The lead that became the opportunity, and everybody at its account.
 by_lead as (
     select
         leads.converted_opportunity_id as opportunity_id,
-        responses.campaign_member_id,
         responses.campaign_id,
         responses.touch_date
     from responses
@@ -45,7 +79,6 @@ by_lead as (
 by_account as (
     select
         opportunities.opportunity_id,
-        responses.campaign_member_id,
         responses.campaign_id,
         responses.touch_date
     from responses

@@ -11,6 +11,10 @@ snapshots as (
     select * from {{ ref('snap_salesforce__opportunities') }}
 ),
 
+remembered as (
+    select * from {{ ref('int_opportunities__remembered') }}
+),
+
 stages as (
     select * from {{ ref('opportunity_stages') }}
 ),
@@ -19,40 +23,89 @@ rates as (
     select * from {{ ref('int_exchange_rates__ranged') }}
 ),
 
+states as (
+    select
+        dbt_scd_id as opportunity_snapshot_id,
+        opportunity_id,
+        account_id,
+        owner_id,
+        'snapshot' as state_source,
+        stage_name,
+        opportunity_type,
+        currency_code,
+        is_closed,
+        is_won,
+        is_deleted,
+        total_contract_value,
+        incremental_acv,
+        acv,
+        close_date,
+        sales_accepted_date,
+        created_at,
+        dbt_valid_from as valid_from_at,
+        dbt_valid_to as valid_before_at
+    from snapshots
+
+    union all
+
+    select
+        opportunity_history_id as opportunity_snapshot_id,
+        opportunity_id,
+        account_id,
+        owner_id,
+        'history' as state_source,
+        stage_name,
+        opportunity_type,
+        currency_code,
+        is_closed,
+        is_won,
+        false as is_deleted,
+        total_contract_value,
+        incremental_acv,
+        acv,
+        close_date,
+        sales_accepted_date,
+        created_at,
+        valid_from_at,
+        valid_before_at
+    from remembered
+),
+
 stated as (
     select
-        snapshots.dbt_scd_id as opportunity_snapshot_id,
-        snapshots.opportunity_id,
-        snapshots.account_id,
-        snapshots.owner_id,
-        snapshots.stage_name,
+        states.opportunity_snapshot_id,
+        states.opportunity_id,
+        states.account_id,
+        states.owner_id,
+        states.state_source,
+        states.stage_name,
         coalesce(stages.mapped_stage, 'Unmapped') as mapped_stage,
         coalesce(stages.pipeline_state, 'Unmapped') as pipeline_state,
         coalesce(
             stages.stage_state,
             case
-                when snapshots.is_won then 'Won'
-                when snapshots.is_closed then 'Lost'
+                when states.is_won then 'Won'
+                when states.is_closed then 'Lost'
                 else 'Open'
             end
         ) as stage_state,
-        snapshots.opportunity_type,
-        coalesce(snapshots.currency_code, '{{ var("reporting_currency") }}') as currency_code,
-        snapshots.is_closed,
-        snapshots.is_won,
-        snapshots.is_deleted,
-        snapshots.dbt_valid_to is null as is_current,
-        snapshots.total_contract_value,
-        snapshots.incremental_acv,
-        snapshots.acv,
-        snapshots.close_date,
-        snapshots.sales_accepted_date,
-        snapshots.created_at,
-        snapshots.dbt_valid_from as valid_from_at,
-        snapshots.dbt_valid_to as valid_before_at
-    from snapshots
+        states.opportunity_type,
+        coalesce(states.currency_code, '{{ var("reporting_currency") }}') as currency_code,
+        states.is_closed,
+        states.is_won,
+        states.is_deleted,
+        states.valid_before_at is null as is_current,
+        states.total_contract_value,
+        states.incremental_acv,
+        states.acv,
+        states.close_date,
+        states.sales_accepted_date,
+        states.created_at,
+        states.valid_from_at,
+        states.valid_before_at
+    from states
     left join stages
-        on snapshots.stage_name = stages.stage_name
+        on states.stage_name = stages.stage_name
 ),
 
 final as (
@@ -61,6 +114,7 @@ final as (
         stated.opportunity_id,
         stated.account_id,
         stated.owner_id,
+        stated.state_source,
         stated.stage_name,
         stated.mapped_stage,
         stated.pipeline_state,
@@ -85,7 +139,7 @@ final as (
         stated.acv * rates.rate_to_reporting as acv_reporting,
         stated.close_date,
         stated.sales_accepted_date,
-        -- What was before the first snapshot is not known: the first state stands for it.
+        -- What was before the first known state is not known: that state stands for it.
         case
             when
                 row_number() over (

@@ -1,29 +1,31 @@
 """A page of JSON records → Arrow, without making Python objects where that can be helped.
 
-The quick way splits the page's bytes into one line a record and has Arrow or polars read the
-declared fields; the certain way parses everything. The quick way is taken only where it gives the
-same: a wrong split leaves a bracket open, which the parsers refuse, and where a value may have lost
-something on the way, the certain way is gone.
+The quick way has Arrow's reader make the declared columns of the page's bytes; it refuses whatever
+is not exactly of a column's type. A column with nested values, or one that was refused, is cut out
+as it is written, and only its values are parsed one by one. Where that could say anything else than
+the certain way, which parses everything, the certain way is gone.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import json
 
+from meltano_assets import json_objects
 from meltano_assets.clients.policy import value_at
 from meltano_assets.sources.records import (
     ARROW_TYPES,
-    MAY_BE_ROUNDED,
     Record,
     RoundedError,
     batch_from_records,
+    from_written,
     parse_json,
     parse_json_exactly,
     typed,
@@ -32,36 +34,19 @@ from meltano_assets.streams import Column
 
 #: How many closing brackets behind the records are tried for the end of their list.
 _MAX_TAIL_LISTS = 8
-_FIRST_KEY = re.compile(rb'\{\s*("[^"\\]*")\s*:')
-#: The first key with a plain value, and the second key: enough to tell a record from what it holds.
-_FIRST_TWO_KEYS = re.compile(
-    rb'\{("[^"\\]*")(: ?)(?:"(?:[^"\\]|\\.)*"|[-+0-9.eE]+|true|false|null)(, ?"[^"\\]*":)'
-)
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
-    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
-)
-#: A key with an escape in it: polars writes nested ones without.
-_ESCAPED_KEY = re.compile(rb'\\["\\][^"\\]*" ?:')
-#: No list and no object: a string that has lost its quotes, or a plain value.
-_NOT_NESTED = r"^(?:[^\[{]|$)"
-#: Not all of these are escaped by polars.
-_CONTROL = r"[\x00-\x1f]"
-#: What may have been a nested value where text is declared.
-_MAYBE_NESTED = r"^(?s:\[.*\]|\{.*\})$"
-#: A text that is a number of more digits than a double holds for certain.
-_LONG_NUMBER = (
-    r"^-?(?:[0-9]{20,}|[0-9]*\.[0-9]{15,}|[0-9]{2,}\.[0-9]{13,}|[0-9]{9,}\.[0-9]{6,}"
-    r"|[0-9.]+[eE][-+]?[0-9]+)$"
-)
-#: A whole number that may have been written as a longer fraction, and the look of such a fraction.
-_LONG_INTEGER = r"^-?[0-9]{16,}$"
-_EXACT_INTEGER = 10**15
-_LONG_FRACTION = re.compile(rb"[0-9]{16}\.|[0-9][eE]")
-_TEXTS = frozenset({"text", "jsonb", "uuid", "inet"})
-_CAST_AT_ONCE = frozenset({"boolean", "integer", "bigint", "double precision"})
 #: Types that Arrow's JSON reader does not take from strings, or not in every spelling.
 _AS_TEXT = frozenset({"date", "timestamp", "bytea"})
+#: What Arrow's reader says of a column that it refuses: its name, or only its type.
+_REFUSED_COLUMN = re.compile(r"Column\(/(.*)\) changed from ", re.S)
+_REFUSED_TYPE = re.compile(
+    r"Failed to convert JSON to ([a-z]+[0-9]*)|not a valid (decimal128) number"
+    r"|(decimal128)|(Decimal|decimal)"
+)
+
+#: Deeper ones are left to the certain way, which says so where it is too deep.
+_MAX_DEPTH = 900
+
+_DECODER = json.JSONDecoder()
 
 
 class Page:
@@ -86,9 +71,9 @@ class Page:
         self._batch: pa.RecordBatch | None = None
         split = split_page(body, path) if columns else None
         if split is not None:
-            self.envelope, lines = split
-            self.content: object = lines
-            self._batch = quick_batch(columns, lines)
+            self.envelope, content = split
+            self.content: object = content
+            self._batch = quick_batch(columns, content)
         if self._batch is None:
             self.envelope, self._is_plain = parse_json(body)
             is_absent = is_optional and value_at(self.envelope, path) is None
@@ -113,8 +98,11 @@ class Page:
     def fields(self) -> frozenset[str]:
         """The field names of the first record: a cheap look for new ones."""
         if isinstance(self.content, bytes):
-            line = self.content.partition(b"\n")[0]
-            return frozenset(orjson.loads(line)) if line else frozenset()
+            try:
+                first = _DECODER.raw_decode(self.content.decode())[0] if self.content else {}
+            except RecursionError:
+                raise ValueError("nested too deeply") from None
+            return frozenset(first)
         return frozenset(self.records[0]) if len(self) else frozenset()
 
     @cached_property
@@ -162,9 +150,9 @@ def _list_at(value: object, path: str) -> Sequence[Record]:
 
 
 def split_page(body: bytes, path: str) -> tuple[object, bytes] | None:
-    """The envelope with an empty list, and the records as one line each; None when unsure.
+    """The envelope with an empty list, and the text between the list's brackets; None when unsure.
 
-    Whether the lines are records is for their parser to say: a cut at another place leaves a
+    Whether the text holds records is for their parser to say: a cut at another place leaves a
     bracket open.
     """
     key = path.rpartition(".")[2].encode()
@@ -181,161 +169,117 @@ def split_page(body: bytes, path: str) -> tuple[object, bytes] | None:
         except orjson.JSONDecodeError:
             continue
         if value_at(envelope, path) == []:
-            break
-    else:
-        return None
-    content = body[start:end].strip()
-    first = _FIRST_KEY.match(content)
-    if first is None:
-        return (envelope, b"") if not content else None
-    if two := _FIRST_TWO_KEYS.match(content):
-        key, colon, second = two.groups()
-        value = rb'(?:"(?:[^"\\]|\\.)*"|[-+0-9.eE]+|true|false|null)'
-        head = re.escape(b"{" + key + colon)
-        return envelope, re.sub(
-            rb"\}, ?(?=" + head + value + re.escape(second) + rb")", b"}\n", content
-        )
-    head = b"{" + first.group(1)
-    for between in (b"},", b"}, "):
-        lines = content.replace(between + head, b"}\n" + head)
-        if lines is not content:
-            return envelope, lines
-    return envelope, content
+            return envelope, body[start:end].strip()
+    return None
 
 
-def quick_batch(columns: Sequence[Column], lines: bytes) -> pa.RecordBatch | None:
-    """Lines of records by the declared columns, or None where only the certain way will do."""
-    if not lines:
+def quick_batch(columns: Sequence[Column], content: bytes) -> pa.RecordBatch | None:
+    """Records with commas between them by the declared columns; None where only the certain way
+    will do."""
+    if not content:
         return batch_from_records(columns, [])
-    if all(column.type != "jsonb" for column in columns):
-        batch = _strict_batch(columns, lines)
-        if batch is not None:
-            return batch
-    return _tolerant_batch(columns, lines)
-
-
-def _strict_batch(columns: Sequence[Column], lines: bytes) -> pa.RecordBatch | None:
-    """By Arrow's reader, which refuses whatever is not exactly of the column's type.
-
-    A number in a text column, a fraction in a whole one, more places than asked for, a lone
-    surrogate: all refused. Decimals are read digit by digit.
-    """
-    types = {
-        column.vendor_field: pa.string() if column.type in _AS_TEXT else ARROW_TYPES[column.type]
-        for column in columns
-    }
-    if len(types) < len(columns):  # two columns of one field may differ in type
+    if not content.startswith(b"{") or not json_objects.is_utf8(content):
         return None
-    try:
-        table = json.read_json(
-            pa.BufferReader(lines),
-            # One block: a page is small, and threads cost more than they bring.
-            read_options=json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
-            parse_options=json.ParseOptions(
-                explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore"
-            ),
-        )
-    except pa.ArrowInvalid:
-        return None
-    arrays = []
-    for column in columns:
-        array = _in_one_piece(table.column(column.vendor_field))
-        if column.type in _AS_TEXT:
-            array = typed(column.type, array)
-        elif column.type == "numeric":
-            array = _narrowed(array)
-        arrays.append(array)
-    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
+    return _reading(tuple(columns)).batch(content)
 
 
-def _tolerant_batch(columns: Sequence[Column], lines: bytes) -> pa.RecordBatch | None:
-    """By polars' reader with every value as text: strings as they are, numbers and truth values
-    as JSON writes them, nested ones as JSON text.
+@lru_cache(256)
+def _reading(columns: tuple[Column, ...]) -> _Reading:
+    return _Reading(columns)
 
-    Fractions go through doubles, lone surrogates and escapes in keys are lost, and a string in a
-    nested column loses its quotes; where that may have happened, the answer is None.
-    """
-    import polars as pl
 
-    if (b"\\ud" in lines or b"\\uD" in lines) and _LONE_SURROGATE.search(lines):
+class _Reading:
+    """How the pages of a stream are read, which their oddities teach."""
+
+    def __init__(self, columns: tuple[Column, ...]) -> None:
+        self._columns = columns
+        self._types: dict[str, pa.DataType] = {}
+        #: Fields that are cut out as they are written.
+        self._cut: set[str] = set()
+        self._is_simple = True
+        for column in columns:
+            field = column.vendor_field
+            kind = pa.string() if column.type in _AS_TEXT else ARROW_TYPES[column.type]
+            if column.type == "jsonb" or self._types.get(field, kind) != kind:
+                self._cut.add(field)
+            self._types[field] = kind
+
+    def batch(self, content: bytes) -> pa.RecordBatch | None:
+        """The declared columns, or None; tried again for every new oddity."""
+        for _ in range(len(self._columns) + 2):
+            try:
+                return self._batch(content)
+            except pa.ArrowInvalid as error:
+                if not self._learn(str(error)):
+                    return None
         return None
-    nested = {column.vendor_field for column in columns if column.type == "jsonb"}
-    if nested and _may_confuse(lines, nested):
-        return None
-    fields = dict.fromkeys((column.vendor_field for column in columns), pl.String)
-    try:
-        frame = pl.read_ndjson(lines, schema=fields)
-    except pl.exceptions.PolarsError:
-        return None
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-    found = _cast_at_once(columns, table)
-    if found is None:
-        texts = table.cast(pa.schema([(name, pa.string()) for name in table.column_names]))
-        found = {
-            column.name: _in_one_piece(texts.column(column.vendor_field)) for column in columns
-        }
-    arrays = []
-    for column in columns:
-        array = found[column.name]
-        if pa.types.is_integer(array.type):
-            is_long = pc.any(pc.greater(pc.abs(array), _EXACT_INTEGER)).as_py()
-            if is_long and _LONG_FRACTION.search(lines):
+
+    def _batch(self, content: bytes) -> pa.RecordBatch | None:
+        objects = None
+        if self._cut or not self._is_simple or b"\n" in content:
+            objects = json_objects.index(content)
+            if objects is None or len(objects.commas) != objects.count - 1:
                 return None
-        if pa.types.is_string(array.type):
-            if _may_have_changed(column, array, lines):
+            if objects.deepest > _MAX_DEPTH:
                 return None
-            if column.type not in _TEXTS:
-                array = typed(column.type, array)
-        arrays.append(array)
-    return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
+            lines, commas = objects.lines(), objects.commas
+        else:
+            lines, commas = _likely_lines(content)
+        types = {name: kind for name, kind in self._types.items() if name not in self._cut}
+        cut = int(commas[len(commas) // 2]) + 1 if len(commas) else 0
+        table = json_objects.read_lines(lines, pa.schema(list(types.items())), cut=cut)
+        if table.num_rows != len(commas) + 1:
+            return None
+        arrays = []
+        for column in self._columns:
+            field = column.vendor_field
+            if field in self._cut:
+                written = objects.written(field) if objects is not None else None
+                if written is None:
+                    return None
+                array = from_written(column.type, written.texts)
+            else:
+                array = _in_one_piece(table.column(field))
+                if types[field] != ARROW_TYPES[column.type]:
+                    array = typed(column.type, array)
+                elif column.type == "numeric":
+                    array = _narrowed(array)
+            arrays.append(array)
+        return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self._columns])
+
+    def _learn(self, message: str) -> bool:
+        """False when what Arrow's reader says is nothing new."""
+        if found := _REFUSED_COLUMN.search(message):
+            news = {found[1]} & self._types.keys() - self._cut
+        elif found := _REFUSED_TYPE.search(message):
+            name = (found[1] or "decimal128").lower()
+            news = {
+                field
+                for field, kind in self._types.items()
+                if str(kind).startswith(name) and field not in self._cut
+            }
+            if name == "timestamp":
+                # Arrow takes all of them as text, and reads more forms of them from that.
+                self._types |= dict.fromkeys(news, pa.string())
+                return bool(news)
+        else:
+            is_news, self._is_simple = self._is_simple, False
+            return is_news
+        self._cut |= news
+        return bool(news)
 
 
-def _cast_at_once(columns: Sequence[Column], table: pa.Table) -> dict[str, pa.Array] | None:
-    """All columns by one cast; None when a single value does not fit its type."""
-    if len(table.column_names) < len(columns):  # two columns of one field
-        return None
-    types = [
-        (
-            column.vendor_field,
-            ARROW_TYPES[column.type] if column.type in _CAST_AT_ONCE else pa.string(),
-        )
-        for column in columns
-    ]
-    try:
-        cast = table.cast(pa.schema(types))
-    except pa.ArrowInvalid:
-        return None
-    return {column.name: _in_one_piece(cast.column(column.vendor_field)) for column in columns}
-
-
-def _may_confuse(lines: bytes, nested: Iterable[str]) -> bool:
-    """True when a nested column may hold a string that looks nested, or a key with an escape."""
-    if b"\\" in lines and _ESCAPED_KEY.search(lines):
-        return True
-    if b'"[' not in lines and b'"{' not in lines:
-        return False
-    names = [orjson.dumps(name) for name in nested]
-    return b'" :' in lines or any(
-        name + mark in lines for name in names for mark in (b':"', b': "')
-    )
-
-
-def _may_have_changed(column: Column, texts: pa.Array, lines: bytes) -> bool:
-    """True when a text may not be what the certain way makes of the value."""
-    if column.type == "double precision" or texts.null_count == len(texts):
-        return False
-
-    def some(pattern: str) -> bool:
-        return pc.any(pc.match_substring_regex(texts, pattern)).as_py() is True
-
-    if column.type == "jsonb":
-        return some(f"{_NOT_NESTED}|{MAY_BE_ROUNDED}|{_CONTROL}")
-    # One look is enough for nearly all columns.
-    if not some(f"{_LONG_NUMBER}|{_MAYBE_NESTED}|{_LONG_INTEGER}"):
-        return False
-    if some(f"{_LONG_NUMBER}|{_MAYBE_NESTED}"):
-        return True
-    return _LONG_FRACTION.search(lines) is not None
+def _likely_lines(content: bytes) -> tuple[bytes, np.ndarray]:
+    """One line a record where brackets with a comma between them separate records, which Arrow's
+    reader finds out: a line end anywhere else is none that it takes; and where the commas were."""
+    letters = np.frombuffer(content, np.uint8)
+    opening = np.flatnonzero(letters == ord("{"))[1:]
+    commas = opening - 1
+    commas = commas - (letters[commas] == ord(" "))
+    commas = commas[(letters[commas] == ord(",")) & (letters[commas - 1] == ord("}"))]
+    lines = letters.copy()
+    lines[commas] = ord("\n")
+    return lines.tobytes(), commas
 
 
 def _in_one_piece(array: pa.ChunkedArray) -> pa.Array:

@@ -103,7 +103,7 @@ def batch_from_records(
     for column in columns:
         field = column.vendor_field
         values = [record.get(field) for record in records]
-        arrays.append(_CONVERTERS.get(column.type, _from_any)(column.type, values, are_exact))
+        arrays.append(_column(column.type, values, are_exact=are_exact))
     return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
 
 
@@ -280,7 +280,32 @@ def _moment(text: str) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+# -- JSON values as they are written --
+
+#: Strings without an escape, and numbers that are written as text would be.
+_PLAIN = r'^(?:"[^"\\]*"|-?[1-9][0-9]*(?:\.[0-9]+)?|0(?:\.[0-9]+)?)$'
+#: Of a number, the digits behind the point do not always go the same way as those of a text.
+_PLAIN_WHOLE = r'^(?:"[^"\\]*"|-?[1-9][0-9]*|0)$'
+
+
+def from_written(kind: ColumnType, texts: pa.StringArray) -> pa.Array:
+    """Values of one field as JSON writes them (null where there is none) as the column's type."""
+    if kind == "jsonb":
+        return texts
+    plain = _PLAIN if kind in {"text", "uuid", "inet"} else _PLAIN_WHOLE
+    if pc.all(pc.match_substring_regex(texts, plain)).as_py() is not False:
+        return typed(kind, pc.utf8_trim(texts, '"'))
+    listed = ",".join(pc.fill_null(texts, "null").to_pylist())
+    values = parse_json_exactly(f"[{listed}]".encode())
+    assert isinstance(values, list)
+    return _column(kind, values, are_exact=True)
+
+
 # -- Python values, as JSON gives them --
+
+
+def _column(kind: ColumnType, values: list[object], *, are_exact: bool) -> pa.Array:
+    return _CONVERTERS.get(kind, _from_any)(kind, values, are_exact)
 
 
 def _from_any(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Array:
@@ -292,6 +317,8 @@ def _from_any(kind: ColumnType, values: list[object], are_exact: bool) -> pa.Arr
     except _REFUSED:
         if not are_exact:
             _refuse_rounded(values)
+            if float in map(type, values):
+                raise RoundedError from None  # a double has forgotten that 1.10 was written so
         return typed(kind, _texts(values))
 
 

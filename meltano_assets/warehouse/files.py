@@ -105,10 +105,12 @@ def read_file(
     opened = _open(name)
     head = opened.peek(BLOCK_BYTES)[:BLOCK_BYTES]
     if head.startswith(_GZIP_MAGIC):
-        opened = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=opened)), BLOCK_BYTES)
+        opened = io.BufferedReader(cast(io.RawIOBase, _Unpacked(opened)), BLOCK_BYTES)
         head = _guarded_peek(opened, name)
     for magic, words in _OTHERS.items():
         if head.startswith(magic):
+            if name != "-":
+                opened.close()
             raise FatalError(
                 f"{name} is {words}", hint="give CSV, NDJSON or Parquet in UTF-8, plain or gzip"
             )
@@ -121,6 +123,19 @@ def read_file(
     if kind == "csv":
         return _read_csv(blocks, name, delimiter)
     return _read_ndjson(blocks, name, dict(kinds or {}))
+
+
+class _Unpacked(gzip.GzipFile):
+    """A compressed file, which closes the file that it is read from."""
+
+    def __init__(self, packed: io.BufferedReader) -> None:
+        self._packed = packed
+        super().__init__(fileobj=packed)
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._packed.close()
 
 
 def _open(name: str) -> io.BufferedReader:
@@ -459,6 +474,8 @@ def _read_parquet(
     try:
         parquet = pa_parquet.ParquetFile(source)
     except (pa.ArrowInvalid, OSError):
+        if not isinstance(source, str):
+            source.close()
         raise FatalError(f"{name} is damaged, cut off or no Parquet file") from None
     fields = parquet.schema_arrow
     names = fold_all(fields.names)
@@ -471,6 +488,8 @@ def _read_parquet(
             yield from parquet.iter_batches(_PARQUET_ROWS)
         except (pa.ArrowInvalid, OSError):
             raise FatalError(f"{name} is damaged or cut off") from None
+        finally:
+            parquet.close(force=True)
 
     return columns, batches()
 

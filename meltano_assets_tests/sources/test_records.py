@@ -53,7 +53,7 @@ def test_every_column_type_has_an_arrow_type_and_takes_nulls(kind: ColumnType) -
         ("numeric", [10**30, 0], [10**30, 0]),
         ("double precision", [1, 1.5, "2.5"], [1.0, 1.5, 2.5]),
         ("date", ["2024-02-29", None], [date(2024, 2, 29), None]),
-        ("jsonb", [{"a": 1}, [1, "x"], "text", 5], ['{"a":1}', '[1,"x"]', '"text"', "5"]),
+        ("jsonb", [{"a": 1}, [1, "x"], "text", 5], ['{"a": 1}', '[1, "x"]', '"text"', "5"]),
         ("uuid", ["x"], ["x"]),
     ],
 )

@@ -1,0 +1,230 @@
+"""JSON objects in their text: where each field's value stands, and columns by Arrow's reader.
+
+Shared by what reads vendors' pages and what reads files. ``index`` finds the objects and their
+fields by structure alone, many bytes at a time and without a Python object per value; what it says
+holds for valid JSON only, so it is believed only when a parser has read the same text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import json
+
+#: All brackets, and no other character of JSON outside strings, become 0x7f with these bits set.
+_BRACKET_BITS, _BRACKET = 0x26, 0x7F
+_STEPS = np.zeros(256, np.int8)
+_STEPS[list(b"{[")] = 1
+_STEPS[list(b"}]")] = -1
+_SHIFTS = [np.uint64(1 << power) for power in range(6)]
+_ZERO, _TOP_BIT = np.uint64(0), np.uint64(63)
+_PADDING = np.full(16, ord("."), np.uint8)
+
+#: A key with an escape in it; now and then only the end of some text.
+_ESCAPED_KEY = re.compile(rb'\\.[^"\\]*"\s*:', re.S)
+
+#: From so many bytes on, two threads read faster than one.
+_WORTH_A_THREAD = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A field's values as they are written; null where there is none, or null itself."""
+
+    texts: pa.StringArray
+    #: Objects that do not have the field.
+    absent: int
+    #: How often an object has it once more; the last one counts.
+    repeated: int
+
+
+class Objects:
+    """The objects of a text, at the places that ``index`` has found."""
+
+    def __init__(
+        self,
+        text: bytes,
+        padded: np.ndarray,
+        places: np.ndarray,
+        steps: np.ndarray,
+        level: np.ndarray,
+    ) -> None:
+        self._text = text
+        self._padded = padded
+        self.deepest = int(level.max())
+        #: The commas between objects.
+        self.commas = places[level == 0]
+        outer = np.flatnonzero(level == 1)
+        places, steps = places[outer], steps[outer]
+        objects = np.cumsum(steps > 0, dtype=np.int32)
+        self.count = int(objects[-1])
+        self.starts = places[steps > 0]
+        before = np.flatnonzero(steps >= 0)
+        self._objects = objects[before] - 1
+        self._members = _after_blanks(padded, places[before] + 1)
+        self._ends = places[before + 1]
+
+    def lines(self) -> bytes:
+        """One line an object, for objects with commas between them."""
+        lines = self._padded[: len(self._text)].copy()
+        if b"\n" in self._text:
+            # Inside a string it stays, to be refused.
+            breaks = np.flatnonzero(lines == ord("\n"))
+            lines[breaks[~_is_inside(self._text, lines)[breaks]]] = ord(" ")
+        lines[self.commas] = ord("\n")
+        return lines.tobytes()
+
+    def written(self, field: str) -> Written | None:
+        """The field's values; None when its name may be written in more than one way."""
+        name = b'"' + field.encode("utf-8", "replace") + b'"'
+        if not field.isprintable() or '"' in field or "\\" in field or self._has_escaped_key:
+            return None
+        found = self._named(name)
+        starts = _after_blanks(self._padded, self._members[found] + len(name))
+        starts = _after_blanks(self._padded, starts + 1)  # the colon
+        ends = _after_blanks(self._padded, self._ends[found] - 1, -1) + 1
+        place = np.full(self.count, -1, np.int32)
+        place[self._objects[found]] = np.arange(len(found), dtype=np.int32)
+        has_it = place >= 0
+        absent = self.count - int(np.count_nonzero(has_it))
+        if len(found):
+            has_it &= self._padded[starts][place] != ord("n")
+        # The values and what stands between them as one array without a copy; then only the values.
+        bounds = np.zeros(2 * len(found) + 1, np.int32)
+        bounds[0:-1:2], bounds[1::2] = starts, ends
+        bounds[-1] = ends[-1] if len(found) else 0
+        pieces = pa.StringArray.from_buffers(
+            2 * len(found), pa.py_buffer(bounds), pa.py_buffer(self._text)
+        )
+        texts = pieces.take(pa.array(2 * place, mask=~has_it))
+        return Written(texts, absent, len(found) - self.count + absent)
+
+    def _named(self, name: bytes) -> np.ndarray:
+        """The members that begin with this name, quotes included."""
+        size = min(len(name), 8)
+        mask = np.uint64((1 << 8 * size) - 1)
+        found = np.flatnonzero(
+            (self._eight_bytes & mask) == np.uint64(int.from_bytes(name[:size], "little"))
+        )
+        if len(name) > size and len(found):
+            rest = self._members[found][:, None] + np.arange(size, len(name))
+            np.minimum(rest, len(self._padded) - 1, out=rest)
+            same = self._padded[rest] == np.frombuffer(name, np.uint8)[size:]
+            found = found[same.all(axis=1)]
+        return found
+
+    @cached_property
+    def _eight_bytes(self) -> np.ndarray:
+        """The first eight bytes of each member."""
+        windows: np.ndarray = np.ndarray(
+            (len(self._padded) - 7,), "<u8", self._padded.data, strides=(1,)
+        )
+        return windows[self._members]
+
+    @cached_property
+    def _has_escaped_key(self) -> bool:
+        return b"\\" in self._text and _ESCAPED_KEY.search(self._text) is not None
+
+
+def index(text: bytes) -> Objects | None:
+    """The objects of a text that holds nothing else, but commas or line ends between them."""
+    if len(text) >= 1 << 31:
+        return None
+    padded = np.concatenate([np.frombuffer(text, np.uint8), _PADDING])
+    letters = padded[: len(text)]
+    is_token = np.bitwise_or(letters, _BRACKET_BITS) == _BRACKET
+    is_token |= letters == ord(",")
+    tokens = np.packbits(is_token, bitorder="little")
+    tokens &= ~_inside_strings(text, letters).view(np.uint8)[: len(tokens)]
+    places = np.flatnonzero(np.unpackbits(tokens, count=len(text), bitorder="little").view(bool))
+    steps = _STEPS[letters[places]]
+    level = np.cumsum(steps, dtype=np.int32)
+    if not len(level) or level[-1] != 0 or level.min() < 0:
+        return None
+    level += steps < 0  # a closing bracket belongs to what it closes
+    opening = places[(level == 1) & (steps > 0)]
+    if not len(opening) or not (letters[opening] == ord("{")).all():
+        return None
+    return Objects(text, padded, places, steps, level)
+
+
+def _inside_strings(text: bytes, letters: np.ndarray) -> np.ndarray:
+    """A bit for each byte, set from a string's opening quote to before its closing one."""
+    is_quote = letters == ord('"')
+    if b"\\" in text:
+        is_quote[_escaped(letters)] = False
+    words = np.zeros(len(letters) // 64 + 1, np.uint64)
+    packed = np.packbits(is_quote, bitorder="little")
+    words.view(np.uint8)[: len(packed)] = packed
+    # Each bit becomes the parity of the quotes so far: first within a word, then across them.
+    for shift in _SHIFTS:
+        words ^= words << shift
+    odd = np.bitwise_xor.accumulate(words >> _TOP_BIT)
+    words[1:] ^= _ZERO - odd[:-1]
+    return words
+
+
+def _escaped(letters: np.ndarray) -> np.ndarray:
+    """The places behind a backslash that is not escaped itself."""
+    slashes = np.flatnonzero(letters == ord("\\"))
+    is_first = np.ones(len(slashes), bool)
+    np.not_equal(slashes[1:], slashes[:-1] + 1, out=is_first[1:])
+    if not is_first.all():
+        order = np.arange(len(slashes))
+        in_row = order - np.maximum.accumulate(np.where(is_first, order, 0))
+        slashes = slashes[in_row % 2 == 0]
+    behind = slashes + 1
+    return behind[behind < len(letters)]
+
+
+def _is_inside(text: bytes, letters: np.ndarray) -> np.ndarray:
+    words = _inside_strings(text, letters)
+    bits = np.unpackbits(words.view(np.uint8), count=len(letters), bitorder="little")
+    return bits.view(bool)
+
+
+def _after_blanks(letters: np.ndarray, places: np.ndarray, step: int = 1) -> np.ndarray:
+    """The places, moved on to the next letter that is no blank."""
+    while (is_blank := letters[places] <= ord(" ")).any():
+        places = places + step * is_blank
+    return places
+
+
+def is_utf8(text: bytes) -> bool:
+    """True when the text is valid UTF-8, which Arrow's reader does not check."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_lines(
+    lines: bytes, schema: pa.Schema, *, unexpected: str = "ignore", cut: int = 0
+) -> pa.Table:
+    """Lines of objects by a schema; ArrowInvalid when a value is not exactly of its field's type.
+
+    The first letter must be an opening brace (at a null Arrow's reader crashes). At ``cut``, when
+    given, a line begins: what is before and what is behind it is read side by side.
+    """
+    options = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior=unexpected)
+    buffer = pa.py_buffer(lines)
+
+    def read(piece: pa.Buffer) -> pa.Table:
+        whole = json.ReadOptions(use_threads=False, block_size=piece.size + 1)
+        return json.read_json(pa.BufferReader(piece), read_options=whole, parse_options=options)
+
+    if not cut or len(lines) < _WORTH_A_THREAD or (os.cpu_count() or 1) < 2:
+        return read(buffer)
+    with ThreadPoolExecutor(1) as helper:
+        second = helper.submit(read, buffer.slice(cut))
+        first = read(buffer.slice(0, cut))
+        return pa.concat_tables([first, second.result()])

@@ -125,7 +125,8 @@ class Objects:
         windows: np.ndarray = np.ndarray(
             (len(self._padded) - 7,), "<u8", self._padded.data, strides=(1,)
         )
-        return windows[self._members]
+        taken: np.ndarray = windows[self._members]
+        return taken
 
     @cached_property
     def _has_escaped_key(self) -> bool:

@@ -16,6 +16,7 @@ FLOORS = {
     "": 0,
     "streams": 0,
     "errors": 0,
+    "json_objects": 0,
     "environment": 0,
     "singer_schema": 0,
     "process_locks": 0,

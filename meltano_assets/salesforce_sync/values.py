@@ -200,6 +200,7 @@ def canonical_column(
         encoded = pc.dictionary_encode(array)
         distinct, indices = encoded.dictionary.to_pylist(), encoded.indices.to_pylist()
     except pa.ArrowNotImplementedError:
+        # Lists and structs have no dictionary: each row is spelled by itself, with the same result.
         distinct, indices = array.to_pylist(), list(range(len(array)))
     spelled: list[str | None] = []
     wrong: dict[int, Reject] = {}

@@ -26,6 +26,7 @@ from meltano_assets.sources import SOURCES
 from meltano_assets.warehouse import claims
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.server import EmbeddedServer
+from meltano_assets_tests.acquisition import expected_acquisition
 
 #: The whole graph twice takes two minutes on an idle machine of two cores, and more on a busy one.
 pytestmark = pytest.mark.timeout(900)
@@ -186,6 +187,40 @@ def test_sales_accepted_opportunities_are_the_companys_own(world: World) -> None
         table = f"analytics.agg_sales_accepted_opportunities_{grain}"
         total = world.count(f"select sum(sales_accepted_opportunity_count) from {table}")
         assert total == known["total"]
+
+
+def test_what_a_customer_costs_and_is_worth_is_the_companys_own(world: World) -> None:
+    """Spend, cost per lead and SAO, CAC, estimated IACV, LTV and ROI, recounted month by month."""
+    known = expected_acquisition(world.truths[-1]["acquisition"])
+    names = list(next(iter(known.values())))
+    rows = world.rows(
+        "select to_char(month_start_date, 'YYYY-MM'), "
+        + ", ".join(f"{name}::float" for name in names)
+        + " from analytics.agg_acquisition_monthly"
+    )
+    found = {month: dict(zip(names, values, strict=True)) for month, *values in rows}
+    assert set(found) == set(known)
+    for name in names:
+        column = {month: row[name] for month, row in known.items()}
+        assert sum(value is not None for value in column.values()) > 5, name
+        for month, value in column.items():
+            # Money of the company has two places, what is divided by it has six.
+            near = None if value is None else pytest.approx(value, rel=1e-5, abs=0.01)
+            assert found[month][name] == near, (month, name)
+
+
+def test_departments_cost_what_the_company_spent(world: World) -> None:
+    """Bills, expense reports and payroll; what was entered twice and deleted costs nothing."""
+    known = world.truths[-1]["books"]["costs_by_department"]
+    found: dict[str, dict[str, float]] = {}
+    for department, month, amount in world.rows(
+        "select department_name, to_char(month_start_date, 'YYYY-MM'), sum(amount)::float"
+        " from analytics.agg_expenses_monthly group by 1, 2"
+    ):
+        found.setdefault(department, {})[month] = amount
+    assert set(found) == set(known)
+    for department, months in known.items():
+        assert found[department] == pytest.approx(months), department
 
 
 def test_every_raw_host_is_cleaned_into_its_kind(world: World) -> None:

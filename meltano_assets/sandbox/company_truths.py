@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from meltano_assets.sandbox import company_hosts as hosts
+from meltano_assets.sandbox.company_acquisition_truths import acquisition_truths, department_costs
 from meltano_assets.sandbox.company_billing_truths import billing_truths, self_serve_truths
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_marketing import MarketingDesk
@@ -35,7 +36,8 @@ def build_truths(company: Company, day: int) -> dict[str, object]:
         "enrichment": _enrichment(company, day),
         "accounts": _accounts(company, day, state),
         "tickets": _tickets(company, day),
-        "books": book_truths(company.books(day), company.now(day)),
+        "books": _books(company, day),
+        "acquisition": acquisition_truths(state, company.billing(day)),
         "marketing": _marketing(company, day),
         "hiring": _hiring(company, day),
         "billing": billing_truths(company.billing(day), company.now(day).date()),
@@ -219,6 +221,11 @@ def _tickets(company: Company, day: int) -> dict[str, object]:
         "by_status": dict(sorted(Counter(str(t["status"]) for t in live.values()).items())),
         "by_organization": dict(Counter(str(t["organization_id"]) for t in live.values())),
     }
+
+
+def _books(company: Company, day: int) -> dict[str, object]:
+    books, now = company.books(day), company.now(day)
+    return {**book_truths(books, now), "costs_by_department": department_costs(books.state(now))}
 
 
 def _marketing(company: Company, day: int) -> dict[str, object]:

@@ -10,6 +10,7 @@ final as (
         concat_ws(
             ' ',
             transaction_month,
+            coalesce(top_department_name, 'none'),
             coalesce(department_name, 'none'),
             coalesce(account_name, 'none'),
             currency_code

@@ -85,7 +85,7 @@ def wait_free(path: Path, seconds: float) -> bool:
 def write_holder(descriptor: int, pid: int) -> None:
     """Tell in the lock file for which process the lock was taken."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({"pid": pid, "home": _home()}).encode(), 0)
+    os.pwrite(descriptor, json.dumps({"pid": pid, "home": home()}).encode(), 0)
 
 
 def signal_holder(path: Path, number: int, name: str) -> None:
@@ -98,7 +98,7 @@ def signal_holder(path: Path, number: int, name: str) -> None:
     pid = told.get("pid") if told else None
     if told is None or not isinstance(pid, int):
         return
-    if told.get("home") != _home():
+    if told.get("home") != home():
         raise RetriableError(
             f"{name} in {path.parent} is used from another container",
             hint="stop it there, or set MELTANO_STATE_DIR to another folder here",
@@ -165,7 +165,7 @@ def _has_open_for_writing(pid: int, wanted: os.stat_result) -> bool:
     return False
 
 
-def _home() -> str:
+def home() -> str:
     """What makes a process id mean something: this boot and this process namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from meltano_assets import connections, environment
+from meltano_assets import connections, environment, run_workers
 from meltano_assets.demo.report import print_report
 from meltano_assets.demo.story import Story
 from meltano_assets.errors import FatalError, RetriableError, SkippableError
@@ -44,6 +44,7 @@ def run_demo(out: Console, *, ui: bool = False, fresh: bool = False, port: int =
         definitions = defs()
         job = definitions.resolve_job_def("everything")
     with _instance() as instance:
+        _alone_in_the_pools(instance, out)
         story = Story(out, _groups(definitions))
         with story:
             result = _execute(job, instance, story)
@@ -150,6 +151,21 @@ def _instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+def _alone_in_the_pools(instance: dg.DagsterInstance, out: Console) -> None:
+    """End runs whose process is gone; refuse while another one reads the same sources.
+
+    Dagster would wait for that run's places in the pools, without a word and deaf to Ctrl-C.
+    """
+    for run_id, reason in run_workers.end_abandoned_runs(instance).items():
+        out.print(f"The run {run_id[:8]} did not end; {reason}. What it left is done now.")
+    held = instance.event_log_storage.get_concurrency_run_ids()
+    if held:
+        raise RetriableError(
+            f"the run {min(held)[:8]} is reading the sources",
+            hint="let it end first, or terminate it in the Dagster UI: ./run dev, then Runs",
+        )
+
+
 def _execute(job: Any, instance: dg.DagsterInstance, story: Story) -> bool:
     run_id = str(uuid.uuid4())
     log = environment.state_directory() / "demo.log"
@@ -159,6 +175,7 @@ def _execute(job: Any, instance: dg.DagsterInstance, story: Story) -> bool:
             instance=instance,
             run_id=run_id,
             raise_on_error=False,
+            tags=run_workers.machine_tags(),
             run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
         )
     return bool(result.success)

@@ -36,6 +36,7 @@ FLOORS = {
     "sweeping": 4,
     "resources": 4,
     "instance": 4,
+    "run_workers": 4,
     "automation": 4,
     "assets": 5,
     "definitions": 6,
@@ -44,7 +45,7 @@ FLOORS = {
     "commands": 6,
     "cli": 7,
 }
-DAGSTER = {"resources", "instance", "automation", "assets", "definitions", "demo"}
+DAGSTER = {"resources", "instance", "run_workers", "automation", "assets", "definitions", "demo"}
 PSYCOPG = {"warehouse", "clients.database", "sandbox", "hosts", "salesforce_sync", "assets"}
 PSYCOPG |= {"connections", "resources", "demo", "doctor"}
 GROUND_MAY_IMPORT_LAZILY = {"pyarrow"}

@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from benchmarks import workloads
 from meltano_assets.streams import Batch
 from meltano_assets.warehouse import server
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.frames import batches_of
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.schema import definitions
 
@@ -86,9 +87,19 @@ class Bench:
         subprocess.run(arguments, check=True)
 
     def load(self, rows: pa.Table, name: str, **options: bool) -> None:
-        batches = (Batch(piece) for piece in rows.to_batches(50_000))
-        outcome = load(self.warehouse, workloads.stream(self.workload, name), batches, **options)
-        assert outcome.read == rows.num_rows and outcome.quarantined == 0
+        self._load(rows.to_batches(50_000), rows.num_rows, name, **options)
+
+    def load_frame(self, frame: pd.DataFrame, name: str) -> None:
+        """As the IO manager does it; numpy makes floats of whole numbers with nulls."""
+        _, batches = batches_of(frame)
+        self._load(batches, len(frame), name)
+
+    def _load(
+        self, batches: Iterable[pa.RecordBatch], rows: int, name: str, **options: bool
+    ) -> None:
+        stream = workloads.stream(self.workload, name)
+        outcome = load(self.warehouse, stream, map(Batch, batches), **options)
+        assert outcome.read == rows and outcome.quarantined == 0
 
 
 Way = tuple[Callable[[], None], Callable[[], None]]
@@ -134,8 +145,8 @@ def ways(bench: Bench, case: str) -> dict[str, Way]:
         numpy = bench.rows.to_pandas()
         arrow = bench.rows.to_pandas(types_mapper=pd.ArrowDtype)
         return {
-            "pandas, numpy": (full("ours"), lambda: bench.load(from_frame(numpy), "ours")),
-            "pandas, Arrow-backed": (full("ours"), lambda: bench.load(from_frame(arrow), "ours")),
+            "pandas, numpy": (full("ours"), lambda: bench.load_frame(numpy, "ours")),
+            "pandas, Arrow-backed": (full("ours"), lambda: bench.load_frame(arrow, "ours")),
         }
 
     floor = "psql \\copy csv"
@@ -153,11 +164,6 @@ def ways(bench: Bench, case: str) -> dict[str, Way]:
         "psql \\copy + on conflict": (start("floor"), upsert_floor),
         "Arrow": (start("ours"), ours()),
     }
-
-
-def from_frame(frame: pd.DataFrame) -> pa.Table:
-    """A frame as the IO manager takes it; numpy makes floats of whole numbers with nulls."""
-    return pa.Table.from_pandas(frame, preserve_index=False)
 
 
 def measure(bench: Bench, case: str, rounds: int) -> None:

@@ -222,6 +222,8 @@ def _record_batches(obj: Any) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
     """Columns and batches of whatever holds records; FatalError when it holds none."""
     import pyarrow as pa
 
+    from meltano_assets.warehouse.frames import batches_of
+
     if isinstance(obj, pa.Table):
         return obj.schema, iter(obj.to_batches())
     if isinstance(obj, pa.RecordBatch):
@@ -229,8 +231,7 @@ def _record_batches(obj: Any) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
     if isinstance(obj, pa.RecordBatchReader):
         return obj.schema, iter(obj)
     if hasattr(obj, "to_feather"):
-        table = _arrow_table(obj)
-        return table.schema, iter(table.to_batches())
+        return batches_of(obj)
     if not isinstance(obj, Iterable):
         raise _unstorable(type(obj).__name__)
     batches = iter(obj)
@@ -240,47 +241,6 @@ def _record_batches(obj: Any) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
     if not isinstance(first, pa.RecordBatch):
         raise _unstorable(f"{type(obj).__name__} of {type(first).__name__}")
     return first.schema, _prepend(first, batches)
-
-
-#: From here on a double no longer holds every whole number; up to there an integer column goes.
-_INEXACT_FROM, _INEXACT_TO = 2.0**53, 2.0**64
-
-
-def _arrow_table(frame: Any) -> "pa.Table":
-    """The frame's columns; FatalError for integers that pandas has rounded for the sake of a null.
-
-    A numpy-backed column has one word for NaN and null, which becomes null.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    try:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-    except (ValueError, TypeError) as error:
-        # Arrow's first words tell a value, its last ones the column.
-        where = str(error.args[-1]) if len(error.args) > 1 else "two columns of one name?"
-        raise FatalError(
-            f"the frame has no form as a table: {where}",
-            hint="give each column one type and a name of its own",
-        ) from None
-    for name, kind in frame.dtypes.items():
-        if str(kind) != "float64":  # an Arrow-backed column says ``double[pyarrow]``
-            continue
-        column = table.column(str(name))
-        if not 0 < column.null_count < len(column):
-            continue
-        size = pc.max(pc.abs(column)).as_py()
-        if (
-            _INEXACT_FROM <= size < _INEXACT_TO
-            and pc.all(pc.equal(column, pc.round(column))).as_py()
-        ):
-            raise FatalError(
-                f"column {name} has whole numbers beyond 2**53 and nulls: pandas made floats of them,"
-                " which changes their last digits",
-                hint="read it as Int64 or Arrow-backed (dtype_backend='pyarrow'); if these are real"
-                " floats, make the column double[pyarrow]",
-            )
-    return table
 
 
 def _unstorable(what: str) -> FatalError:

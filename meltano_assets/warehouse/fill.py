@@ -3,7 +3,7 @@
 One connection can fill the table in the load's own transaction, so that a kill leaves nothing of it.
 Several cannot: the table is committed under its hidden name, each connection commits what it
 stored, and only the exchange of the names, in the load's transaction, makes the rows count. Killed
-meanwhile, the live table is what it was, and the stream's next load drops the hidden one.
+meanwhile, the live table is what it was, and the next load of any stream drops the hidden one.
 
 Rows that several transactions stored have no order and are not frozen. So this way is taken only while
 every key came once, and where it can be seen whether a reader's snapshot is older than the rows.
@@ -15,16 +15,17 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from datetime import datetime
+from contextlib import ExitStack, suppress
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
 from meltano_assets.errors import PlatformError
 from meltano_assets.warehouse import schema
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.schema import TableName
+from meltano_assets.warehouse.snapshots import has_older_readers
+from meltano_assets.warehouse.state import advisory_key
 
 #: What has to have come before more connections pay, as bytes of Arrow, and how wide a row has to be:
 #: narrow ones are stored about as fast as they are prepared.
@@ -36,14 +37,11 @@ _CONNECTIONS = 2
 #: How long the exchange waits for transactions with older snapshots.
 _PATIENCE_SECONDS = 10.0
 
-#: Transactions whose snapshot may be from before a moment. Loads take a new one for each statement.
-_OLDER_READERS = """
-select exists (
-    select from pg_stat_activity
-    where datname = current_database() and backend_type = 'client backend'
-        and pid <> pg_backend_pid() and backend_xmin is not null and xact_start <= %s
-        and application_name not like 'meltano-assets load%%'
-)
+#: Tables under hidden names that this role may drop.
+_LEFT = r"""
+select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relname like 'meltano\_new\_%' and c.relname ~ '^meltano_new_[0-9a-f]{12}$'
+    and c.relkind = 'r' and pg_has_role(current_user, c.relowner, 'usage')
 """
 
 
@@ -69,14 +67,10 @@ class Fillers:
         """The connections; None where one has to do.
 
         So it is where other sessions cannot be seen, or one of them reads with an older snapshot,
-        or there are no more connections to be had.
+        or there are no more connections to be had; and where one connection is as fast, since
+        what it stores in a table of its own transaction is not logged.
         """
-        row = main.execute(
-            "select pg_has_role(current_user, 'pg_read_all_stats', 'usage'), clock_timestamp()"
-        ).fetchone()
-        if row is None or not row[0] or (os.cpu_count() or 1) < _CONNECTIONS:
-            return None
-        if _has_older_readers(main, row[1]):
+        if (os.cpu_count() or 1) < _CONNECTIONS or not _is_logged(main) or has_older_readers(main):
             return None
         with ExitStack() as opened:
             connections = []
@@ -106,7 +100,7 @@ class Fillers:
         assert row is not None
         connection.commit()
         patience = time.monotonic() + _PATIENCE_SECONDS
-        while _has_older_readers(connection, row[0]):
+        while has_older_readers(connection, row[0]):
             connection.commit()
             if time.monotonic() > patience:
                 return False
@@ -134,7 +128,7 @@ class Fillers:
         """Remove the hidden table and what is being stored in it."""
         for connection in self.connections:
             connection.rollback()
-        drop_leftover(self.connections[0], table)
+        self.connections[0].execute(sql.SQL("drop table if exists {}").format(table.sql))
         self.connections[0].commit()
 
     def close(self) -> None:
@@ -142,13 +136,35 @@ class Fillers:
         self._opened.close()
 
 
-def drop_leftover(connection: psycopg.Connection, table: TableName) -> None:
-    """Drop the hidden table that a killed load left, if any."""
-    row = connection.execute("select to_regclass(%s)", [table.sql.as_string(connection)]).fetchone()
-    if row is not None and row[0] is not None:
-        connection.execute(sql.SQL("drop table if exists {}").format(table.sql))
+def claim(connection: psycopg.Connection, table: TableName) -> None:
+    """Mark a hidden table, for as long as the session lasts, as one that is being filled."""
+    connection.execute("select pg_advisory_lock(%s)", [_claim_key(table)])
 
 
-def _has_older_readers(connection: psycopg.Connection, moment: datetime) -> bool:
-    row = connection.execute(_OLDER_READERS, [moment]).fetchone()
+def drop_leftovers(connection: psycopg.Connection) -> None:
+    """Drop the hidden tables that killed loads left, of whatever stream; commits."""
+    for schema_name, name in connection.execute(_LEFT).fetchall():
+        table = TableName(schema_name, name)
+        key = _claim_key(table)
+        row = connection.execute("select pg_try_advisory_xact_lock(%s)", [key]).fetchone()
+        if row is not None and row[0]:
+            lock = sql.SQL("lock table {} in access exclusive mode nowait").format(table.sql)
+            # Whoever copies the whole database holds it for a while: the next load's turn.
+            with (
+                suppress(errors.LockNotAvailable, errors.UndefinedTable),
+                connection.transaction(),
+            ):
+                connection.execute(lock)
+                connection.execute(sql.SQL("drop table {}").format(table.sql))
+        connection.commit()
+    connection.commit()
+
+
+def _claim_key(table: TableName) -> int:
+    return advisory_key(f"fill {table}")
+
+
+def _is_logged(connection: psycopg.Connection) -> bool:
+    """Does a table that is created and filled in one transaction go through the log?"""
+    row = connection.execute("select current_setting('wal_level') <> 'minimal'").fetchone()
     return row is None or bool(row[0])

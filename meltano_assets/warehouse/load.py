@@ -41,6 +41,8 @@ from meltano_assets.warehouse.merge import Keys
 from meltano_assets.warehouse.names import NAME_BYTES
 from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, TableName
+from meltano_assets.warehouse.shrink import ShrinkGuard
+from meltano_assets.warehouse.snapshots import has_older_readers
 from meltano_assets.warehouse.straight import FEW_ROWS, Lookups, Straight
 from meltano_assets.warehouse.types import join
 
@@ -61,6 +63,8 @@ _SETTINGS = {
     "work_mem": "128MB",
     "maintenance_work_mem": "256MB",
     "temp_buffers": "64MB",
+    # The disk begins with a new table's pages at once, so that the commit has few to wait for.
+    "backend_flush_after": "1MB",
     "synchronous_commit": "on",
 }
 
@@ -137,6 +141,8 @@ class _Load:
         self._is_replace = is_replace
         self._on_progress = on_progress
         self._allow_shrink = allow_shrink
+        self._may_not_shrink = is_replace and not allow_shrink
+        self._guard = ShrinkGuard(warehouse, stream)
         self._before_commit = before_commit
         self._table = TableName(stream.source, stream.name)
         self._keys = Keys(stream.primary_key, stream.replication_key)
@@ -197,6 +203,7 @@ class _Load:
             raise
         finally:
             self._lookups.close()
+            self._guard.close()
         self.outcome.seconds = time.monotonic() - self._began
 
     def log_failure(self, error: str) -> None:
@@ -237,8 +244,8 @@ class _Load:
         state.ensure(connection)
         # Committed at once: its lock would make other first loads of the source wait.
         state.ensure_schema(connection, self._table.schema)
-        fill.drop_leftover(connection, self._hidden)
         connection.commit()
+        fill.drop_leftovers(connection)
         self._live = schema.find(connection, self._table)
         #: Was the table missing when the load began? Then an older bookmark is no step back.
         self._is_new = self._live is None
@@ -364,6 +371,7 @@ class _Load:
         landing.pause()
         self._fillers = fill.Fillers.open(self._warehouse, self._connection, self._set_up)
         if self._fillers is not None:
+            fill.claim(self._connection, self._hidden)
             # Nothing but the table beside was written in this transaction.
             self._connection.commit()
             landing.share(self._fillers)
@@ -391,7 +399,7 @@ class _Load:
             fillers.close()
 
     def _drop_hidden(self) -> None:
-        """After a failure; should this fail too, the stream's next load does it."""
+        """After a failure; should this fail too, the next load does it."""
         if self._fillers is not None:
             with suppress(psycopg.Error, PlatformError):
                 # Its locks would make us wait for ourselves.
@@ -425,6 +433,8 @@ class _Load:
                     suffix=fill.hidden_suffix(self._table),
                 )
                 self._changes += changes
+                if self._may_not_shrink and beside.live is not None:
+                    self._guard.begin(self._connection, beside.live)
                 self._landing = Landing.beside(self._connection, beside, columns)
             else:
                 self._landing = Landing.staging(self._connection, columns)
@@ -527,7 +537,8 @@ class _Load:
                 )
             schema.add_primary_key(connection, name, key, f"{name.name}_pkey")
         rows = landing.rows - part.superseded
-        self._check_shrink(beside, rows)
+        if self._may_not_shrink and beside.live is not None:
+            self._guard.check(connection, beside.live, rows)
         if landing.has_deletes:
             statement = sql.SQL("select count(*) from {} where _deleted_at is not null")
             row = connection.execute(statement.format(name.sql)).fetchone()
@@ -546,24 +557,6 @@ class _Load:
             declared = {column.name: column.type for column in self._stream.columns}
             self._changes = [created, *landing.changes(self._table, declared)]
         part.inserted += rows
-
-    def _check_shrink(self, beside: swap.Beside, rows: int) -> None:
-        if beside.live is None or self._allow_shrink or not self._is_replace:
-            return
-        present = sql.SQL("")
-        if DELETED_AT in beside.live.columns:
-            present = sql.SQL(" where _deleted_at is null")
-        statement = sql.SQL("select count(*) from {}{}").format(beside.live.name.sql, present)
-        found = self._connection.execute(statement).fetchone()
-        before = int(found[0]) if found else 0
-        if rows < before * (1 - self._stream.max_shrink):
-            raise FatalError(
-                f"the load has {rows} rows where {before} are now, less than"
-                f" {1 - self._stream.max_shrink:.0%}; the table was left as it is",
-                source=self._stream.source,
-                stream=self._stream.name,
-                hint="if the source really lost them, load once with shrinking allowed",
-            )
 
     def _keep(self, landing: Landing) -> None:
         """Into a history table: versions are added and closed."""
@@ -647,9 +640,13 @@ class _Load:
                 load_id=load_id,
             )
             merged = merge.Merged(inserted=inserted)
-        elif merge.pays_to_rewrite(
-            connection, landing.sql, self._table, self._keys, columns, landing.rows
-        ) and swap.can_exchange(connection, self._live):
+        elif (
+            merge.pays_to_rewrite(
+                connection, landing.sql, self._table, self._keys, columns, landing.rows
+            )
+            and swap.can_exchange(connection, self._live)
+            and not has_older_readers(connection)
+        ):
             merged = self._rewrite(landing)
         else:
             merged = merge.upsert(
@@ -676,7 +673,13 @@ class _Load:
         live = schema.find(connection, self._table)
         assert live is not None
         beside, _ = swap.open_beside(
-            connection, self._table, live, {}, required=(), suffix=secrets.token_hex(6)
+            connection,
+            self._table,
+            live,
+            {},
+            required=(),
+            suffix=secrets.token_hex(6),
+            has_stamps=True,
         )
         merged = merge.rewrite(
             connection,
@@ -693,7 +696,12 @@ class _Load:
             connection, beside.name, live.primary_key, f"{beside.name.name}_pkey"
         )
         swap.exchange(
-            connection, beside, self._table, is_reshaped=False, primary_key=live.primary_key
+            connection,
+            beside,
+            self._table,
+            is_reshaped=False,
+            primary_key=live.primary_key,
+            is_frozen=False,
         )
         return merged
 

@@ -22,10 +22,12 @@ from meltano_assets.warehouse.state import SchemaChange
 
 #: What the loader adds, in this order, behind the stream's own columns.
 LOADER_TYPES: dict[str, ColumnType] = {
+    "_deleted_at": "timestamptz",
     "_loaded_at": "timestamptz",
     "_load_id": "text",
-    "_deleted_at": "timestamptz",
 }
+#: Those of them that are the same for every row that one transaction inserts.
+STAMPS = ("_loaded_at", "_load_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +183,24 @@ def create(
     columns: Mapping[str, ColumnType],
     required: Iterable[str] = (),
 ) -> None:
-    """A new table with these columns and the loader's own, without its primary key."""
+    """A new table with these columns, without its primary key."""
     connection.execute(
-        sql.SQL("create table {} ({})").format(
-            name.sql, definitions({**columns, **LOADER_TYPES}, required)
-        )
+        sql.SQL("create table {} ({})").format(name.sql, definitions(columns, required))
     )
-    set_defaults(connection, name)
+
+
+def stamp(connection: psycopg.Connection, name: TableName) -> None:
+    """Add the columns that say when and by which load, for all rows that are there.
+
+    Postgres keeps such a value once, beside the table: no row is written for it, and none has to
+    carry it while COPY fills the table.
+    """
+    connection.execute(
+        sql.SQL(
+            "alter table {} add column _loaded_at timestamptz default now(),"
+            " add column _load_id text default current_setting('meltano.load_id', true)"
+        ).format(name.sql)
+    )
 
 
 def set_defaults(connection: psycopg.Connection, name: TableName) -> None:

@@ -23,6 +23,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema, views
 from meltano_assets.warehouse.schema import Table, TableName
+from meltano_assets.warehouse.snapshots import has_older_readers
 from meltano_assets.warehouse.state import SchemaChange
 
 _IMMOVABLE = """
@@ -56,6 +57,21 @@ where x.indrelid = %s and not x.indisprimary
 order by i.relname
 """
 
+#: Neither constrained nor commented, and room for two more columns, since those dropped go on counting.
+_ARE_STAMPS_PLAIN = """
+select not exists (
+        select from pg_attribute a
+        where a.attrelid = %(oid)s and a.attname = any (%(stamps)s) and (
+            a.attnotnull or col_description(a.attrelid, a.attnum) is not null
+            or exists (
+                select from pg_constraint c
+                where c.conrelid = a.attrelid and a.attnum = any (c.conkey)
+            )
+        )
+    )
+    and (select count(*) from pg_attribute where attrelid = %(oid)s and attnum > 0) < 1500
+"""
+
 
 #: What the names of tables beside begin with.
 HIDDEN = "meltano_new_"
@@ -66,10 +82,15 @@ _LOCK_PATIENCE = "10s"
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A table being filled beside the live one, which may not exist yet."""
+    """A table being filled beside the live one, which may not exist yet.
+
+    ``is_stamped`` says that its rows bring ``_loaded_at`` and ``_load_id`` themselves; else
+    ``exchange`` adds the two.
+    """
 
     name: TableName
     live: Table | None
+    is_stamped: bool
 
 
 def open_beside(
@@ -80,27 +101,57 @@ def open_beside(
     *,
     required: Sequence[str],
     suffix: str,
+    has_stamps: bool = False,
 ) -> tuple[Beside, list[SchemaChange]]:
-    """An empty table with the live one's shape, grown to the wanted columns."""
+    """An empty table with the live one's shape, grown to the wanted columns.
+
+    ``has_stamps`` keeps ``_loaded_at`` and ``_load_id`` for rows that bring them.
+    """
     beside = TableName(name.schema, HIDDEN + suffix)
+    own = {key: kind for key, kind in schema.LOADER_TYPES.items() if key not in schema.STAMPS}
     if live is None:
-        schema.create(connection, beside, columns, required)
-        return Beside(beside, None), []
+        schema.create(connection, beside, {**columns, **own}, required)
+        return Beside(beside, None, is_stamped=False), []
     schema.refuse_computed(live, columns)
     connection.execute(
         sql.SQL(
             "create table {} (like {} including all excluding indexes excluding statistics)"
         ).format(beside.sql, live.name.sql)
     )
+    is_stamped = has_stamps or not _are_stamps_plain(connection, live)
+    if is_stamped:
+        own = schema.LOADER_TYPES
+    else:
+        connection.execute(
+            sql.SQL("alter table {} {}").format(
+                beside.sql,
+                sql.SQL(", ").join(
+                    sql.SQL("drop column {}").format(sql.Identifier(name)) for name in schema.STAMPS
+                ),
+            )
+        )
     found = schema.find(connection, beside)
     assert found is not None
-    changes = schema.grow(connection, found, {**columns, **schema.LOADER_TYPES})
-    schema.set_defaults(connection, beside)
+    changes = schema.grow(connection, found, {**columns, **own})
+    if is_stamped:
+        schema.set_defaults(connection, beside)
     changes = [
         SchemaChange(str(name), one.column, one.change, one.old_type, one.new_type)
         for one in changes
     ]
-    return Beside(beside, live), changes
+    return Beside(beside, live, is_stamped), changes
+
+
+def _are_stamps_plain(connection: psycopg.Connection, live: Table) -> bool:
+    """True when nobody notices that the loader's columns are not those of before but new ones."""
+    if any(
+        live.columns.get(column) != schema.LOADER_TYPES[column] or column in live.inexact
+        for column in schema.STAMPS
+    ):
+        return False
+    row = connection.execute(_ARE_STAMPS_PLAIN, {"oid": live.oid, "stamps": list(schema.STAMPS)})
+    found = row.fetchone()
+    return found is not None and bool(found[0])
 
 
 def exchange(
@@ -111,12 +162,16 @@ def exchange(
     is_reshaped: bool,
     primary_key: Sequence[str],
     in_place: bool = False,
+    is_frozen: bool = True,
 ) -> None:
     """Let the table beside, its key in place, take the live table's name and standing.
 
-    ``in_place`` moves the rows instead, for readers whose snapshot is older than the table beside.
+    ``in_place`` moves the rows instead, for readers whose snapshot is older than the table beside. So
+    it is done, too, when the rows are not frozen and there are such readers in the last moment.
     """
     key_name = schema.primary_key_name(name.name)
+    if not beside.is_stamped:
+        schema.stamp(connection, beside.name)
     if beside.live is None:
         _rename(connection, beside.name, name, primary_key, key_name)
         return
@@ -132,7 +187,9 @@ def exchange(
         with views.taken_down(connection, live.oid):
             _put_in_place(connection, beside, name, primary_key, key_name)
     else:
-        if not _locked(connection, live, direct):
+        if not _locked(connection, live, direct) or (
+            not is_frozen and has_older_readers(connection)
+        ):
             _fill_in_place(connection, beside, live)
             return
         _put_in_place(connection, beside, name, primary_key, key_name, direct=direct)

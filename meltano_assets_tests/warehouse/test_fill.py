@@ -27,6 +27,7 @@ def _every_load_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fill, "LARGE_BYTES", 0)
     monkeypatch.setattr(fill, "WIDE_ROW", 0)
     monkeypatch.setattr(fill, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(fill, "_is_logged", lambda connection: True)
 
 
 def part(start: int, v: int, rows: int = 50) -> Batch:
@@ -160,3 +161,21 @@ def test_records_set_aside_go_with_the_load(warehouse: Warehouse) -> None:
         load(warehouse, one, broken())
     assert query(warehouse, "select to_regclass('shop.things__quarantine')") == [(None,)]
     assert query(warehouse, HIDDEN) == []
+
+
+def test_what_a_killed_load_left_is_dropped_by_the_next_of_any_stream(warehouse: Warehouse) -> None:
+    other = stream(COLUMNS, name="other", disposition="replace")
+    load(warehouse, THINGS, parts(1))
+    query(warehouse, "create table shop.meltano_new_0123456789ab (id bigint)")
+    query(warehouse, "create table shop.meltano_new_customers (id bigint)")
+
+    def during() -> Iterator[Batch]:
+        yield from parts(2, 3)
+        # What another load is filling is none of those.
+        load(warehouse, other, parts(1))
+        assert len(query(warehouse, HIDDEN)) == 2
+        yield from (part(start, 2) for start in (150, 200, 250))
+
+    load(warehouse, THINGS, during())
+    assert query(warehouse, HIDDEN) == [("meltano_new_customers",)]
+    assert query(warehouse, "select count(*), min(v) from shop.things") == [(300, 2)]

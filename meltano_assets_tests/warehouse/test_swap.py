@@ -8,9 +8,12 @@ from collections.abc import Iterator
 import pytest
 from psycopg import sql
 
+from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.streams import Batch
+from meltano_assets.warehouse import shrink
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
+from meltano_assets.warehouse.shrink import ShrinkGuard
 from meltano_assets_tests.warehouse.tables import batch, query, stream
 
 THINGS = stream({"id": "bigint", "v": "integer"}, disposition="replace")
@@ -185,6 +188,71 @@ def test_a_transaction_with_an_older_snapshot_does_not_see_it_empty_either(
         load(warehouse, THINGS, [numbers(6, 2)])
         row = connection.execute("select count(*) from shop.things").fetchone()
     assert row == (6,)
+
+
+@pytest.mark.parametrize("begins", ["before", "meanwhile"])
+def test_an_older_snapshot_keeps_the_rows_of_a_table_that_changes_as_a_whole(
+    warehouse: Warehouse, begins: str
+) -> None:
+    load(warehouse, UPSERTED, [numbers(11_000, 1)])
+
+    def begin() -> None:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select count(*) from pg_class")
+
+    def during() -> Iterator[Batch]:
+        yield numbers(11_000, 2)
+        if begins == "meanwhile":
+            begin()
+
+    with warehouse.connect() as reader:
+        if begins == "before":
+            begin()
+        outcome = load(warehouse, UPSERTED, during())
+        row = reader.execute("select count(*), min(v), max(v) from shop.things").fetchone()
+    assert row == (11_000, 1, 1)
+    assert outcome.updated == 11_000
+    assert query(warehouse, "select count(*), min(v) from shop.things") == [(11_000, 2)]
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_every_row_of_a_replaced_table_tells_its_load(warehouse: Warehouse, is_plain: bool) -> None:
+    load(warehouse, THINGS, [numbers(3, 1)])
+    if not is_plain:
+        query(warehouse, "comment on column shop.things._load_id is 'whence'")
+        query(warehouse, "alter table shop.things add check (_loaded_at > '2001-01-01')")
+    query(warehouse, "create view shop.seen as select * from shop.things")
+    outcome = load(warehouse, THINGS, [numbers(4, 2)])
+    later = load(warehouse, UPSERTED, [numbers(5, 2)])
+    found = query(
+        warehouse,
+        "select _load_id, count(*), count(distinct _loaded_at), bool_and(_loaded_at <= now())"
+        " from shop.seen group by _load_id order by 2 desc",
+    )
+    assert found == [(outcome.load_id, 4, 1, True), (later.load_id, 1, 1, True)]
+    kept = query(
+        warehouse,
+        "select (select count(*) from pg_constraint where contype = 'c' and conrelid = a.attrelid),"
+        " col_description(attrelid, attnum) from pg_attribute a"
+        " where attrelid = 'shop.things'::regclass and attname = '_load_id'",
+    )
+    assert kept == ([(0, None)] if is_plain else [(1, "whence")])
+
+
+@pytest.mark.parametrize("is_reachable", [True, False])
+def test_a_large_table_that_would_shrink_is_left_as_it_was(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, is_reachable: bool
+) -> None:
+    """Counted by a session of its own, or else by the load's."""
+    monkeypatch.setattr(shrink, "_LARGE_BYTES", 0)
+    if not is_reachable:
+        refusal = RetriableError("too many connections")
+        monkeypatch.setattr(ShrinkGuard, "_count_aside", lambda *_: (_ for _ in ()).throw(refusal))
+    load(warehouse, THINGS, [numbers(100, 1)])
+    with pytest.raises(FatalError, match="10 rows where 100 are now"):
+        load(warehouse, THINGS, [numbers(10, 2)])
+    assert query(warehouse, "select count(*), max(v) from shop.things") == [(100, 1)]
+    assert load(warehouse, THINGS, [numbers(99, 2)]).inserted == 99
 
 
 def test_a_large_change_of_a_table_that_cannot_be_exchanged_is_made_in_place(

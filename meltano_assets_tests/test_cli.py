@@ -616,3 +616,24 @@ def test_load_is_a_singer_target(tmp_path: Path, server: EmbeddedServer) -> None
         assert connection.execute("select id, score::text from tap.users").fetchall() == [
             (1, "7.25")
         ]
+
+
+def test_loading_a_file_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
+    """Half of what starting the process would take otherwise."""
+    file = tmp_path / "people.csv"
+    file.write_text("id,name\n1,Ada\n")
+    script = (
+        "import sys\n"
+        "from meltano_assets import cli\n"
+        "sys.argv = ['meltano-assets', 'load', sys.argv[1], '--table', 'Nobody']\n"
+        "try:\n"
+        "    cli.main()\n"
+        "finally:\n"
+        "    import meltano_assets.warehouse.load\n"
+        "    print([name for name in ('pandas', 'polars', 'dagster') if sys.modules.get(name)])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -17,7 +17,6 @@ from uuid import UUID
 
 import numpy as np
 import orjson
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -58,6 +57,8 @@ def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarra
 
 def _all_json(array: pa.Array) -> bool:
     """Parse every text as a line of its own, without keeping anything."""
+    import polars as pl  # slow to import
+
     texts = pl.Series(array).drop_nulls()
     if not len(texts):
         return True

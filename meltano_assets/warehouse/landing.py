@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 import psycopg
 import pyarrow as pa
 from psycopg import sql
@@ -76,6 +75,8 @@ class SeenKeys:
         if len(arrays) == 1 and pa.types.is_integer(arrays[0].type):
             self._remember(arrays[0].to_numpy())
         else:
+            import polars as pl  # slow to import, seldom needed
+
             frame = pl.DataFrame([pl.Series(str(n), array) for n, array in enumerate(arrays)])
             self._remember(frame.hash_rows().to_numpy())
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -54,6 +53,8 @@ def parse(text: str) -> Decimal | None:
 
 def from_text(array: pa.Array) -> Numerics:
     """Text → numeric, each value with the scale in which it is written."""
+    import polars as pl  # a third of what starting a process takes
+
     texts = pl.Series(array)
     sides = pl.col("text").str.split_exact(".", 1)
     frame = pl.DataFrame({"text": texts}).select(

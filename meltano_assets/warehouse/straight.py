@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import polars as pl
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -94,6 +93,17 @@ class Lookups:
         """Close the connection."""
         self._connection = None
         self._opened.close()
+
+
+def _has_duplicates(keys: list[pa.Array]) -> bool:
+    """True when two rows have the same key."""
+    if len(keys) == 1 and pa.types.is_integer(keys[0].type):
+        numbers = np.sort(keys[0].to_numpy())
+        return bool((numbers[1:] == numbers[:-1]).any())
+    import polars as pl  # slow to import, seldom needed
+
+    frame = pl.DataFrame([pl.Series(str(place), key) for place, key in enumerate(keys)])
+    return bool(frame.is_duplicated().any())
 
 
 def _known(connection: psycopg.Connection, table: Table, keys: pa.RecordBatch) -> np.ndarray:
@@ -296,8 +306,7 @@ class Straight:
         self._columns = names
         if not self._key:
             return np.ones(len(rows), dtype=bool)
-        keys = [pl.Series(column, rows.column(names.index(column))) for column in self._key]
-        if pl.DataFrame(keys).is_duplicated().any():
+        if _has_duplicates([rows.column(names.index(column)) for column in self._key]):
             return None
         sample = rows.take(pa.array(np.linspace(0, len(rows) - 1, FEW_ROWS).astype(np.int64)))
         known = self._known(sample)

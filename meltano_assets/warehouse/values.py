@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -291,6 +290,8 @@ def _doubles_from_text(array: pa.Array) -> Converted:
         doubles = array.cast(pa.float64())
         bad = None
     except pa.ArrowInvalid:
+        import polars as pl  # slow to import, seldom needed
+
         parsed = pl.Series(array).str.strip_chars().cast(pl.Float64, strict=False)
         bad = mask(pc.is_valid(array)) & parsed.is_null().to_numpy()
         doubles = parsed.to_arrow()
@@ -512,6 +513,8 @@ def _to_uuid(array: pa.Array) -> Converted:
         return Converted(array)
     if not is_text(kind):
         return _another(array, "uuid")
+    import polars as pl  # slow to import, seldom needed
+
     text = pl.Series(array)
     digits = text.str.to_lowercase().str.strip_chars("{} ").str.replace_all("-", "", literal=True)
     good = digits.str.contains("^[0-9a-f]{32}$").fill_null(value=False)

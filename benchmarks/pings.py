@@ -35,7 +35,7 @@ from meltano_assets.hosts.cache import (
 )
 from meltano_assets.hosts.providers import Answer
 from meltano_assets.modelling import dbt_variables
-from meltano_assets.sources import salesforce
+from meltano_assets.sources.salesforce import SALESFORCE
 from meltano_assets.sources.version import USAGE_DATA, VERSION_CHECKS
 from meltano_assets.streams import Batch, Stream
 from meltano_assets.warehouse.connection import Warehouse
@@ -237,7 +237,7 @@ def fill_companies(warehouse: Warehouse, hosts: Hosts) -> None:
         }
         for number, name in enumerate(domains[::3])
     ]
-    (stream,) = (stream for stream in salesforce.STREAMS if stream.name == "accounts")
+    stream = SALESFORCE.stream("accounts")
     load(warehouse, stream, [Batch(pa.RecordBatch.from_pylist(accounts))])
 
 

@@ -21,6 +21,7 @@ from meltano_assets.sources.base import (
     FieldReader,
     KeyPage,
     KeyReader,
+    MaySkip,
     live_keys,
     no_records,
 )
@@ -148,6 +149,10 @@ class OpenSource:
         """Fields that the vendor offered and that are not loaded."""
         offered = self.reader.undeclared.get(stream.name, frozenset())
         return offered - {column.vendor_field for column in self.selected(stream).load.columns}
+
+    def skipped(self, stream: Stream) -> str | None:
+        """Why there was nothing to read, where the vendor has no such thing here."""
+        return self.reader.absent.get(stream.name) if isinstance(self.reader, MaySkip) else None
 
     def selected(self, stream: Stream) -> Selected:
         """The stream by the user's rules; ``load`` is how it is stored.
@@ -325,6 +330,8 @@ class OpenSource:
         if self.meter is not None:
             limit, _ = self.meter.limits()
             facts["quota"] = f"{self.meter.use().used:,} of {limit:,} calls used"
+        if why := self.skipped(stream):
+            facts["skipped"] = why
         if self.stopped is not None:
             facts["stopped"] = str(self.stopped)
         return facts

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from meltano_assets.sources.base import Source
+from meltano_assets.sources.naming import column_name
 from meltano_assets.streams import Column, Stream
 
 #: What the loader adds to every raw table.
@@ -165,14 +166,13 @@ def _selected(stream: Stream) -> list[tuple[str, str]]:
 def _names(stream: Stream, columns: Iterable[Column]) -> dict[str, str]:
     """Raw name → name in the model; two that would meet keep the vendor's."""
     wished = {column.name: _renamed(stream, column) for column in columns}
-    taken = list(wished.values())
+    taken = [*wished.values(), "is_deleted", "loaded_at"]
     return {raw: raw if taken.count(name) > 1 else name for raw, name in wished.items()}
 
 
 def _renamed(stream: Stream, column: Column) -> str:
     entity = singular(stream.name)
-    # A custom field's mark is the vendor's business.
-    name = re.sub(r"(__(c|r|qt))+$", "", column.name)
+    name = _bare(column)
     if stream.primary_key == (name,) and name in _KEYS:
         return f"{entity}_id"
     if name in _BARE.split() or name in _RESERVED.split():
@@ -182,6 +182,14 @@ def _renamed(stream: Stream, column: Column) -> str:
     if column.type == "boolean" and not name.startswith(_CLAIMS):
         return f"is_{name}"
     return name
+
+
+def _bare(column: Column) -> str:
+    """The name without what marks a field as custom or as a package's: the vendor's business."""
+    field = re.fullmatch(r"[A-Za-z]\w*?__(\w+?)__c", column.field or "")
+    if field is not None:
+        return column_name(field[1])
+    return re.sub(r"(__(c|r|qt))+$", "", column.name)
 
 
 def _expression(column: Column) -> str:
@@ -248,7 +256,7 @@ def _described(column: Column, entity: str, title: str) -> str:
     }
     if column.name in known:
         return known[column.name]
-    name = re.sub(r"(__(c|r|qt))+$", "", column.name)
+    name = _bare(column)
     thing = entity.replace("_", " ")
     if name in _KEYS:
         return f"Id of the {thing} in {title}."

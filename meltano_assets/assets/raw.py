@@ -181,6 +181,8 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
                 is_whole = options == ReadOptions() and reader.stopped is None
                 theirs = reader.count(table) if is_whole else None
                 context.log.info(_summary(table, load.outcome, reader.requests))
+                if why := reader.skipped(table):
+                    context.log.warning(f"{table.key} was skipped: {why}")
                 stopped = reader.stopped
                 swept = _sweep(context, warehouse, reader, table) if is_whole else None
             ours = claims.live_rows(warehouse, table)

@@ -293,6 +293,11 @@ class SalesforceClient:
         """The object's fields with type, length, picklist values, ``externalId`` and so on."""
         return self._http.get_json(f"{self._data}/sobjects/{quote(object_name, safe='')}/describe")
 
+    def objects(self) -> list[dict[str, object]]:
+        """All objects that the user may see: ``name``, ``keyPrefix``, ``label`` and so on."""
+        answer = self._http.get_json(f"{self._data}/sobjects")
+        return cast(list[dict[str, object]], answer["sobjects"])
+
     def limits(self) -> dict[str, object]:
         """The organisation's limits and what remains of them."""
         return self._http.get_json(f"{self._data}/limits")

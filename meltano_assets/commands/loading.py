@@ -147,6 +147,8 @@ def extract_to_warehouse(
     reader.settle(stream)
     if options == ReadOptions():
         sweep_when_due(reader, stream)
+    if why := reader.skipped(stream):
+        err.print(f"[yellow]skipped:[/] {escape(why)}", soft_wrap=True)
     if reader.stopped is not None:
         err.print(f"[yellow]stopped:[/] {escape(str(reader.stopped))}", soft_wrap=True)
     return outcome

@@ -17,6 +17,8 @@ from meltano_assets.sandbox.company_billing import BillingDesk
 from meltano_assets.sandbox.company_days import build_day
 from meltano_assets.sandbox.company_hosts import DomainFacts, Installation, RawHost
 from meltano_assets.sandbox.company_netsuite import Books
+from meltano_assets.sandbox.company_office import Office
+from meltano_assets.sandbox.company_packages import Packages
 from meltano_assets.sandbox.company_portals import Portals
 from meltano_assets.sandbox.company_sales import Clockwork, Record, salesforce_id
 from meltano_assets.sandbox.company_start import build_start
@@ -61,6 +63,8 @@ class Company:
         self._support = SupportDesk(self.world)
         self._books: Books | None = None
         self._billing = BillingDesk(self.world)
+        self._office = Office(self.world)
+        self._packages = Packages(self.world, self.billing)
         self._self_serve = SelfServe(self.world)
         self._portals = Portals(self.world, self._billing)
         self._built = 0
@@ -90,12 +94,18 @@ class Company:
         values that clients wrote takes over only what differs from the company's last word.
         """
         self.build(day)
-        return self.world.salesforce_records(day)
+        with self._lock:
+            office = self._office.records(day)
+            packages = self._packages.records(day)
+        return {**self.world.salesforce_records(day), **office, **packages}
 
     def salesforce_state(self, day: int) -> dict[str, dict[str, Record]]:
         """Object name → id → record as the company left it at the end of that day."""
-        self.build(day)
-        return self.world.salesforce_state(day)
+        state: dict[str, dict[str, Record]] = {}
+        for past in range(day + 1):
+            for name, records in self.salesforce_records(past).items():
+                state.setdefault(name, {}).update({str(r["Id"]): r for r in records})
+        return state
 
     # The version database
 

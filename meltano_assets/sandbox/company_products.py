@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_sales import KEY_PREFIXES, Record, salesforce_id
 from meltano_assets.sandbox.company_words import dice
 from meltano_assets.sandbox.company_world import World
 
@@ -39,6 +39,18 @@ def offer_products(world: World) -> None:
         world.put(0, "Product2", record)
 
 
+def list_price(product: Record) -> float:
+    """What the price list asks for a product."""
+    return next(price for _, code, _, price in _PRODUCTS if code == product["ProductCode"])
+
+
+def price_of(product: Record) -> str:
+    """The id of its entry in the price book: products and entries are numbered alike."""
+    code = product["ProductCode"]
+    number = next(n for n, (_, known, _, _) in enumerate(_PRODUCTS, 1) if known == code)
+    return salesforce_id(KEY_PREFIXES["PricebookEntry"], number)
+
+
 def sell(world: World, day: int, deal: Record) -> None:
     """The deal's line items, which add up to its amount."""
     rng = dice(f"{world.seed}:lines:{deal['Id']}")
@@ -48,7 +60,6 @@ def sell(world: World, day: int, deal: Record) -> None:
     products = rng.sample(list(world.live["Product2"].values()), count)
     left = Decimal(str(deal["Amount"]))
     weights = [rng.randrange(1, 10) for _ in products]
-    prices = {str(code): price for _name, code, _family, price in _PRODUCTS}
     for number, (product, weight) in enumerate(zip(products, weights, strict=True)):
         share = (left * weight / sum(weights[number:])).quantize(_CENT)
         left -= share
@@ -57,10 +68,11 @@ def sell(world: World, day: int, deal: Record) -> None:
             "Id": world.sales.new_id("OpportunityLineItem"),
             "OpportunityId": deal["Id"],
             "Product2Id": product["Id"],
+            "PricebookEntryId": price_of(product),
             "ProductCode": product["ProductCode"],
             "Name": f"{str(deal['Name'])[:90]} {product['Name']}",
             "Quantity": quantity,
-            "ListPrice": prices[str(product["ProductCode"])],
+            "ListPrice": list_price(product),
             "UnitPrice": float((share / quantity).quantize(_CENT)),
             "TotalPrice": float(share),
             "ServiceDate": None,

@@ -10,6 +10,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from meltano_assets.sandbox.company_words import (
     DEPARTMENTS,
@@ -34,7 +35,30 @@ KEY_PREFIXES = {
     "Product2": "01t",
     "User": "005",
     "Host__c": "a00",
+    "UserRole": "00E",
+    "RecordType": "012",
+    "OpportunityStage": "01J",
+    "Pricebook2": "01s",
+    "PricebookEntry": "01u",
+    "OpportunityContactRole": "00K",
+    "Task": "00T",
+    "Event": "00U",
+    "AccountHistory": "017",
+    "zqu__ZProduct__c": "a01",
+    "zqu__ProductRatePlan__c": "a02",
+    "zqu__ProductRatePlanCharge__c": "a03",
+    "zqu__ProductRatePlanChargeTier__c": "a04",
+    "zqu__Quote__c": "a05",
+    "zqu__QuoteRatePlan__c": "a06",
+    "zqu__QuoteRatePlanCharge__c": "a07",
+    "Zuora__CustomerAccount__c": "a08",
+    "Zuora__Product__c": "a09",
+    "Zuora__Subscription__c": "a10",
+    "Zuora__SubscriptionProductCharge__c": "a11",
 }
+#: Name → number of the record types and roles, in the order in which they were made.
+RECORD_TYPES = {"Standard Account": 1, "Partner Account": 2, "Standard": 3, "Renewal": 4}
+ROLES = {"Executive": 1, "VP Sales": 2, "Account Executive": 3, "SDR": 4, "BDR": 5}
 #: Record numbers from here on are free for records that clients create.
 FIRST_FREE_NUMBER = 1_000_000_000
 
@@ -109,12 +133,37 @@ def salesforce_id(prefix: str, number: int) -> str:
     while number:
         number, rest = divmod(number, 62)
         digits = _BASE62[rest] + digits
-    short = f"{prefix}5e{digits.rjust(10, '0')}"
+    return full_id(f"{prefix}5e{digits.rjust(10, '0')}")
+
+
+def full_id(short: str) -> str:
+    """The 18 characters of an id of 15."""
     checksum = ""
     for start in (0, 5, 10):
         upper = sum(1 << i for i, c in enumerate(short[start : start + 5]) if "A" <= c <= "Z")
         checksum += "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"[upper]
     return short + checksum
+
+
+def record_type(name: str) -> str:
+    """The id of a record type."""
+    return salesforce_id(KEY_PREFIXES["RecordType"], RECORD_TYPES[name])
+
+
+def _place(domain: str) -> Record:
+    """Where an account sits, for one of three; follows from its domain alone."""
+    number = crc32(domain.encode())
+    if number % 3:
+        return {}
+    latitude, longitude = number % 120_000 / 1000 - 60, number % 360_000 / 1000 - 180
+    return {
+        "BillingStreet": f"{number % 300 + 1} Market Street",
+        "BillingCity": ("Utrecht", "Denver", "Osaka", "Lagos")[number % 4],
+        "BillingLatitude": latitude,
+        "BillingLongitude": longitude,
+        "Headquarters__Latitude__s": latitude,
+        "Headquarters__Longitude__s": longitude,
+    }
 
 
 def choose(rng: random.Random, weights: Mapping[str | None, int]) -> str | None:
@@ -175,18 +224,18 @@ class Sales:
             audit = self.audit(created, rng.uniform(created, -1))
             del audit["IsDeleted"]
             manager = records[0]["Id"] if i else None
+            title = "VP Sales" if not i else rng.choice(["Account Executive", "SDR", "BDR"])
             records.append(
                 {
                     "Id": self.new_id("User"),
                     "Username": address,
                     "Name": f"{given} {family}",
                     "Email": address,
-                    "Title": "VP Sales"
-                    if not i
-                    else rng.choice(["Account Executive", "SDR", "BDR"]),
+                    "Title": title,
                     "Department": DEPARTMENTS[i % len(DEPARTMENTS)],
                     "IsActive": i < 3 or rng.random() < 0.85,
                     "ManagerId": manager,
+                    "UserRoleId": salesforce_id(KEY_PREFIXES["UserRole"], ROLES[title]),
                     **audit,
                 }
             )
@@ -221,6 +270,10 @@ class Sales:
             "NumberOfEmployees": known(organisation.employees + rng.randrange(0, 5)),
             "Phone": known(organisation.phone),
             "BillingCountry": organisation.country,
+            **_place(organisation.domain),
+            "RecordTypeId": record_type(
+                "Partner Account" if type_ == "Partner" else "Standard Account"
+            ),
             "ParentId": None,
             "OwnerId": owner,
             "AccountSource": choose(rng, _LEAD_SOURCES),
@@ -402,6 +455,7 @@ def close_fields(record: Record, rng: random.Random) -> Record:
         "10-Duplicate",
     )
     record["Probability"] = STAGES[stage]
+    record["RecordTypeId"] = record_type("Renewal" if record["Type"] == "Renewal" else "Standard")
     record["Reason_for_Loss__c"] = rng.choice(_LOSS_REASONS) if stage == "8-Closed Lost" else None
     return record
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def build_truths(company: Company, day: int) -> dict[str, object]:
     """The truths of that day, as plain values."""
-    state = company.salesforce_state(day)
+    company.build(day)
+    state = company.world.salesforce_state(day)
     return {
         "day": day,
         "now": company.now(day).isoformat(),

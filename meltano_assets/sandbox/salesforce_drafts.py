@@ -51,7 +51,7 @@ def draft_from_json(
             draft.record_id = value if isinstance(value, str) else None
             continue
         found = sobject.find(name)
-        if found is None or found.kind == "address":
+        if found is None or found.is_compound:
             ref = sobject.by_relationship(name)
             if ref is None or not (isinstance(value, dict) or value is None):
                 raise RequestProblem(

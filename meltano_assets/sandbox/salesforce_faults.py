@@ -32,6 +32,7 @@ Faults of the org, in force until cleared (``times`` does not count):
 =====================  ===================================================================
 ``duplicate_rule``     ``DUPLICATES_DETECTED`` on ``objects`` (default Account, Contact, Lead)
 ``missing_field``      ``field`` (``Object.Field``) is hidden from the user
+``missing_object``     ``object`` is hidden, as if its package were not installed
 ``read_only_field``    ``field`` can be read but not written
 ``query_timeout``      queries that find more than ``rows`` records of ``object`` (default: any)
                        run for too long: 400 ``QUERY_TIMEOUT``, or a bulk query job that fails;
@@ -63,7 +64,13 @@ REQUEST_FAULTS = (
     "lose_cursor",
 )
 RECORD_FAULTS = ("lock_rows", "record_error")
-ORG_FAULTS = ("duplicate_rule", "missing_field", "read_only_field", "query_timeout")
+ORG_FAULTS = (
+    "duplicate_rule",
+    "missing_field",
+    "missing_object",
+    "read_only_field",
+    "query_timeout",
+)
 JOB_FAULTS = ("fail_bulk_job", "slow_bulk_job")
 KINDS = (*REQUEST_FAULTS, *RECORD_FAULTS, *ORG_FAULTS, *JOB_FAULTS)
 

@@ -94,7 +94,7 @@ class Upload:
                 draft.record_id = cell or None
 
             return set_id
-        if found is not None and found.kind != "address":
+        if found is not None and not found.is_compound:
             return _field_setter(found, csv_reader(found, column))
         # ``Owner:User.Username`` names the kind of a polymorphic parent.
         relationship, _, key_name = name.partition(".")

@@ -8,215 +8,95 @@ find what they expect.
 
 from __future__ import annotations
 
-from typing import Any
-
+from meltano_assets.sandbox.salesforce_fields import (
+    ID,
+    address,
+    audit,
+    external_id,
+    field,
+    flag,
+    full_name,
+    location,
+    money,
+    name_field,
+    number,
+    owner,
+    pick,
+    reference,
+    sobject,
+)
+from meltano_assets.sandbox.salesforce_office_objects import OFFICE_OBJECTS
+from meltano_assets.sandbox.salesforce_packages import package_objects
 from meltano_assets.sandbox.salesforce_picklists import (
     INDUSTRIES,
     LEAD_SOURCES,
     SEGMENTS,
     STAGES,
 )
-from meltano_assets.sandbox.salesforce_schema import Field, Kind, Schema, SObject
+from meltano_assets.sandbox.salesforce_schema import Field, Schema, SObject
 
-
-def _f(name: str, label: str, kind: Kind = "string", **options: Any) -> Field:
-    return Field(name, kind, label, **options)
-
-
-def _flag(name: str, label: str, *, default: bool = False, **options: Any) -> Field:
-    return Field(name, "boolean", label, nillable=False, defaulted=True, default=default, **options)
-
-
-def _pick(name: str, label: str, *values: str, **options: Any) -> Field:
-    return Field(name, "picklist", label, values=values, **options)
-
-
-def _ref(name: str, label: str, to: str, relationship: str, **options: Any) -> Field:
-    refers_to = tuple(to.split(","))
-    return Field(
-        name, "reference", label, refers_to=refers_to, relationship=relationship, **options
-    )
-
-
-def _number(name: str, label: str, precision: int = 18, scale: int = 0) -> Field:
-    return Field(name, "double", label, precision=precision, scale=scale)
-
-
-def _money(name: str, label: str, scale: int = 2) -> Field:
-    return Field(name, "currency", label, precision=18, scale=scale)
-
-
-def _owner(to: str = "User") -> Field:
-    return _ref("OwnerId", "Owner ID", to, "Owner", nillable=False, defaulted=True)
-
-
-def _external_id(label: str = "Meltano Id") -> Field:
-    return Field("Meltano_Id__c", "string", label, external_id=True, unique=True)
-
-
-def _address(prefix: str, label: str) -> tuple[Field, ...]:
-    parts = (
-        Field(f"{prefix}Street", "textarea", f"{label} Street"),
-        Field(f"{prefix}City", "string", f"{label} City", length=40),
-        Field(f"{prefix}State", "string", f"{label} State/Province", length=80),
-        Field(f"{prefix}PostalCode", "string", f"{label} Zip/Postal Code", length=20),
-        Field(f"{prefix}Country", "string", f"{label} Country", length=80),
-    )
-    names = tuple(part.name for part in parts)
-    compound = Field(
-        f"{prefix}Address",
-        "address",
-        f"{label} Address",
-        createable=False,
-        updateable=False,
-        components=names,
-    )
-    return (*parts, compound)
-
-
-def _audit(*, has_deleted: bool = True, is_history: bool = False) -> tuple[Field, ...]:
-    def fixed(name: str, label: str, kind: Kind, **options: Any) -> Field:
-        return Field(
-            name,
-            kind,
-            label,
-            nillable=False,
-            createable=False,
-            updateable=False,
-            defaulted=True,
-            **options,
-        )
-
-    modified = (
-        fixed("LastModifiedDate", "Last Modified Date", "datetime"),
-        fixed(
-            "LastModifiedById",
-            "Last Modified By ID",
-            "reference",
-            refers_to=("User",),
-            relationship="LastModifiedBy",
-        ),
-    )
-    return (
-        *((fixed("IsDeleted", "Deleted", "boolean", default=False),) if has_deleted else ()),
-        fixed("CreatedDate", "Created Date", "datetime"),
-        fixed(
-            "CreatedById",
-            "Created By ID",
-            "reference",
-            refers_to=("User",),
-            relationship="CreatedBy",
-        ),
-        *(() if is_history else modified),
-        fixed("SystemModstamp", "System Modstamp", "datetime"),
-    )
-
-
-_ID = Field(
-    "Id",
-    "id",
-    "Record ID",
-    nillable=False,
-    createable=False,
-    updateable=False,
-    defaulted=True,
-)
-_PERSON_NAME = "trim(ifnull(\"FirstName\", '') || ' ' || ifnull(\"LastName\", ''))"
-
-
-def _full_name(length: int = 121) -> Field:
-    return Field(
-        "Name",
-        "string",
-        "Full Name",
-        length=length,
-        nillable=False,
-        createable=False,
-        updateable=False,
-        name_field=True,
-        generated=_PERSON_NAME,
-    )
-
-
-def _name(label: str, length: int = 255) -> Field:
-    return Field(
-        "Name", "string", label, length=length, nillable=False, name_field=True, id_lookup=True
-    )
-
-
-def _object(
-    name: str,
-    label: str,
-    plural: str,
-    prefix: str,
-    *fields: Field,
-    has_deleted: bool = True,
-    is_history: bool = False,
-) -> SObject:
-    audit = _audit(has_deleted=has_deleted, is_history=is_history)
-    return SObject(name, label, plural, prefix, (_ID, *fields, *audit), is_writable=not is_history)
-
-
-_ACCOUNT = _object(
+_ACCOUNT = sobject(
     "Account",
     "Account",
     "Accounts",
     "001",
-    _name("Account Name"),
-    _pick("Type", "Account Type", "Customer", "Prospect", "Prospect - CE User", "Partner", "Other"),
-    _ref(
+    name_field("Account Name"),
+    pick("Type", "Account Type", "Customer", "Prospect", "Prospect - CE User", "Partner", "Other"),
+    reference(
         "ParentId",
         "Parent Account ID",
         "Account",
         "Parent",
         child_relationship="ChildAccounts",
     ),
-    *_address("Billing", "Billing"),
-    _f("Phone", "Account Phone", "phone", length=40),
-    _f("Website", "Website", "url"),
-    _pick("Industry", "Industry", *INDUSTRIES),
-    _f("AnnualRevenue", "Annual Revenue", "currency", scale=0),
-    _f("NumberOfEmployees", "Employees", "int"),
-    _f("Description", "Account Description", "textarea", length=32000),
-    _owner(),
-    _pick("AccountSource", "Account Source", *LEAD_SOURCES),
-    _pick("Sales_Segmentation__c", "Sales Segmentation", *SEGMENTS, restricted=True),
-    _flag("Using_CE__c", "Using CE"),
-    _number("Active_CE_Users__c", "Active CE Users"),
-    _external_id(),
+    *address("Billing", "Billing"),
+    *location("Headquarters__c", "Headquarters"),
+    reference("RecordTypeId", "Record Type ID", "RecordType", "RecordType"),
+    field("Phone", "Account Phone", "phone", length=40),
+    field("Website", "Website", "url"),
+    pick("Industry", "Industry", *INDUSTRIES),
+    field("AnnualRevenue", "Annual Revenue", "currency", scale=0),
+    field("NumberOfEmployees", "Employees", "int"),
+    field("Description", "Account Description", "textarea", length=32000),
+    owner(),
+    pick("AccountSource", "Account Source", *LEAD_SOURCES),
+    pick("Sales_Segmentation__c", "Sales Segmentation", *SEGMENTS, restricted=True),
+    flag("Using_CE__c", "Using CE"),
+    number("Active_CE_Users__c", "Active CE Users"),
+    external_id(),
 )
-_CONTACT = _object(
+_CONTACT = sobject(
     "Contact",
     "Contact",
     "Contacts",
     "003",
-    _ref("AccountId", "Account ID", "Account", "Account", child_relationship="Contacts"),
-    _f("LastName", "Last Name", length=80, nillable=False),
-    _f("FirstName", "First Name", length=40),
-    _full_name(),
-    _f("Phone", "Business Phone", "phone", length=40),
-    _f("Email", "Email", "email", length=80, id_lookup=True),
-    _f("Title", "Title", length=128),
-    _pick("LeadSource", "Lead Source", *LEAD_SOURCES),
-    _f("Description", "Contact Description", "textarea", length=32000),
-    _owner(),
+    reference("AccountId", "Account ID", "Account", "Account", child_relationship="Contacts"),
+    field("LastName", "Last Name", length=80, nillable=False),
+    field("FirstName", "First Name", length=40),
+    full_name(),
+    field("Phone", "Business Phone", "phone", length=40),
+    field("Email", "Email", "email", length=80, id_lookup=True),
+    field("Title", "Title", length=128),
+    pick("LeadSource", "Lead Source", *LEAD_SOURCES),
+    field("Description", "Contact Description", "textarea", length=32000),
+    owner(),
 )
-_LEAD = _object(
+_LEAD = sobject(
     "Lead",
     "Lead",
     "Leads",
     "00Q",
-    _f("LastName", "Last Name", length=80, nillable=False),
-    _f("FirstName", "First Name", length=40),
-    _full_name(),
-    _f("Title", "Title", length=128),
-    _f("Company", "Company", length=255, nillable=False),
-    _f("Phone", "Phone", "phone", length=40),
-    _f("Email", "Email", "email", length=80, id_lookup=True),
-    _f("Website", "Website", "url"),
-    _f("Description", "Description", "textarea", length=32000),
-    _pick("LeadSource", "Lead Source", *LEAD_SOURCES),
-    _pick(
+    field("LastName", "Last Name", length=80, nillable=False),
+    field("FirstName", "First Name", length=40),
+    full_name(),
+    field("Title", "Title", length=128),
+    field("Company", "Company", length=255, nillable=False),
+    field("Phone", "Phone", "phone", length=40),
+    field("Email", "Email", "email", length=80, id_lookup=True),
+    field("Website", "Website", "url"),
+    field("Description", "Description", "textarea", length=32000),
+    pick("LeadSource", "Lead Source", *LEAD_SOURCES),
+    pick(
         "Status",
         "Status",
         "Raw",
@@ -235,9 +115,9 @@ _LEAD = _object(
         defaulted=True,
         default="Raw",
     ),
-    _pick("Industry", "Industry", *INDUSTRIES),
-    _f("NumberOfEmployees", "Employees", "int"),
-    _owner("Group,User"),
+    pick("Industry", "Industry", *INDUSTRIES),
+    field("NumberOfEmployees", "Employees", "int"),
+    owner("Group,User"),
     Field(
         "IsConverted",
         "boolean",
@@ -247,8 +127,8 @@ _LEAD = _object(
         default=False,
         updateable=False,
     ),
-    _f("ConvertedDate", "Converted Date", "date", createable=False, updateable=False),
-    _ref(
+    field("ConvertedDate", "Converted Date", "date", createable=False, updateable=False),
+    reference(
         "ConvertedAccountId",
         "Converted Account ID",
         "Account",
@@ -256,7 +136,7 @@ _LEAD = _object(
         createable=False,
         updateable=False,
     ),
-    _ref(
+    reference(
         "ConvertedContactId",
         "Converted Contact ID",
         "Contact",
@@ -264,7 +144,7 @@ _LEAD = _object(
         createable=False,
         updateable=False,
     ),
-    _ref(
+    reference(
         "ConvertedOpportunityId",
         "Converted Opportunity ID",
         "Opportunity",
@@ -272,18 +152,18 @@ _LEAD = _object(
         createable=False,
         updateable=False,
     ),
-    _f("MQL_Date__c", "MQL Date", "date"),
+    field("MQL_Date__c", "MQL Date", "date"),
 )
-_CAMPAIGN = _object(
+_CAMPAIGN = sobject(
     "Campaign",
     "Campaign",
     "Campaigns",
     "701",
-    _name("Name", length=80),
-    _ref(
+    name_field("Name", length=80),
+    reference(
         "ParentId", "Parent Campaign ID", "Campaign", "Parent", child_relationship="ChildCampaigns"
     ),
-    _pick(
+    pick(
         "Type",
         "Type",
         "Advertisement",
@@ -305,7 +185,7 @@ _CAMPAIGN = _object(
         "Webinar",
         "Other",
     ),
-    _pick(
+    pick(
         "Status",
         "Status",
         "Planned",
@@ -316,21 +196,21 @@ _CAMPAIGN = _object(
         defaulted=True,
         default="Planned",
     ),
-    _f("StartDate", "Start Date", "date"),
-    _f("EndDate", "End Date", "date"),
-    _money("ExpectedRevenue", "Expected Revenue in Campaign"),
-    _money("BudgetedCost", "Budgeted Cost in Campaign"),
-    _money("ActualCost", "Actual Cost in Campaign"),
-    _flag("IsActive", "Active"),
-    _f("Description", "Description", "textarea", length=32000),
-    _owner(),
+    field("StartDate", "Start Date", "date"),
+    field("EndDate", "End Date", "date"),
+    money("ExpectedRevenue", "Expected Revenue in Campaign"),
+    money("BudgetedCost", "Budgeted Cost in Campaign"),
+    money("ActualCost", "Actual Cost in Campaign"),
+    flag("IsActive", "Active"),
+    field("Description", "Description", "textarea", length=32000),
+    owner(),
 )
-_CAMPAIGN_MEMBER = _object(
+_CAMPAIGN_MEMBER = sobject(
     "CampaignMember",
     "Campaign Member",
     "Campaign Members",
     "00v",
-    _ref(
+    reference(
         "CampaignId",
         "Campaign ID",
         "Campaign",
@@ -339,7 +219,7 @@ _CAMPAIGN_MEMBER = _object(
         updateable=False,
         child_relationship="CampaignMembers",
     ),
-    _ref(
+    reference(
         "LeadId",
         "Lead ID",
         "Lead",
@@ -347,7 +227,7 @@ _CAMPAIGN_MEMBER = _object(
         updateable=False,
         child_relationship="CampaignMembers",
     ),
-    _ref(
+    reference(
         "ContactId",
         "Contact ID",
         "Contact",
@@ -355,7 +235,7 @@ _CAMPAIGN_MEMBER = _object(
         updateable=False,
         child_relationship="CampaignMembers",
     ),
-    _pick(
+    pick(
         "Status",
         "Status",
         "Sent",
@@ -370,28 +250,31 @@ _CAMPAIGN_MEMBER = _object(
         defaulted=True,
         default="Sent",
     ),
-    _flag("HasResponded", "Responded", createable=False, updateable=False),
-    _f("FirstRespondedDate", "First Responded Date", "date", createable=False, updateable=False),
+    flag("HasResponded", "Responded", createable=False, updateable=False),
+    field("FirstRespondedDate", "First Responded Date", "date", createable=False, updateable=False),
 )
-_OPPORTUNITY = _object(
+_OPPORTUNITY = sobject(
     "Opportunity",
     "Opportunity",
     "Opportunities",
     "006",
-    _ref("AccountId", "Account ID", "Account", "Account", child_relationship="Opportunities"),
-    _name("Name", length=120),
-    _f("Description", "Description", "textarea", length=32000),
-    _pick("StageName", "Stage", *(stage[0] for stage in STAGES), nillable=False),
-    _money("Amount", "Amount"),
-    _f("Probability", "Probability (%)", "percent", precision=3, scale=0, defaulted=True),
-    _f("CloseDate", "Close Date", "date", nillable=False),
-    _pick("Type", "Opportunity Type", "New Business", "Add-On Business", "Renewal", "Reseller"),
-    _pick("LeadSource", "Lead Source", *LEAD_SOURCES),
-    _flag("IsClosed", "Closed", createable=False, updateable=False),
-    _flag("IsWon", "Won", createable=False, updateable=False),
-    _ref("CampaignId", "Campaign ID", "Campaign", "Campaign", child_relationship="Opportunities"),
-    _owner(),
-    _pick(
+    reference("AccountId", "Account ID", "Account", "Account", child_relationship="Opportunities"),
+    name_field("Name", length=120),
+    field("Description", "Description", "textarea", length=32000),
+    pick("StageName", "Stage", *(stage[0] for stage in STAGES), nillable=False),
+    money("Amount", "Amount"),
+    field("Probability", "Probability (%)", "percent", precision=3, scale=0, defaulted=True),
+    field("CloseDate", "Close Date", "date", nillable=False),
+    pick("Type", "Opportunity Type", "New Business", "Add-On Business", "Renewal", "Reseller"),
+    pick("LeadSource", "Lead Source", *LEAD_SOURCES),
+    flag("IsClosed", "Closed", createable=False, updateable=False),
+    flag("IsWon", "Won", createable=False, updateable=False),
+    reference(
+        "CampaignId", "Campaign ID", "Campaign", "Campaign", child_relationship="Opportunities"
+    ),
+    reference("RecordTypeId", "Record Type ID", "RecordType", "RecordType"),
+    owner(),
+    pick(
         "CurrencyIsoCode",
         "Opportunity Currency",
         "USD",
@@ -406,9 +289,9 @@ _OPPORTUNITY = _object(
         defaulted=True,
         default="USD",
     ),
-    _f("Sales_Accepted_Date__c", "Sales Accepted Date", "date"),
-    _f("Sales_Qualified_Date__c", "Sales Qualified Date", "date"),
-    _pick(
+    field("Sales_Accepted_Date__c", "Sales Accepted Date", "date"),
+    field("Sales_Qualified_Date__c", "Sales Qualified Date", "date"),
+    pick(
         "SQL_Source__c",
         "SQL Source",
         "SDR Generated",
@@ -419,10 +302,10 @@ _OPPORTUNITY = _object(
         "Marketing",
         restricted=True,
     ),
-    _money("Incremental_ACV__c", "Incremental ACV"),
-    _money("ACV__c", "ACV"),
-    _pick("Sales_Segmentation__c", "Sales Segmentation", *SEGMENTS, restricted=True),
-    _pick(
+    money("Incremental_ACV__c", "Incremental ACV"),
+    money("ACV__c", "ACV"),
+    pick("Sales_Segmentation__c", "Sales Segmentation", *SEGMENTS, restricted=True),
+    pick(
         "Reason_for_Loss__c",
         "Reason for Loss",
         "Budget",
@@ -442,23 +325,23 @@ _OPPORTUNITY = _object(
         "Other",
     ),
 )
-_PRODUCT = _object(
+_PRODUCT = sobject(
     "Product2",
     "Product",
     "Products",
     "01t",
-    _name("Product Name"),
-    _f("ProductCode", "Product Code"),
-    _f("Description", "Product Description", "textarea", length=4000),
-    _pick("Family", "Product Family", "Subscription", "Services", "Add-On"),
-    _flag("IsActive", "Active"),
+    name_field("Product Name"),
+    field("ProductCode", "Product Code"),
+    field("Description", "Product Description", "textarea", length=4000),
+    pick("Family", "Product Family", "Subscription", "Services", "Add-On"),
+    flag("IsActive", "Active"),
 )
-_LINE_ITEM = _object(
+_LINE_ITEM = sobject(
     "OpportunityLineItem",
     "Opportunity Product",
     "Opportunity Products",
     "00k",
-    _ref(
+    reference(
         "OpportunityId",
         "Opportunity ID",
         "Opportunity",
@@ -467,7 +350,7 @@ _LINE_ITEM = _object(
         updateable=False,
         child_relationship="OpportunityLineItems",
     ),
-    _ref(
+    reference(
         "Product2Id",
         "Product ID",
         "Product2",
@@ -475,23 +358,24 @@ _LINE_ITEM = _object(
         updateable=False,
         child_relationship="OpportunityLineItems",
     ),
-    _f("ProductCode", "Product Code", createable=False, updateable=False),
-    _f("Name", "Opportunity Product Name", length=376, createable=False, updateable=False),
-    _number("Quantity", "Quantity", scale=2),
-    _money("ListPrice", "List Price"),
-    _money("UnitPrice", "Sales Price"),
-    _money("TotalPrice", "Total Price"),
-    _f("ServiceDate", "Date", "date"),
-    _f("Description", "Line Description"),
-    _f("SortOrder", "Sort Order", "int", createable=False, updateable=False),
+    reference("PricebookEntryId", "Price Book Entry ID", "PricebookEntry", "PricebookEntry"),
+    field("ProductCode", "Product Code", createable=False, updateable=False),
+    field("Name", "Opportunity Product Name", length=376, createable=False, updateable=False),
+    number("Quantity", "Quantity", scale=2),
+    money("ListPrice", "List Price"),
+    money("UnitPrice", "Sales Price"),
+    money("TotalPrice", "Total Price"),
+    field("ServiceDate", "Date", "date"),
+    field("Description", "Line Description"),
+    field("SortOrder", "Sort Order", "int", createable=False, updateable=False),
 )
 #: Salesforce writes a row whenever stage, amount, probability or close date change.
-_OPPORTUNITY_HISTORY = _object(
+_OPPORTUNITY_HISTORY = sobject(
     "OpportunityHistory",
     "Opportunity History",
     "Opportunity History",
     "008",
-    _ref(
+    reference(
         "OpportunityId",
         "Opportunity ID",
         "Opportunity",
@@ -499,25 +383,25 @@ _OPPORTUNITY_HISTORY = _object(
         nillable=False,
         child_relationship="OpportunityHistories",
     ),
-    _pick("StageName", "Stage", *(stage[0] for stage in STAGES)),
-    _money("Amount", "Amount"),
-    _money("ExpectedRevenue", "Expected Revenue"),
-    _f("CloseDate", "Close Date", "date"),
-    _f("Probability", "Probability (%)", "percent", precision=3),
-    _pick(
+    pick("StageName", "Stage", *(stage[0] for stage in STAGES)),
+    money("Amount", "Amount"),
+    money("ExpectedRevenue", "Expected Revenue"),
+    field("CloseDate", "Close Date", "date"),
+    field("Probability", "Probability (%)", "percent", precision=3),
+    pick(
         "ForecastCategory", "Forecast Category", "Omitted", "Pipeline", "BestCase", "Forecast",
         "Closed",
     ),
-    is_history=True,
+    stamps=("CreatedDate", "SystemModstamp"),
 )  # fmt: skip
-_USER = _object(
+_USER = sobject(
     "User",
     "User",
     "Users",
     "005",
-    _f("Username", "Username", length=80, nillable=False, id_lookup=True),
-    _f("LastName", "Last Name", length=80, nillable=False),
-    _f("FirstName", "First Name", length=40),
+    field("Username", "Username", length=80, nillable=False, id_lookup=True),
+    field("LastName", "Last Name", length=80, nillable=False),
+    field("FirstName", "First Name", length=40),
     Field(
         "Name",
         "string",
@@ -528,33 +412,34 @@ _USER = _object(
         updateable=False,
         name_field=True,
     ),
-    _f("Email", "Email", "email", length=128, nillable=False, id_lookup=True),
-    _f("Title", "Title", length=80),
-    _f("Department", "Department", length=80),
-    _flag("IsActive", "Active", default=True),
-    _ref("ManagerId", "Manager ID", "User", "Manager", child_relationship="ManagedUsers"),
+    field("Email", "Email", "email", length=128, nillable=False, id_lookup=True),
+    field("Title", "Title", length=80),
+    field("Department", "Department", length=80),
+    flag("IsActive", "Active", default=True),
+    reference("ManagerId", "Manager ID", "User", "Manager", child_relationship="ManagedUsers"),
+    reference("UserRoleId", "Role ID", "UserRole", "UserRole"),
     has_deleted=False,
 )
-_HOST = _object(
+_HOST = sobject(
     "Host__c",
     "Host",
     "Hosts",
     "a00",
-    _owner("Group,User"),
-    _name("Host Name", length=80),
-    _ref("Account__c", "Account", "Account", "Account__r", child_relationship="Hosts__r"),
-    _f("Original_Hostname__c", "Original Hostname"),
-    _number("Host_Users__c", "Host Users"),
-    _f("Installation_Type__c", "Installation Type"),
-    _f("Last_Ping__c", "Last Ping", "date"),
-    _f("Raw_Usage_Stats__c", "Raw Usage Stats", "textarea", length=131072),
-    _f("Raw_Version_Stats__c", "Raw Version Stats", "textarea", length=131072),
-    _f("Version_Link__c", "Version Link", "url"),
-    _f("GitLab_Version__c", "GitLab Version"),
-    _f("GitLab_Edition__c", "GitLab Edition"),
-    _f("License_Ids__c", "License Ids"),
-    _flag("Mattermost_Enabled__c", "Mattermost Enabled"),
-    _pick(
+    owner("Group,User"),
+    name_field("Host Name", length=80),
+    reference("Account__c", "Account", "Account", "Account__r", child_relationship="Hosts__r"),
+    field("Original_Hostname__c", "Original Hostname"),
+    number("Host_Users__c", "Host Users"),
+    field("Installation_Type__c", "Installation Type"),
+    field("Last_Ping__c", "Last Ping", "date"),
+    field("Raw_Usage_Stats__c", "Raw Usage Stats", "textarea", length=131072),
+    field("Raw_Version_Stats__c", "Raw Version Stats", "textarea", length=131072),
+    field("Version_Link__c", "Version Link", "url"),
+    field("GitLab_Version__c", "GitLab Version"),
+    field("GitLab_Edition__c", "GitLab Edition"),
+    field("License_Ids__c", "License Ids"),
+    flag("Mattermost_Enabled__c", "Mattermost Enabled"),
+    pick(
         "Host_Data_Source__c",
         "Host Data Source",
         "DiscoverOrg",
@@ -562,7 +447,7 @@ _HOST = _object(
         "WHOIS",
         restricted=True,
     ),
-    _external_id(),
+    external_id(),
 )
 _ORGANIZATION = SObject(
     "Organization",
@@ -570,13 +455,13 @@ _ORGANIZATION = SObject(
     "Organizations",
     "00D",
     (
-        _ID,
-        _f("Name", "Name", length=80, name_field=True),
-        _pick("OrganizationType", "Edition", "Enterprise Edition"),
-        _flag("IsSandbox", "Is Sandbox"),
-        _f("InstanceName", "Instance Name", length=5),
-        _f("Country", "Country", length=80),
-        *_audit(has_deleted=False),
+        ID,
+        field("Name", "Name", length=80, name_field=True),
+        pick("OrganizationType", "Edition", "Enterprise Edition"),
+        flag("IsSandbox", "Is Sandbox"),
+        field("InstanceName", "Instance Name", length=5),
+        field("Country", "Country", length=80),
+        *audit(has_deleted=False),
     ),
     is_writable=False,
 )
@@ -585,21 +470,21 @@ _ORGANIZATION = SObject(
 _EMPTY_OBJECTS = (
     "Asset:02i Attachment:00P BusinessHours:01m CampaignMemberStatus:01Y Case:500 "
     "CaseComment:00a CollaborationGroup:0F9 ContentDocument:069 ContentVersion:068 Contract:800 "
-    "Dashboard:01Z Document:015 EmailMessage:02s EmailTemplate:00X Entitlement:550 Event:00U "
+    "Dashboard:01Z Document:015 EmailMessage:02s EmailTemplate:00X Entitlement:550 "
     "FeedItem:0D5 Folder:00l Group:00G GroupMember:011 Idea:087 LeadHistory:00J "
-    "Note:002 OpportunityContactRole:00K OpportunityFieldHistory:017 "
+    "Note:002 OpportunityFieldHistory:017 "
     "OpportunityPartner:00I Order:801 "
-    "OrderItem:802 Partner:00H PermissionSet:0PS Pricebook2:01s PricebookEntry:01u "
-    "ProcessInstance:04g Profile:00e Quote:0Q0 QuoteLineItem:0QL RecordType:012 "
-    "Report:00O ServiceContract:810 Site:0DM Solution:501 StaticResource:081 Task:00T "
-    "TopicAssignment:0TO UserRole:00E WorkOrder:0WO"
+    "OrderItem:802 Partner:00H PermissionSet:0PS "
+    "ProcessInstance:04g Profile:00e Quote:0Q0 QuoteLineItem:0QL "
+    "Report:00O ServiceContract:810 Site:0DM Solution:501 StaticResource:081 "
+    "TopicAssignment:0TO WorkOrder:0WO"
 )
 
 
 def _empty(entry: str) -> SObject:
     name, prefix = entry.split(":")
     plural = name[:-1] + "ies" if name.endswith("y") else name + "s"
-    return _object(name, name, plural, prefix, _name("Name"), _owner())
+    return sobject(name, name, plural, prefix, name_field("Name"), owner())
 
 
 def build_schema() -> Schema:
@@ -618,4 +503,5 @@ def build_schema() -> Schema:
         _HOST,
         _ORGANIZATION,
     )
-    return Schema((*company, *(_empty(entry) for entry in _EMPTY_OBJECTS.split())))
+    empty = (_empty(entry) for entry in _EMPTY_OBJECTS.split())
+    return Schema((*company, *OFFICE_OBJECTS, *package_objects(), *empty))

@@ -189,8 +189,12 @@ class SalesforceOrg:
 
     @property
     def user_schema(self) -> Schema:
-        """The schema without the fields that faults hide, and with those they lock."""
-        hidden = frozenset(f.text("field").lower() for f in self.faults.standing("missing_field"))
+        """The schema without the objects and fields that faults hide, and with those they lock."""
+        hidden = frozenset(
+            fault.text(what).lower()
+            for what in ("field", "object")
+            for fault in self.faults.standing(f"missing_{what}")
+        )
         locked = frozenset(f.text("field").lower() for f in self.faults.standing("read_only_field"))
         if not hidden and not locked:
             return self.schema

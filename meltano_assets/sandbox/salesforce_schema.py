@@ -33,6 +33,7 @@ Kind = Literal[
     "phone",
     "url",
     "address",
+    "location",
 ]
 
 _SOAP_TYPES: dict[str, str] = {
@@ -46,10 +47,12 @@ _SOAP_TYPES: dict[str, str] = {
     "date": "xsd:date",
     "datetime": "xsd:dateTime",
     "address": "urn:address",
+    "location": "urn:location",
 }
 NUMBER_KINDS = frozenset({"double", "currency", "percent"})
 TEXT_KINDS = frozenset({"string", "textarea", "picklist", "email", "phone", "url"})
 ID_KINDS = frozenset({"id", "reference"})
+COMPOUND_KINDS = frozenset({"address", "location"})
 
 #: A text area longer than this is a "long text area": not filterable, not sortable.
 _LONG_TEXT_FROM = 256
@@ -124,11 +127,16 @@ class Field:
     generated: str | None = None
     """SQL expression of a field that Salesforce composes (``Contact.Name``)."""
     components: tuple[str, ...] = ()
-    """The fields that a compound address is made of."""
+    """The fields that a compound one is made of."""
 
     @property
     def custom(self) -> bool:
-        return self.name.endswith("__c")
+        return self.name.endswith(("__c", "__s"))
+
+    @property
+    def is_compound(self) -> bool:
+        """Has no value of its own, but shows those of others together."""
+        return self.kind in COMPOUND_KINDS
 
     @property
     def is_required(self) -> bool:
@@ -160,9 +168,9 @@ class Field:
         is_text = kind in TEXT_KINDS
         length = self.length if is_text else 18 if kind in ID_KINDS else 0
         is_number = kind in NUMBER_KINDS
-        groupable = not (self.is_long_text or is_number or kind in ("datetime", "address"))
+        groupable = not (self.is_long_text or is_number or kind == "datetime" or self.is_compound)
         return {
-            "aggregatable": not self.is_long_text and kind not in ("boolean", "address"),
+            "aggregatable": not (self.is_long_text or self.is_compound or kind == "boolean"),
             "aiPredictionField": False,
             "autoNumber": False,
             "byteLength": length * (3 if is_text else 1),
@@ -213,7 +221,7 @@ class Field:
             ],
             "polymorphicForeignKey": len(self.refers_to) > 1,
             "precision": self.precision if is_number else 0,
-            "queryByDistance": kind == "address",
+            "queryByDistance": self.is_compound,
             "referenceTargetField": None,
             "referenceTo": list(self.refers_to),
             "relationshipName": self.relationship,
@@ -223,7 +231,7 @@ class Field:
             "scale": self.scale if is_number else 0,
             "searchPrefilterable": kind == "reference",
             "soapType": _SOAP_TYPES.get(kind, "xsd:string"),
-            "sortable": not self.is_long_text and kind != "address",
+            "sortable": not (self.is_long_text or self.is_compound),
             "type": kind,
             "unique": self.unique,
             "updateable": self.updateable,
@@ -265,7 +273,12 @@ class SObject:
     @cached_property
     def stored_fields(self) -> tuple[Field, ...]:
         """Fields that have a column; compound ones are made of others."""
-        return tuple(f for f in self.fields if f.kind != "address")
+        return tuple(f for f in self.fields if not f.is_compound)
+
+    @property
+    def has_shared_prefix(self) -> bool:
+        """Field histories of all objects begin alike, so that describe tells no prefix."""
+        return self.key_prefix == "017"
 
     @property
     def has_is_deleted(self) -> bool:
@@ -289,7 +302,7 @@ class SObject:
             "hasSubtypes": False,
             "isInterface": False,
             "isSubtype": False,
-            "keyPrefix": self.key_prefix,
+            "keyPrefix": None if self.has_shared_prefix else self.key_prefix,
             "label": self.label,
             "labelPlural": self.label_plural,
             "layoutable": True,
@@ -336,11 +349,13 @@ class Schema:
         return self._children.get(parent.name, {}).get(relationship.lower())
 
     def restricted(self, hidden: frozenset[str], read_only: frozenset[str]) -> Schema:
-        """The same org for a user without some fields (``Object.Field``, any case)."""
+        """The same org for a user without some objects and fields (``Object.Field``, any case)."""
         if not hidden and not read_only:
             return self
         objects = []
         for sobject in self.objects.values():
+            if sobject.name.lower() in hidden:
+                continue
             fields = []
             for item in sobject.fields:
                 path = f"{sobject.name}.{item.name}".lower()

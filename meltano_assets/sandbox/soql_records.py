@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from meltano_assets.sandbox.salesforce_schema import NUMBER_KINDS, SObject
+from meltano_assets.sandbox.salesforce_schema import NUMBER_KINDS, Field, SObject
 from meltano_assets.sandbox.salesforce_values import java_double
 
 
@@ -19,7 +19,7 @@ class Node:
     sobject: SObject
     id_index: int
     items: list[tuple[str, str, object]] = field(default_factory=list)
-    """(key, kind, payload): column index, parent node, address indexes or child list."""
+    """(key, kind, payload): column index, parent node, indexes of a compound's parts or child list."""
 
     def find_parent(self, name: str) -> Node | None:
         for key, kind, payload in self.items:
@@ -183,27 +183,20 @@ def _record(
         elif kind == "parent" and isinstance(payload, Node):
             present = row[payload.id_index] is not None
             record[key] = _record(payload, row, base, {}) if present else None
-        elif kind == "address" and isinstance(payload, list):
-            record[key] = _address([row[i] for i in payload])
+        elif kind == "compound" and isinstance(payload, dict):
+            parts = {name: row[index] for name, index in payload.items()}
+            is_there = any(part is not None for part in parts.values())
+            record[key] = dict(sorted(parts.items())) if is_there else None
         elif kind == "children":
             record[key] = lists[key].get(str(record_id))
     return record
 
 
-def _address(parts: Sequence[object]) -> dict[str, object] | None:
-    if all(part is None for part in parts):
-        return None
-    street, city, state, postal_code, country = parts
-    return {
-        "city": city,
-        "country": country,
-        "geocodeAccuracy": None,
-        "latitude": None,
-        "longitude": None,
-        "postalCode": postal_code,
-        "state": state,
-        "street": street,
-    }
+def part_name(part: str, compound: Field) -> str:
+    """What a part is called inside its compound: ``BillingCity`` → ``city``."""
+    stem = compound.name.removesuffix("c" if compound.custom else "Address")
+    name = part.removeprefix(stem).removesuffix("__s")
+    return name[0].lower() + name[1:]
 
 
 def _child_lists(

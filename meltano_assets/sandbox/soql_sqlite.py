@@ -21,7 +21,7 @@ from meltano_assets.sandbox.salesforce_schema import (
 )
 from meltano_assets.sandbox.soql import SoqlError, error_at
 from meltano_assets.sandbox.soql_literals import DATE_SQL, date_range, stored_literal, wrong_type
-from meltano_assets.sandbox.soql_records import ChildList, Compiled, Node
+from meltano_assets.sandbox.soql_records import ChildList, Compiled, Node, part_name
 
 MAX_OFFSET = 2000
 MAX_FIELDS_LIMIT = 200
@@ -131,7 +131,7 @@ class _Compiler:
     def expression(self, path: soql.Path) -> tuple[str, Field]:
         """SQL of a path, with its date function."""
         _, alias, _, found = self.resolve(path)
-        if found.kind == "address":
+        if found.is_compound:
             raise self.error(
                 "INVALID_FIELD",
                 path.position,
@@ -255,10 +255,13 @@ class _Compiler:
                 node.items.append((name, "parent", parent))
             node = parent
         node.sobject = sobject
-        if found.kind == "address":
+        if found.is_compound:
             self.has_compound = True
-            indexes = [self.column(f'{alias}."{name}"') for name in found.components]
-            node.items.append((found.name, "address", indexes))
+            parts = {
+                part_name(name, found): self.column(f'{alias}."{name}"')
+                for name in found.components
+            }
+            node.items.append((found.name, "compound", parts))
             return
         index = self.column(f'{alias}."{found.name}"')
         node.items.append((found.name, "column", index))
@@ -349,7 +352,11 @@ class _Compiler:
         if function == "count_distinct":
             return f"count(DISTINCT {column})", "int"
         is_number = found.kind in NUMBER_KINDS or found.kind == "int"
-        if (function in ("sum", "avg") and not is_number) or found.kind in ("boolean", "address"):
+        if (
+            (function in ("sum", "avg") and not is_number)
+            or found.is_compound
+            or found.kind == "boolean"
+        ):
             raise self.error(
                 "MALFORMED_QUERY",
                 item.position,
@@ -367,6 +374,9 @@ class _Compiler:
         parts = []
         if not self.include_deleted and self.sobject.has_is_deleted:
             parts.append('t0."IsDeleted" = 0')
+            if self.sobject.find("IsArchived") and self.sobject.find("WhoId"):
+                # Old activities are shown to queryAll alone.
+                parts.append('t0."IsArchived" = 0')
         if self.query.where is not None:
             parts.append(self.condition(self.query.where))
         return f" WHERE {' AND '.join(parts)}" if parts else ""

@@ -59,6 +59,16 @@ class KnowsColumns(Protocol):
         ...
 
 
+@runtime_checkable
+class MaySkip(Protocol):
+    """A reader that skips streams of which the vendor has nothing here."""
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """By stream, why it was skipped in this connection."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FieldCost:
     """What one more field costs to read for all records: ``calls`` is None where nobody can know."""

@@ -5,7 +5,9 @@ deliver the same rows. A query that takes Salesforce too long is cut into ranges
 Limits: a daily count of API requests, told in ``Sforce-Limit-Info``.
 Deletes: ``queryAll`` returns what lies in the recycle bin with ``IsDeleted``; such a record gets
 ``_deleted_at``. Changes are ordered by ``SystemModstamp``, which also moves on changes made by
-the system. Not here: writing to Salesforce (``salesforce_sync``).
+the system. Activities of long ago are archived: only ``queryAll`` shows them.
+Not here: which objects there are (``salesforce_streams.py``, ``salesforce_packages.py``), writing to
+Salesforce (``salesforce_sync``).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import chain
 from urllib.parse import quote
 
@@ -37,86 +39,31 @@ from meltano_assets.sources.base import (
     no_records,
     plan_window,
     required,
-    undeclared_fields,
     with_bookmarks,
 )
 from meltano_assets.sources.naming import column_name
 from meltano_assets.sources.pages import Page
 from meltano_assets.sources.records import batch_from_text, read_csv
+from meltano_assets.sources.salesforce_fields import Asked, asked_of, described_columns, lacking
+from meltano_assets.sources.salesforce_packages import PACKAGE_STREAMS
+from meltano_assets.sources.salesforce_streams import LOOKBACK, PACKAGE, STREAMS, fields, text
 from meltano_assets.streams import (
     DESCRIBED,
     NEEDED,
     Batch,
     Bookmark,
     Column,
-    ColumnType,
     JobKey,
     ReadOptions,
     Stream,
     Window,
 )
 
-#: A transaction stamps its records when it writes them and shows them when it commits; Apex and
-#: bulk transactions may take minutes, so every read goes this far behind the bookmark.
-LOOKBACK = timedelta(minutes=10)
-
 #: From so many records on a read goes by a bulk job: its pages are larger, it costs few requests,
 #: and the vendor may split it by key. Below, a job's own waiting costs more than it saves.
 BULK_THRESHOLD = 20_000
 
 
-def _fields(kind: ColumnType, *fields: str, is_pii: bool = False) -> tuple[Column, ...]:
-    return tuple(Column(column_name(name), kind, field=name, is_pii=is_pii) for name in fields)
-
-
-def _text(*fields: str) -> tuple[Column, ...]:
-    return _fields("text", *fields)
-
-
-def _personal(*fields: str) -> tuple[Column, ...]:
-    return _fields("text", *fields, is_pii=True)
-
-
-def _stream(
-    name: str,
-    object_name: str,
-    description: str,
-    *columns: Column,
-    has_deleted: bool = True,
-    is_history: bool = False,
-) -> Stream:
-    modified = () if is_history else ("LastModifiedDate",)
-    audit = _fields("timestamptz", "CreatedDate", *modified, "SystemModstamp")
-    deleted = _fields("boolean", "IsDeleted") if has_deleted else ()
-    return Stream(
-        source="salesforce",
-        name=name,
-        columns=(*_text("Id"), *columns, *audit, *deleted),
-        primary_key=("id",),
-        replication_key="system_modstamp",
-        disposition="upsert",
-        description=description,
-        lookback=LOOKBACK,
-        is_sorted=True,
-        options={"object": object_name, NEEDED: ("is_deleted",)},
-    )
-
-
-#: Types of fields as ``describe`` tells them; all others are text.
-_TYPES: Mapping[str, ColumnType] = {
-    "boolean": "boolean",
-    "int": "integer",
-    "long": "bigint",
-    "double": "numeric",
-    "currency": "numeric",
-    "percent": "numeric",
-    "date": "date",
-    "datetime": "timestamptz",
-}
-#: Compound fields repeat what their parts hold, and files are fetched one by one: both left out.
-_LEFT_OUT = frozenset({"address", "location", "base64"})
-_PERSONAL_TYPES = frozenset({"email", "phone"})
-_PERSONAL_NAMES = frozenset({"FirstName", "LastName", "MiddleName", "Username", "Birthdate"})
 #: A longer query does not fit into the address of a GET.
 _LONGEST_QUERY = 12_000
 _REST_PAGE_ROWS = 2000
@@ -135,7 +82,7 @@ def object_stream(entry: Mapping[str, object]) -> Stream:
     return Stream(
         source="salesforce",
         name=str(entry.get("stream") or column_name(name)),
-        columns=(*_text("Id"), *_fields("timestamptz", key)),
+        columns=(*text("Id"), *fields("timestamptz", key)),
         primary_key=("id",),
         replication_key=column_name(key),
         description=f"All fields of the object {name}.",
@@ -143,126 +90,6 @@ def object_stream(entry: Mapping[str, object]) -> Stream:
         is_sorted=True,
         options={"object": name, DESCRIBED: True, NEEDED: ("is_deleted",)},
     )
-
-
-STREAMS: tuple[Stream, ...] = (
-    _stream(
-        "accounts",
-        "Account",
-        "Companies: customers, prospects and partners.",
-        *_text("Name", "Type", "Website", "Industry", "Description"),
-        *_fields("bigint", "NumberOfEmployees"),
-        *_text("Phone", "BillingCountry", "ParentId", "OwnerId", "AccountSource"),
-        *_text("Sales_Segmentation__c"),
-        *_fields("boolean", "Using_CE__c"),
-        *_fields("numeric", "Active_CE_Users__c"),
-        *_text("Meltano_Id__c"),
-    ),
-    _stream(
-        "contacts",
-        "Contact",
-        "People at an account.",
-        *_text("AccountId"),
-        *_personal("FirstName", "LastName", "Email"),
-        *_text("Title", "LeadSource", "OwnerId"),
-    ),
-    _stream(
-        "leads",
-        "Lead",
-        "People who showed interest and are not yet contacts of an account.",
-        *_personal("FirstName", "LastName", "Email"),
-        *_text("Company", "Title", "Status", "LeadSource", "Industry", "Website"),
-        *_fields("boolean", "IsConverted"),
-        *_fields("date", "ConvertedDate"),
-        *_text("ConvertedAccountId", "ConvertedContactId", "ConvertedOpportunityId"),
-        *_fields("date", "MQL_Date__c"),
-        *_text("OwnerId"),
-    ),
-    _stream(
-        "campaigns",
-        "Campaign",
-        "Marketing campaigns with their budgets, costs and parents.",
-        *_text("Name", "Type", "Status"),
-        *_fields("boolean", "IsActive"),
-        *_fields("date", "StartDate", "EndDate"),
-        *_fields("numeric", "BudgetedCost", "ActualCost", "ExpectedRevenue"),
-        *_text("ParentId", "OwnerId"),
-    ),
-    _stream(
-        "campaign_members",
-        "CampaignMember",
-        "Leads and contacts that a campaign reached, and whether they responded.",
-        *_text("CampaignId", "LeadId", "ContactId", "Status"),
-        *_fields("boolean", "HasResponded"),
-        *_fields("date", "FirstRespondedDate"),
-    ),
-    _stream(
-        "opportunities",
-        "Opportunity",
-        "Deals with their stage, source and values.",
-        *_text("AccountId", "Name", "StageName", "Type", "LeadSource"),
-        *_fields("numeric", "Amount"),
-        *_fields("date", "CloseDate"),
-        *_text("CampaignId", "OwnerId"),
-        *_fields("boolean", "IsClosed", "IsWon"),
-        *_fields("numeric", "Probability"),
-        *_fields("date", "Sales_Accepted_Date__c", "Sales_Qualified_Date__c"),
-        *_text("SQL_Source__c"),
-        *_fields("numeric", "Incremental_ACV__c", "ACV__c"),
-        *_text("Sales_Segmentation__c", "Reason_for_Loss__c", "CurrencyIsoCode"),
-    ),
-    _stream(
-        "products",
-        "Product2",
-        "What the company sells.",
-        *_text("Name", "ProductCode", "Description", "Family"),
-        *_fields("boolean", "IsActive"),
-    ),
-    _stream(
-        "opportunity_line_items",
-        "OpportunityLineItem",
-        "Which products a deal consists of, and at what price.",
-        *_text("OpportunityId", "Product2Id", "ProductCode", "Name"),
-        *_fields("numeric", "Quantity", "ListPrice", "UnitPrice", "TotalPrice"),
-        *_fields("date", "ServiceDate"),
-        *_text("Description"),
-        *_fields("integer", "SortOrder"),
-    ),
-    _stream(
-        "opportunity_history",
-        "OpportunityHistory",
-        "How a deal's stage, amount, probability and close date changed, since it was made.",
-        *_text("OpportunityId", "StageName"),
-        *_fields("numeric", "Amount", "ExpectedRevenue"),
-        *_fields("date", "CloseDate"),
-        *_fields("numeric", "Probability"),
-        *_text("ForecastCategory"),
-        is_history=True,
-    ),
-    _stream(
-        "users",
-        "User",
-        "People who work in Salesforce: the owners of the other records.",
-        *_personal("Username", "Name", "Email"),
-        *_text("Title", "Department"),
-        *_fields("boolean", "IsActive"),
-        *_text("ManagerId"),
-        has_deleted=False,
-    ),
-    _stream(
-        "hosts",
-        "Host__c",
-        "Installations seen by pings, one record per host, written back by the sync.",
-        *_text("Name", "Account__c", "Original_Hostname__c"),
-        *_fields("numeric", "Host_Users__c"),
-        *_text("Installation_Type__c"),
-        *_fields("date", "Last_Ping__c"),
-        *_text("Raw_Usage_Stats__c", "Raw_Version_Stats__c", "Version_Link__c"),
-        *_text("GitLab_Version__c", "GitLab_Edition__c", "License_Ids__c"),
-        *_fields("boolean", "Mattermost_Enabled__c"),
-        *_text("Host_Data_Source__c", "Meltano_Id__c", "OwnerId"),
-    ),
-)
 
 
 VARIABLES = (
@@ -331,8 +158,11 @@ class SalesforceReader:
         self._client = client
         self._mapped = mapped
         self._bulk_threshold = bulk_threshold
-        self._told: dict[str, list[Mapping[str, object]]] = {}
+        self._told: dict[str, list[Mapping[str, object]] | None] = {}
+        self._prefixes: dict[str, str] | None = None
         self.undeclared: dict[str, frozenset[str]] = {}
+        self.absent: dict[str, str] = {}
+        """By stream, why the organisation has nothing of it to read."""
 
     @property
     def requests(self) -> int:
@@ -340,12 +170,15 @@ class SalesforceReader:
         return self._client.requests
 
     def count(self, stream: Stream) -> int | None:
-        """How many records there are outside the recycle bin; None where counting takes too long."""
-        return self._count(stream)
+        """How many records there are outside the recycle bin; None where counting takes too long,
+        or where there is no such object.
+        """
+        return None if self._is_absent(stream) else self._count(stream)
 
     def _count(self, stream: Stream, where: str = "") -> int | None:
+        is_all, live = _living(stream)
         try:
-            return self._client.count(_object(stream), where)
+            return self._client.count(_object(stream), _and(live, where), include_deleted=is_all)
         except PlatformError as error:
             if is_too_slow(error):
                 return None
@@ -359,19 +192,22 @@ class SalesforceReader:
         window = plan_window(stream, bookmark, options, now=now)
         if window.is_empty:
             return
-        columns = self._columns(stream)
+        # What was read once has not been absent always: then its absence is a failure.
+        if bookmark is None and self._is_absent(stream):
+            return
+        asked = self._asked(stream)
         limit = f" LIMIT {options.limit}" if options.limit is not None else ""
         query = _Query(
             stream,
-            columns,
-            _soql(stream, columns, window),
+            asked.fields,
+            _soql(stream, asked.fields, window),
             # The window's end is "now" and differs from run to run: it is not a job's mark.
             {"start": window.start, "end": options.end, "limit": options.limit},
             limit=limit,
         )
         order = f" ORDER BY {stream.column(str(stream.replication_key)).vendor_field}, Id"
         is_sorted, batches = self._answer(query, order)
-        whole = (_with_deleted(batch, stream) for batch in batches)
+        whole = (_with_deleted(asked.completed(batch, self._objects), stream) for batch in batches)
         yield from with_bookmarks(stream, whole, window, bookmark, options, is_sorted=is_sorted)
 
     def _answer(self, query: _Query, order: str = "") -> tuple[bool, Iterator[pa.RecordBatch]]:
@@ -471,15 +307,21 @@ class SalesforceReader:
     def read_field(self, stream: Stream, column: Column, *, now: datetime) -> Iterator[Batch]:
         """``Id`` and the field, where it is not null and Salesforce can filter by it."""
         keys = tuple(stream.column(name) for name in stream.primary_key)
-        columns = (*keys, column)
-        where = self._has_value(stream, column)
-        soql = f"SELECT {', '.join(c.vendor_field for c in columns)} FROM {_object(stream)}"
+        asked = asked_of((*keys, column), self._described(stream))
+        is_all, live = _living(stream)
+        where = _and(live, self._has_value(stream, column))
+        soql = f"SELECT {', '.join(c.vendor_field for c in asked.fields)} FROM {_object(stream)}"
         soql += f" WHERE {where}" if where else ""
         query = _Query(
-            stream, columns, soql, {"soql": soql}, job="bulk backfill", include_deleted=False
+            stream,
+            asked.fields,
+            soql,
+            {"soql": soql},
+            job="bulk backfill",
+            include_deleted=is_all,
         )
         for batch in self._answer(query)[1]:
-            yield Batch(batch)
+            yield Batch(asked.completed(batch, self._objects))
 
     def read_keys(
         self, stream: Stream, position: str | None, *, now: datetime
@@ -488,11 +330,14 @@ class SalesforceReader:
         keys = tuple(stream.column(name) for name in stream.primary_key)
         fields = ", ".join(column.vendor_field for column in keys)
         order = keys[0].vendor_field
+        is_all, live = _living(stream)
         while True:
-            where = f" WHERE {order} > '{position}'" if position else ""
+            where = _and(live, f"{order} > '{position}'" if position else "")
+            where = f" WHERE {where}" if where else ""
             soql = f"SELECT {fields} FROM {_object(stream)}{where} ORDER BY {order}"
             pages = self._client.query_pages(
                 f"{soql} LIMIT {_REST_PAGE_ROWS}",
+                include_deleted=is_all,
                 parse=lambda response: Page(response.body, "records", keys),
             )
             batches = [page.batch for page in pages if len(page)]
@@ -508,9 +353,10 @@ class SalesforceReader:
 
     def _has_value(self, stream: Stream, column: Column) -> str:
         """The condition that the field is not null; empty for long texts, which cannot be asked."""
-        for told in self._described(stream):
-            if str(told.get("name")).lower() == column.vendor_field.lower():
-                return f"{column.vendor_field} != null" if told.get("filterable") else ""
+        fields = self._described(stream)
+        for asked in asked_of((column,), fields).fields:
+            told = next(told for told in fields if told.get("name") == asked.vendor_field)
+            return f"{asked.vendor_field} != null" if told.get("filterable") else ""
         raise FatalError(
             f"{_object(stream)} has no field {column.vendor_field}, or the user may not see it",
             hint="grant the integration user read access to the field",
@@ -519,56 +365,79 @@ class SalesforceReader:
     def columns(self, stream: Stream) -> tuple[Column, ...]:
         """All columns of a stream that was named by a user, as the organisation describes them."""
         key = stream.column(str(stream.replication_key)).vendor_field
-        columns = []
-        for told in self._described(stream):
-            field, kind = str(told.get("name")), str(told.get("type"))
-            if kind not in _LEFT_OUT:
-                columns.append(
-                    Column(
-                        column_name(field),
-                        "timestamptz" if field == key else _TYPES.get(kind, "text"),
-                        str(told.get("label") or ""),
-                        field=field,
-                        is_pii=kind in _PERSONAL_TYPES or field in _PERSONAL_NAMES,
-                    )
-                )
-        return tuple(columns)
+        return described_columns(self._described(stream), key)
 
     def _described(self, stream: Stream) -> list[Mapping[str, object]]:
-        """What the organisation says of the object's fields; asked once a connection."""
+        """What the organisation says of the object's fields; FatalError where there is no object."""
+        found = self._told_of(stream)
+        if found is None:
+            raise FatalError(
+                f"the organisation has no object {_object(stream)}, or the user may not see it",
+                source=stream.source,
+                stream=stream.name,
+                hint="create it or grant the integration user read access to it",
+            )
+        return found
+
+    def _told_of(self, stream: Stream) -> list[Mapping[str, object]] | None:
+        """The object's fields, None without an object; asked once a connection."""
         name = _object(stream)
         if name not in self._told:
             try:
                 fields = self._client.describe(name).get("fields")
+                self._told[name] = fields if isinstance(fields, list) else []
             except FatalError as error:
                 if "NOT_FOUND" not in error.message:
                     raise
-                raise FatalError(
-                    f"the organisation has no object {name}, or the user may not see it",
-                    source=stream.source,
-                    stream=stream.name,
-                    hint="create it or grant the integration user read access to it",
-                ) from None
-            self._told[name] = fields if isinstance(fields, list) else []
+                self._told[name] = None
         return self._told[name]
 
-    def _columns(self, stream: Stream) -> tuple[Column, ...]:
-        """The declared columns whose fields the organisation has and lets us see."""
+    def _is_absent(self, stream: Stream) -> bool:
+        """True where the object comes with a package that the organisation does not have."""
+        package = stream.options.get(PACKAGE)
+        if package is None or self._told_of(stream) is not None:
+            return False
+        self.absent[stream.name] = (
+            f"the organisation has no object {_object(stream)}: the package {package} is not "
+            "installed, or the integration user may not see it"
+        )
+        return True
+
+    def _objects(self) -> Mapping[str, str]:
+        """Names of all objects by the prefix of their ids; asked once a connection."""
+        if self._prefixes is None:
+            told = self._client.objects()
+            self._prefixes = {
+                str(each["keyPrefix"]): str(each["name"]) for each in told if each.get("keyPrefix")
+            }
+        return self._prefixes
+
+    def _asked(self, stream: Stream) -> Asked:
+        """The declared columns that the organisation has and lets us see, keys among them."""
         fields = self._described(stream)
-        names = {str(field.get("name")): str(field.get("name")).lower() for field in fields}
         # What the user's own mapping reads is chosen, though no stream declares it.
-        stream = replace(stream, columns=(*stream.columns, *self._mapped(stream)))
-        self.undeclared[stream.name] = undeclared_fields(stream, names)
-        present = tuple(c for c in stream.columns if c.vendor_field.lower() in names.values())
-        keys = {*stream.primary_key, stream.replication_key}
-        if lost := keys - {column.name for column in present}:
+        asked = asked_of((*stream.columns, *self._mapped(stream)), fields)
+        known = {column.vendor_field for column in asked.columns}
+        self.undeclared[stream.name] = frozenset(str(told.get("name")) for told in fields) - known
+        if lost := lacking(stream, asked.columns):
             raise FatalError(
-                f"{_object(stream)} has no {', '.join(sorted(filter(None, lost)))}",
+                f"{_object(stream)} has no {', '.join(lost)}",
                 source=stream.source,
                 stream=stream.name,
                 hint="grant the integration user read access to the object and its fields",
             )
-        return present
+        return asked
+
+
+def _living(stream: Stream) -> tuple[bool, str]:
+    """Whether what is not deleted must be asked for as what is, and the condition for that."""
+    if any(column.name == "is_archived" for column in stream.columns):
+        return True, "IsDeleted = false"
+    return False, ""
+
+
+def _and(*conditions: str) -> str:
+    return " AND ".join(filter(None, conditions))
 
 
 def _object(stream: Stream) -> str:
@@ -623,7 +492,7 @@ SALESFORCE = Source(
     title="Salesforce",
     description="Accounts, people, campaigns and opportunities of the sales team.",
     variables=VARIABLES,
-    streams=STREAMS,
+    streams=(*STREAMS, *PACKAGE_STREAMS),
     connect=connect,
     kinds=("salesforce",),
     cron="10 * * * *",

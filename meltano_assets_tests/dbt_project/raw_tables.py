@@ -17,7 +17,9 @@ from meltano_assets.hosts.waterfall import CACHES
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_hosts import DomainFacts
-from meltano_assets.sources import SOURCES, lever, salesforce, version, zendesk, zuora_streams
+from meltano_assets.sandbox.company_sales import KEY_PREFIXES
+from meltano_assets.sources import SOURCES, lever, version, zendesk, zuora_streams
+from meltano_assets.sources.salesforce import SALESFORCE
 from meltano_assets.streams import Stream
 
 STREAMS: tuple[Stream, ...] = (
@@ -79,12 +81,13 @@ def _value(value: object) -> object:
 def fill_from_company(connection: psycopg.Connection, company: Company, day: int = 0) -> None:
     """What a faultless extraction, cleaning and enrichment would have left on that day."""
     state = company.salesforce_state(day)
-    for stream in salesforce.STREAMS:
+    prefixes = {prefix: name for name, prefix in KEY_PREFIXES.items()}
+    for stream in SALESFORCE.streams:
         objects = state[str(stream.options["object"])].values()
         insert(
             connection,
             (stream.source, stream.name),
-            (_salesforce_row(stream, record) for record in objects),
+            (_salesforce_row(stream, record, prefixes) for record in objects),
         )
     for stream in (version.VERSION_CHECKS, version.USAGE_DATA):
         rows: dict[object, Mapping[str, object]] = {}
@@ -173,8 +176,14 @@ def _row(stream: Stream, record: Mapping[str, object]) -> dict[str, object]:
     return row
 
 
-def _salesforce_row(stream: Stream, record: Mapping[str, object]) -> dict[str, object]:
+def _salesforce_row(
+    stream: Stream, record: Mapping[str, object], objects: Mapping[str, str]
+) -> dict[str, object]:
     row = _row(stream, record)
+    for column in stream.columns:
+        if column.vendor_field.endswith(".Type"):
+            leads_to = str(record.get(column.vendor_field.replace(".Type", "Id")) or "")
+            row[column.name] = objects.get(leads_to[:3])
     row["_deleted_at"] = record["SystemModstamp"] if record.get("IsDeleted") else None
     return row
 

@@ -123,13 +123,71 @@ def test_every_reference_leads_to_a_record(state: Records) -> None:
         "Campaign": {"ParentId": "Campaign", "OwnerId": "User"},
         "CampaignMember": {"CampaignId": "Campaign", "LeadId": "Lead", "ContactId": "Contact"},
         "Opportunity": {"AccountId": "Account", "CampaignId": "Campaign", "OwnerId": "User"},
-        "User": {"ManagerId": "User"},
+        "User": {"ManagerId": "User", "UserRoleId": "UserRole"},
+        "UserRole": {"ParentRoleId": "UserRole"},
+        "OpportunityLineItem": {"PricebookEntryId": "PricebookEntry"},
+        "PricebookEntry": {"Product2Id": "Product2", "Pricebook2Id": "Pricebook2"},
+        "OpportunityContactRole": {"OpportunityId": "Opportunity", "ContactId": "Contact"},
+        "AccountHistory": {"AccountId": "Account", "CreatedById": "User"},
+        "Task": {"AccountId": "Account", "OwnerId": "User"},
+        "Event": {"AccountId": "Account", "OwnerId": "User"},
+        "zqu__ZProduct__c": {"zqu__Product__c": "Product2"},
+        "zqu__ProductRatePlan__c": {"zqu__ZProduct__c": "zqu__ZProduct__c"},
+        "zqu__ProductRatePlanCharge__c": {"zqu__ProductRatePlan__c": "zqu__ProductRatePlan__c"},
+        "zqu__ProductRatePlanChargeTier__c": {
+            "zqu__ProductRatePlanCharge__c": "zqu__ProductRatePlanCharge__c"
+        },
+        "zqu__Quote__c": {"zqu__Opportunity__c": "Opportunity", "zqu__Account__c": "Account"},
+        "zqu__QuoteRatePlan__c": {
+            "zqu__Quote__c": "zqu__Quote__c",
+            "zqu__ProductRatePlan__c": "zqu__ProductRatePlan__c",
+        },
+        "zqu__QuoteRatePlanCharge__c": {
+            "zqu__QuoteRatePlan__c": "zqu__QuoteRatePlan__c",
+            "zqu__ProductRatePlanCharge__c": "zqu__ProductRatePlanCharge__c",
+        },
+        "Zuora__CustomerAccount__c": {
+            "Zuora__Account__c": "Account",
+            "Zuora__Parent__c": "Zuora__CustomerAccount__c",
+        },
+        "Zuora__Subscription__c": {
+            "Zuora__Account__c": "Account",
+            "Zuora__CustomerAccount__c": "Zuora__CustomerAccount__c",
+        },
+        "Zuora__SubscriptionProductCharge__c": {
+            "Zuora__Subscription__c": "Zuora__Subscription__c",
+            "Zuora__Product__c": "Zuora__Product__c",
+        },
         "Host__c": {"Account__c": "Account", "OwnerId": "User"},
     }
     for name, fields in references.items():
         for record in state[name].values():
             for field, target in fields.items():
                 assert record[field] is None or record[field] in state[target], (name, field)
+            assert any(
+                record[field] for record in state[name].values() for field in list(fields)[:1]
+            ), name
+
+
+def test_activities_lead_to_whoever_and_whatever_they_are_about(state: Records) -> None:
+    known = {key: name for name, records in state.items() for key in records}
+    for name in ("Task", "Event"):
+        who = {known[str(r["WhoId"])] for r in state[name].values() if r["WhoId"]}
+        what = {known[str(r["WhatId"])] for r in state[name].values() if r["WhatId"]}
+        assert who == ({"Contact", "Lead"} if name == "Task" else {"Contact"})
+        assert what == ({"Opportunity", "Campaign"} if name == "Task" else {"Opportunity"})
+        assert {r["IsArchived"] for r in state[name].values()} == {True, False}
+        assert any(r["IsDeleted"] for r in state[name].values())
+
+
+def test_the_mirror_of_billing_has_one_record_for_all_versions(company: Company) -> None:
+    mirrored = company.salesforce_state(LAST_DAY)["Zuora__Subscription__c"].values()
+    mine = {s.name: s for s in company.billing(LAST_DAY).subscriptions}
+    assert {r["Zuora__SubscriptionNumber__c"] for r in mirrored} == set(mine)
+    for record in mirrored:
+        subscription = mine[str(record["Zuora__SubscriptionNumber__c"])]
+        assert record["Zuora__Status__c"] == subscription.status
+        assert record["Zuora__Version__c"] == subscription.version
 
 
 def test_parents_form_no_circle(state: Records) -> None:
@@ -141,12 +199,17 @@ def test_parents_form_no_circle(state: Records) -> None:
             parent = state["Account"][parent]["ParentId"]
 
 
+def changed(record: dict[str, object]) -> str:
+    """When a record last changed; a row of a field history never does."""
+    return str(record.get("SystemModstamp") or record["CreatedDate"])
+
+
 def test_changes_of_a_day_lie_in_that_day_and_after_the_quiet_hours(company: Company) -> None:
     for day in range(1, LAST_DAY + 1):
         begin = company.now(day - 1) + timedelta(hours=4)
         for records in company.salesforce_records(day).values():
             for record in records:
-                stamp = datetime.strptime(record["SystemModstamp"], "%Y-%m-%dT%H:%M:%S.000%z")
+                stamp = datetime.strptime(changed(record), "%Y-%m-%dT%H:%M:%S.000%z")
                 assert begin < stamp <= company.now(day)
         for row in (*company.pings(day).usage_data, *company.pings(day).version_checks):
             assert begin < row["updated_at"] <= company.now(day)  # type: ignore[operator]
@@ -155,7 +218,7 @@ def test_changes_of_a_day_lie_in_that_day_and_after_the_quiet_hours(company: Com
             assert begin < moment <= company.now(day)
     for records in company.salesforce_records(0).values():
         assert all(
-            datetime.strptime(r["SystemModstamp"], "%Y-%m-%dT%H:%M:%S.000%z") <= company.now(0)
+            datetime.strptime(changed(r), "%Y-%m-%dT%H:%M:%S.000%z") <= company.now(0)
             for r in records
         )
 
@@ -180,9 +243,9 @@ def test_times_of_a_record_only_grow(company: Company) -> None:
     for day in range(LAST_DAY + 1):
         for records in company.salesforce_records(day).values():
             for record in records:
-                assert record["CreatedDate"] <= record["SystemModstamp"]  # type: ignore[operator]
-                assert record["SystemModstamp"] > last.get(str(record["Id"]), "")  # type: ignore[operator]
-                last[str(record["Id"])] = str(record["SystemModstamp"])
+                assert str(record.get("CreatedDate", "")) <= changed(record)
+                assert changed(record) > last.get(str(record["Id"]), "")
+                last[str(record["Id"])] = changed(record)
 
 
 def recounted(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

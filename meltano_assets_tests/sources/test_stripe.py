@@ -209,3 +209,50 @@ def test_a_page_repeated_for_ever_ends(vendors: Vendors) -> None:
     vendors.arm("stripe", "repeat_page", times=1000)
     with pytest.raises(RetriableError, match="repeats the same page"):
         read(vendors.settings("stripe"), CHARGES)
+
+
+class Endless:
+    """A list that promises more and does not say behind which object; whole again after a while."""
+
+    def __init__(self, broken: int, page: list[dict[str, object]]) -> None:
+        self.broken = broken
+        self.page = page
+        self.asked: list[str] = []
+
+    def __call__(self, request: Request) -> Answer:
+        if not request.path.startswith("/v1/charges"):
+            return _answer({"object": "list", "data": [], "has_more": False})
+        self.asked.append(request.params.get("starting_after", ""))
+        is_broken = len(self.asked) <= self.broken
+        content = self.page if is_broken else [charge("ch_1", int(days_ago(9).timestamp()))]
+        return _answer({"object": "list", "data": content, "has_more": is_broken})
+
+
+NAMELESS: list[dict[str, object]] = [{"id": "", "object": "charge", "created": 1, "amount": 1}]
+
+
+@pytest.mark.parametrize("page", [[], NAMELESS], ids=["empty", "nameless"])
+def test_more_without_a_place_to_go_on_is_asked_for_again(page: list[dict[str, object]]) -> None:
+    """X8: nothing of the broken answer is kept, and no page is asked for behind nothing."""
+    list_of = Endless(1, page)
+    with serving(list_of) as server:
+        settings = {"base_url": server.base_url, "api_key": "sk_test_x"}
+        with connect(settings, transport=FakeClock(NOW).transport()) as reader:
+            found = rows(list(reader.read(CHARGES, None, ReadOptions(), now=NOW)))
+    assert set(found) == {"ch_1"}
+    assert list_of.asked == ["", ""]
+
+
+@pytest.mark.parametrize("page", [[], NAMELESS], ids=["empty", "nameless"])
+def test_more_without_a_place_to_go_on_is_refused_in_the_end(page: list[dict[str, object]]) -> None:
+    list_of = Endless(1000, page)
+    with serving(list_of) as server:
+        settings = {"base_url": server.base_url, "api_key": "sk_test_x"}
+        with connect(settings, transport=FakeClock(NOW).transport()) as reader:
+            with pytest.raises(
+                RetriableError, match=r"stripe\.charges: .*no object to go on"
+            ) as info:
+                list(reader.read(CHARGES, None, ReadOptions(), now=NOW))
+    assert info.value.exit_code == 1
+    assert 1 < len(list_of.asked) < 20
+    assert set(list_of.asked) == {""}

@@ -75,7 +75,7 @@ def test_the_org_has_the_usual_objects(shared: Api) -> None:
     objects = {entry["name"]: entry for entry in answer["sobjects"]}
     assert {"Account", "Host__c", "Task", "Case", "Organization"} <= objects.keys()
     assert objects["Account"]["keyPrefix"] == "001"
-    assert shared.rows("SELECT Id, Name FROM Task") == []
+    assert shared.rows("SELECT Id, Name FROM Case") == []
     assert shared.rows("SELECT IsSandbox FROM Organization") == [{"IsSandbox": True}]
     assert shared.error(shared.get("/sobjects/Nope/describe")) == (404, "NOT_FOUND")
     basic = shared.get("/sobjects/Account").json()

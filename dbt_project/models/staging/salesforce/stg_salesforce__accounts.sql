@@ -9,6 +9,7 @@ final as (
         {{ clean_text('id') }} as account_id,
         {{ clean_text('parent_id') }} as parent_account_id,
         {{ clean_text('owner_id') }} as owner_id,
+        {{ clean_text('record_type_id') }} as record_type_id,
         {{ clean_text(mapped('accounts', 'meltano_id')) }} as meltano_id,
         {{ clean_text('name') }} as account_name,
         {{ clean_text('type') }} as account_type,

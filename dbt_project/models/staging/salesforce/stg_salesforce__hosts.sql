@@ -10,6 +10,7 @@ final as (
         {{ clean_text(mapped('hosts', 'account_id')) }} as account_id,
         {{ clean_text(mapped('hosts', 'meltano_id')) }} as meltano_id,
         {{ clean_text('owner_id') }} as owner_id,
+        {{ clean_text('owner_type') }} as owner_type,
         {{ clean_text('name') }} as host_name,
         {{ clean_text(mapped('hosts', 'original_host_name')) }} as original_host_name,
         {{ clean_text(mapped('hosts', 'installation_type')) }} as installation_type,

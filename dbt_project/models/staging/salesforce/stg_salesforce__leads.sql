@@ -8,6 +8,7 @@ final as (
     select
         {{ clean_text('id') }} as lead_id,
         {{ clean_text('owner_id') }} as owner_id,
+        {{ clean_text('owner_type') }} as owner_type,
         {{ clean_text('converted_account_id') }} as converted_account_id,
         {{ clean_text('converted_contact_id') }} as converted_contact_id,
         {{ clean_text('converted_opportunity_id') }} as converted_opportunity_id,

@@ -10,6 +10,7 @@ final as (
         {{ clean_text('account_id') }} as account_id,
         {{ clean_text('campaign_id') }} as campaign_id,
         {{ clean_text('owner_id') }} as owner_id,
+        {{ clean_text('record_type_id') }} as record_type_id,
         {{ clean_text('name') }} as opportunity_name,
         {{ clean_text('stage_name') }} as stage_name,
         {{ clean_text('type') }} as opportunity_type,

@@ -9,6 +9,7 @@ final as (
         {{ clean_text('id') }} as opportunity_line_item_id,
         {{ clean_text('opportunity_id') }} as opportunity_id,
         {{ clean_text('product2_id') }} as product2_id,
+        {{ clean_text('pricebook_entry_id') }} as pricebook_entry_id,
         {{ clean_text('product_code') }} as product_code,
         {{ clean_text('name') }} as opportunity_line_item_name,
         {{ clean_text('description') }} as opportunity_line_item_description,

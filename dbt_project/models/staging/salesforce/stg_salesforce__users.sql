@@ -8,6 +8,7 @@ final as (
     select
         {{ clean_text('id') }} as user_id,
         {{ clean_text('manager_id') }} as manager_id,
+        {{ clean_text('user_role_id') }} as user_role_id,
         {{ clean_text('username') }} as username,
         {{ clean_text('name') }} as user_name,
         {{ clean_text('email') }} as email,

@@ -1,0 +1,67 @@
+with
+
+source as (
+    select * from {{ raw_table('salesforce', 'zuora_customer_accounts') }}
+),
+
+final as (
+    select
+        {{ clean_text('id') }} as zuora_customer_account_id,
+        {{ clean_text('created_by_id') }} as created_by_id,
+        {{ clean_text('last_modified_by_id') }} as last_modified_by_id,
+        {{ clean_text('account_id__c') }} as stated_account_id,
+        {{ clean_text('account_type__c') }} as account_type,
+        {{ clean_text('name') }} as zuora_customer_account_name,
+        {{ clean_text('sales_segmentation__c') }} as sales_segmentation,
+        {{ clean_text('zuora__account__c') }} as account_id,
+        {{ clean_text('zuora__accountnumber__c') }} as account_number,
+        {{ clean_text('zuora__batch__c') }} as batch,
+        {{ clean_text('zuora__billcycleday__c') }} as bill_cycle_day,
+        {{ clean_text('zuora__billtocity__c') }} as bill_to_city,
+        {{ clean_text('zuora__billtocountry__c') }} as bill_to_country,
+        {{ clean_text('zuora__billtoid__c') }} as bill_to_id,
+        {{ clean_text('zuora__billtopostalcode__c') }} as bill_to_postal_code,
+        {{ clean_text('zuora__billtostate__c') }} as bill_to_state,
+        {{ clean_text('zuora__creditcardtype__c') }} as credit_card_type,
+        {{ clean_text('zuora__currency__c') }} as currency,
+        {{ clean_text('zuora__default_payment_method__c') }} as zuora__default_payment_method__c,
+        {{ clean_text('zuora__defaultpaymentmethod__c') }} as zuora__defaultpaymentmethod__c,
+        {{ clean_text('zuora__external_id__c') }} as external_id,
+        {{ clean_text('zuora__parent__c') }} as parent_zuora_customer_account_id,
+        {{ clean_text('zuora__payment_term__c') }} as zuora__payment_term__c,
+        {{ clean_text('zuora__payment_term_formula__c') }} as payment_term_formula,
+        {{ clean_text('zuora__paymentmethod_type__c') }} as zuora__paymentmethod_type__c,
+        {{ clean_text('zuora__paymentmethodtype__c') }} as zuora__paymentmethodtype__c,
+        {{ clean_text('zuora__paymentterm__c') }} as zuora__paymentterm__c,
+        {{ clean_text('zuora__purchaseordernumber__c') }} as purchase_order_number,
+        {{ clean_text('zuora__soldtoid__c') }} as sold_to_id,
+        {{ clean_text('zuora__status__c') }} as zuora_customer_account_status,
+        {{ clean_text('zuora__zuora_id__c') }} as zuora_id,
+        {{ clean_text('zuora__billtoaddress1__c') }} as bill_to_address1,
+        {{ clean_text('zuora__billtoaddress2__c') }} as bill_to_address2,
+        {{ clean_text('zuora__billtofax__c') }} as bill_to_fax,
+        {{ clean_text('zuora__billtoname__c') }} as bill_to_name,
+        {{ clean_text('zuora__billtoworkemail__c') }} as bill_to_work_email,
+        {{ clean_text('zuora__billtoworkphone__c') }} as bill_to_work_phone,
+        {{ clean_text('zuora__customerservicerepname__c') }} as customer_service_rep_name,
+        {{ clean_text('zuora__salesrepname__c') }} as sales_rep_name,
+        {{ clean_text('zuora__soldtoname__c') }} as sold_to_name,
+        zuora__autopay__c as auto_pay,
+        zuora__is_crm_id_change_processed__c as is_crm_id_change_processed,
+        employees__c as employees,
+        potential_ee_users__c as potential_ee_users,
+        zuora__balance__c as balance,
+        zuora__credit_balance__c,
+        zuora__creditbalance__c,
+        zuora__mrr__c as mrr,
+        last_activity_date,
+        zuora__lastinvoicedate__c as last_invoice_date,
+        created_date as created_at,
+        last_modified_date as last_modified_at,
+        system_modstamp,
+        {{ is_deleted('is_deleted') }} as is_deleted,
+        _loaded_at as loaded_at
+    from source
+)
+
+select * from final

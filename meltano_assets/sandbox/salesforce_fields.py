@@ -1,0 +1,165 @@
+"""Fields and objects of the simulated org, in few words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meltano_assets.sandbox.salesforce_schema import Field, Kind, SObject
+
+#: The times of a record that may be changed; a row of history is only made.
+STAMPS = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
+
+
+def field(name: str, label: str, kind: Kind = "string", **options: Any) -> Field:
+    """A field of any kind."""
+    return Field(name, kind, label, **options)
+
+
+def flag(name: str, label: str, *, default: bool = False, **options: Any) -> Field:
+    """A checkbox, which is never null."""
+    return Field(name, "boolean", label, nillable=False, defaulted=True, default=default, **options)
+
+
+def pick(name: str, label: str, *values: str, **options: Any) -> Field:
+    """A picklist."""
+    return Field(name, "picklist", label, values=values, **options)
+
+
+def reference(name: str, label: str, to: str, relationship: str, **options: Any) -> Field:
+    """A lookup; with several targets, between commas, it is polymorphic."""
+    refers_to = tuple(to.split(","))
+    return Field(
+        name, "reference", label, refers_to=refers_to, relationship=relationship, **options
+    )
+
+
+def number(name: str, label: str, precision: int = 18, scale: int = 0) -> Field:
+    """A number."""
+    return Field(name, "double", label, precision=precision, scale=scale)
+
+
+def money(name: str, label: str, scale: int = 2) -> Field:
+    """A currency."""
+    return Field(name, "currency", label, precision=18, scale=scale)
+
+
+def owner(to: str = "User") -> Field:
+    """Who owns the record."""
+    return reference("OwnerId", "Owner ID", to, "Owner", nillable=False, defaulted=True)
+
+
+def external_id(label: str = "Meltano Id") -> Field:
+    """The key under which another system knows the record."""
+    return Field("Meltano_Id__c", "string", label, external_id=True, unique=True)
+
+
+def address(prefix: str, label: str) -> tuple[Field, ...]:
+    """The parts of an address, and the compound field that shows them together."""
+    parts = (
+        Field(f"{prefix}Street", "textarea", f"{label} Street"),
+        Field(f"{prefix}City", "string", f"{label} City", length=40),
+        Field(f"{prefix}State", "string", f"{label} State/Province", length=80),
+        Field(f"{prefix}PostalCode", "string", f"{label} Zip/Postal Code", length=20),
+        Field(f"{prefix}Country", "string", f"{label} Country", length=80),
+        number(f"{prefix}Latitude", f"{label} Latitude", scale=15),
+        number(f"{prefix}Longitude", f"{label} Longitude", scale=15),
+        pick(f"{prefix}GeocodeAccuracy", f"{label} Geocode Accuracy", "Address", "City", "Zip"),
+    )
+    return (*parts, _compound(f"{prefix}Address", "address", f"{label} Address", parts))
+
+
+def location(name: str, label: str) -> tuple[Field, ...]:
+    """A geolocation made by an administrator: two numbers and the compound field."""
+    stem = name.removesuffix("c")
+    parts = (
+        number(f"{stem}Latitude__s", f"{label} (Latitude)", scale=15),
+        number(f"{stem}Longitude__s", f"{label} (Longitude)", scale=15),
+    )
+    return (*parts, _compound(name, "location", label, parts))
+
+
+def _compound(name: str, kind: Kind, label: str, parts: tuple[Field, ...]) -> Field:
+    names = tuple(part.name for part in parts)
+    return Field(name, kind, label, createable=False, updateable=False, components=names)
+
+
+def audit(*, has_deleted: bool = True, stamps: tuple[str, ...] = STAMPS) -> tuple[Field, ...]:
+    """Who made and changed a record, and when."""
+
+    def fixed(name: str, label: str, kind: Kind, **options: Any) -> Field:
+        return Field(
+            name,
+            kind,
+            label,
+            nillable=False,
+            createable=False,
+            updateable=False,
+            defaulted=True,
+            **options,
+        )
+
+    def who(name: str, label: str) -> Field:
+        relationship = name.removesuffix("Id")
+        return fixed(name, label, "reference", refers_to=("User",), relationship=relationship)
+
+    fields: list[Field] = []
+    if has_deleted:
+        fields.append(fixed("IsDeleted", "Deleted", "boolean", default=False))
+    if "CreatedDate" in stamps:
+        fields.append(fixed("CreatedDate", "Created Date", "datetime"))
+        fields.append(who("CreatedById", "Created By ID"))
+    if "LastModifiedDate" in stamps:
+        fields.append(fixed("LastModifiedDate", "Last Modified Date", "datetime"))
+        fields.append(who("LastModifiedById", "Last Modified By ID"))
+    if "SystemModstamp" in stamps:
+        fields.append(fixed("SystemModstamp", "System Modstamp", "datetime"))
+    return tuple(fields)
+
+
+ID = Field(
+    "Id",
+    "id",
+    "Record ID",
+    nillable=False,
+    createable=False,
+    updateable=False,
+    defaulted=True,
+)
+_PERSON_NAME = "trim(ifnull(\"FirstName\", '') || ' ' || ifnull(\"LastName\", ''))"
+
+
+def full_name(length: int = 121) -> Field:
+    """The name that Salesforce composes of its parts."""
+    return Field(
+        "Name",
+        "string",
+        "Full Name",
+        length=length,
+        nillable=False,
+        createable=False,
+        updateable=False,
+        name_field=True,
+        generated=_PERSON_NAME,
+    )
+
+
+def name_field(label: str, length: int = 255) -> Field:
+    """The name under which a record is shown."""
+    return Field(
+        "Name", "string", label, length=length, nillable=False, name_field=True, id_lookup=True
+    )
+
+
+def sobject(
+    name: str,
+    label: str,
+    plural: str,
+    prefix: str,
+    *fields: Field,
+    has_deleted: bool = True,
+    stamps: tuple[str, ...] = STAMPS,
+) -> SObject:
+    """An object with its id and the audit fields around its own; ``stamps`` are its times."""
+    around = audit(has_deleted=has_deleted, stamps=stamps)
+    is_writable = "LastModifiedDate" in stamps
+    return SObject(name, label, plural, prefix, (ID, *fields, *around), is_writable=is_writable)

@@ -58,6 +58,7 @@ def diagnose() -> list[Finding]:
         ("warehouse", _warehouse),
         ("sources", _vendors),
         ("dbt", _dbt),
+        ("field rules", _field_rules),
         ("user interface", _user_interface),
     )
     findings: list[Finding] = []
@@ -313,6 +314,31 @@ def _dbt() -> Iterator[Finding]:
         )
     else:
         yield Finding("dbt", "ok", f"project and profile in {folder}")
+
+
+def _field_rules() -> Iterator[Finding]:
+    """Whether dbt's sources tell what streams.yml withholds and replaces."""
+    import yaml
+
+    from meltano_assets import scaffold
+    from meltano_assets.sources.registry import registered
+    from meltano_assets.sources.rules import load_rules
+
+    sources = registered()
+    rules = load_rules(sources)
+    for source in sources:
+        folder = environment.dbt_project_directory() / "models" / "staging" / source.name
+        file = folder / f"_{source.name}__sources.yml"
+        if source.name not in rules or not file.is_file():
+            continue
+        text = file.read_text("utf-8")
+        if text != scaffold.sources_yaml(source, yaml.safe_load(text), rules[source.name]):
+            yield Finding(
+                "field rules",
+                "warn",
+                f"dbt does not know what streams.yml says of {source.name}",
+                f"meltano-assets scaffold {source.name}",
+            )
 
 
 def _user_interface() -> Iterator[Finding]:

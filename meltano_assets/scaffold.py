@@ -17,6 +17,7 @@ import yaml
 
 from meltano_assets.sources.base import Source
 from meltano_assets.sources.naming import column_name
+from meltano_assets.sources.rules import Selected, SourceRules, selected
 from meltano_assets.streams import Column, Stream
 
 #: What the loader adds to every raw table.
@@ -44,20 +45,25 @@ _RESERVED = (
 )
 
 
-def write(source: Source, project: Path) -> list[Path]:
-    """Bring the dbt side of the source up to its declarations; returns the files that changed."""
+def write(source: Source, project: Path, rules: SourceRules | None = None) -> list[Path]:
+    """Bring the dbt side of the source up to its declarations, as the user's rules leave them; returns
+    the files that changed.
+    """
+    rules = rules or SourceRules()
     folder = project / "models" / "staging" / source.name
     folder.mkdir(parents=True, exist_ok=True)
     sources = folder / f"_{source.name}__sources.yml"
-    changed = _write(sources, sources_yaml(source, _loaded(sources)))
+    changed = _write(sources, sources_yaml(source, _loaded(sources), rules))
     models = folder / f"_{source.name}__models.yml"
     described = {model["name"] for model in _loaded(models).get("models", [])}
     entries = []
     for stream in source.streams:
         name = model_name(stream)
-        changed += _write(folder / f"{name}.sql", staging_sql(stream), only_if_missing=True)
+        changed += _write(
+            folder / f"{name}.sql", staging_sql(_chosen(stream, rules).load), only_if_missing=True
+        )
         if name not in described:
-            entries.append(model_yaml(stream, source.title))
+            entries.append(model_yaml(stream, source.title, rules))
     if entries:
         before = models.read_text() if models.is_file() else "version: 2\n\nmodels:\n"
         changed += _write(models, before.rstrip("\n") + "\n" + "".join(entries))
@@ -80,8 +86,19 @@ def model_name(stream: Stream) -> str:
     return f"stg_{stream.source}__{stream.name}"
 
 
-def sources_yaml(source: Source, before: Mapping[str, Any] | None = None) -> str:
-    """The source YAML of a vendor: declared tables, columns, types and personal marks."""
+def _chosen(stream: Stream, rules: SourceRules) -> Selected:
+    return selected(stream, rules.of(stream.name))
+
+
+def sources_yaml(
+    source: Source,
+    before: Mapping[str, Any] | None = None,
+    rules: SourceRules | None = None,
+) -> str:
+    """The source YAML of a vendor: its tables, columns and types, and in ``meta`` what is personal,
+    withheld or replaced by pseudonyms.
+    """
+    rules = rules or SourceRules()
     known: dict[str, Any] = next(iter((before or {}).get("sources", [])), {})
     tables = {table["name"]: table for table in known.get("tables", [])}
     lines = [
@@ -97,11 +114,13 @@ def sources_yaml(source: Source, before: Mapping[str, Any] | None = None) -> str
         "    tables:",
     ]
     for stream in source.streams:
-        lines += _table_lines(stream, tables.get(stream.name, {}), source.title)
+        chosen = _chosen(stream, rules)
+        lines += _table_lines(chosen, tables.get(stream.name, {}), source.title)
     return "\n".join(lines) + "\n"
 
 
-def _table_lines(stream: Stream, before: Mapping[str, Any], title: str) -> Iterable[str]:
+def _table_lines(chosen: Selected, before: Mapping[str, Any], title: str) -> Iterable[str]:
+    stream = chosen.load
     entity = singular(stream.name)
     described = {column["name"]: column for column in before.get("columns", [])}
     text = before.get("description") or stream.description or f"{_words(stream.name)} of {title}."
@@ -116,9 +135,17 @@ def _table_lines(stream: Stream, before: Mapping[str, Any], title: str) -> Itera
         yield f"            data_type: {column.type}"
         told = column.description or known.get("description") or _described(column, entity, title)
         yield f"            description: {_text(told)}"
-        if column.is_pii or known.get("config", {}).get("meta", {}).get("pii"):
-            yield "            config: {meta: {pii: true}}"
+        marks = chosen.marks(column)
+        if known.get("config", {}).get("meta", {}).get("pii"):
+            marks = {"pii": True, **marks}
+        yield from _meta_lines(marks, 12)
         yield from _kept_lines({k: v for k, v in known.items() if k == "data_tests"}, 12)
+
+
+def _meta_lines(marks: Mapping[str, Any], indent: int) -> Iterable[str]:
+    if marks:
+        meta = yaml.safe_dump(dict(marks), default_flow_style=True, sort_keys=False, width=1000)
+        yield f"{' ' * indent}config: {{meta: {meta.strip()}}}"
 
 
 def _kept_lines(values: Mapping[str, Any], indent: int) -> Iterable[str]:
@@ -212,8 +239,10 @@ def _place(stream: Stream, column: Column) -> tuple[int, int]:
     return (2 + order.index(column.type), 0)
 
 
-def model_yaml(stream: Stream, title: str) -> str:
+def model_yaml(stream: Stream, title: str, rules: SourceRules | None = None) -> str:
     """The properties of a first staging model, every column described."""
+    chosen = _chosen(stream, rules or SourceRules())
+    stream = chosen.load
     lines = [
         f"  - name: {model_name(stream)}",
         f"    description: {_text(_grain(stream, title))}",
@@ -227,8 +256,7 @@ def model_yaml(stream: Stream, title: str) -> str:
         lines.append(f"      - name: {_text(names[column.name])}")
         told = column.description or _described(column, singular(stream.name), title)
         lines.append(f"        description: {_text(told)}")
-        if column.is_pii:
-            lines.append("        config: {meta: {pii: true}}")
+        lines += _meta_lines(chosen.marks(column), 8)
     lines += [
         "      - name: is_deleted",
         "        description: Whether the vendor has deleted the record.",

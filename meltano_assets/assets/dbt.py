@@ -6,7 +6,7 @@ The manifest is what ``dbt parse`` wrote; it is made when it is missing or older
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from dagster_dbt import (
 )
 
 from meltano_assets import environment
-from meltano_assets.assets.lineage import lineage_metadata, relation_name
+from meltano_assets.assets.lineage import column_lineage, lineage_metadata, relation_name
+from meltano_assets.assets.raw import column_tags
 from meltano_assets.automation import ON_NEWS
 from meltano_assets.errors import FatalError
 from meltano_assets.modelling import (
@@ -31,6 +32,7 @@ from meltano_assets.modelling import (
     target_directory,
 )
 from meltano_assets.resources import WarehouseResource, dagster_edge
+from meltano_assets.sources.rules import PSEUDONYM, WITHHELD
 
 if TYPE_CHECKING:
     import psycopg
@@ -134,7 +136,7 @@ def _with_metadata(
             if isinstance(event, dg.Output | dg.AssetMaterialization):
                 unique_id = str(event.metadata["unique_id"].value)
                 node = build.manifest["nodes"][unique_id]
-                found = _facts(connection, node, build.target_path, keys)
+                found = _facts(connection, build.manifest, node, build.target_path, keys)
                 yield event.with_metadata({**event.metadata, **found})
             else:
                 yield event
@@ -142,6 +144,7 @@ def _with_metadata(
 
 def _facts(
     connection: "psycopg.Connection",
+    manifest: Mapping[str, Any],
     node: Mapping[str, Any],
     target: Path,
     keys: Mapping[str, dg.AssetKey],
@@ -152,6 +155,11 @@ def _facts(
     schema, name = str(node["schema"]), str(node["alias"])
     columns = read.described(connection, schema, name)
     documented = {column.lower(): words for column, words in node["columns"].items()}
+    compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
+    is_model = node["resource_type"] == "model" and compiled.is_file()
+    sql = compiled.read_text() if is_model else ""
+    names = [column for column, _, _ in columns]
+    inherited = _inherited(manifest, node, sql, names) if is_model else {}
     facts: dict[str, Any] = {
         "dagster/column_schema": dg.TableSchema(
             [
@@ -160,7 +168,9 @@ def _facts(
                     kind,
                     description=documented.get(column, {}).get("description") or None,
                     constraints=dg.TableColumnConstraints(nullable=is_nullable),
-                    tags={"pii": "true"} if _is_pii(documented.get(column, {})) else None,
+                    tags=column_tags(
+                        {**inherited.get(column, {}), **_marks(documented.get(column, {}))}
+                    ),
                 )
                 for column, kind, is_nullable in columns
             ]
@@ -168,15 +178,39 @@ def _facts(
     }
     if node["config"].get("materialized") != "view":
         facts["dagster/row_count"] = read.count_rows(connection, schema, name)
-    compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
-    if node["resource_type"] == "model" and compiled.is_file():
-        facts |= lineage_metadata(compiled.read_text(), keys, (column for column, _, _ in columns))
+    if is_model:
+        facts |= lineage_metadata(sql, keys, names)
     return facts
 
 
-def _is_pii(column: Mapping[str, Any]) -> bool:
+def _marks(column: Mapping[str, Any]) -> dict[str, Any]:
+    """What a column's meta says of it: personal, withheld, or which pseudonyms it has."""
     meta = {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}
-    return bool(meta.get("pii"))
+    return {name: meta[name] for name in ("pii", WITHHELD, PSEUDONYM) if meta.get(name)}
+
+
+def _inherited(
+    manifest: Mapping[str, Any], node: Mapping[str, Any], sql: str, columns: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Marks that a staging model's columns have from those of the raw table behind them."""
+    marked: dict[tuple[str, str], dict[str, Any]] = {}
+    for parent in node["depends_on"]["nodes"]:
+        source = manifest["sources"].get(parent)
+        if source is None:
+            continue
+        relation = relation_name((source["database"], source["schema"], source["identifier"]))
+        for column, words in source["columns"].items():
+            if marks := _marks(words):
+                marked[relation, column] = marks
+    if not marked:
+        return {}
+    traced = column_lineage(sql, columns)
+    return {
+        column: {
+            name: value for origin in origins for name, value in marked.get(origin, {}).items()
+        }
+        for column, origins in traced.items()
+    }
 
 
 def _keys_by_relation(manifest: Mapping[str, Any]) -> dict[str, dg.AssetKey]:

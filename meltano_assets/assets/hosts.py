@@ -12,6 +12,7 @@ from meltano_assets.automation import ON_NEWS
 from meltano_assets.hosts import cache, claims, clean, enrich
 from meltano_assets.hosts.waterfall import ADDRESS_STEPS, CACHES, DOMAIN_STEPS, VARIABLES
 from meltano_assets.resources import Vendors, WarehouseResource, dagster_edge, outcome_metadata
+from meltano_assets.sources.rules import Selected
 from meltano_assets.streams import Stream
 
 PINGS = [dg.AssetKey(["version", "version_checks"]), dg.AssetKey(["version", "usage_data"])]
@@ -41,7 +42,7 @@ def _key(stream: Stream) -> dg.AssetKey:
 
 def _table_metadata(stream: Stream) -> dict[str, Any]:
     return {
-        "dagster/column_schema": column_schema(stream),
+        "dagster/column_schema": column_schema(Selected(stream, stream)),
         "dagster/table_name": stream.key,
     }
 

@@ -1,6 +1,6 @@
 """Raw assets: one for every stream of every source, loaded by the COPY IO manager."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,8 @@ from meltano_assets.errors import FatalError, PlatformError
 from meltano_assets.extraction import OpenSource
 from meltano_assets.resources import Load, Vendors, WarehouseResource, dagster_edge
 from meltano_assets.sources.base import Source
+from meltano_assets.sources.registry import registered
+from meltano_assets.sources.rules import Selected, SourceRules, load_rules, selected
 from meltano_assets.streams import LOADER_COLUMNS, Bookmark, LoadOutcome, ReadOptions, Stream
 from meltano_assets.sweeping import Swept
 from meltano_assets.warehouse import claims, state
@@ -75,17 +77,24 @@ def read_options(context: dg.AssetExecutionContext, config: ReadConfig) -> ReadO
 
 def build_raw_assets(sources: tuple[Source, ...]) -> list[dg.AssetsDefinition]:
     """One asset for each stream of the sources."""
-    return [_raw_asset(source, stream) for source in sources for stream in source.streams]
+    known = {source.name: source for source in (*registered(), *sources)}
+    rules = load_rules(known.values())
+    return [
+        _raw_asset(source, stream, rules.get(source.name) or SourceRules())
+        for source in sources
+        for stream in source.streams
+    ]
 
 
-def column_schema(stream: Stream) -> dg.TableSchema:
-    """The raw table's columns as the UI shows them."""
+def column_schema(chosen: Selected) -> dg.TableSchema:
+    """The raw table's columns as the UI shows them, with what the user's rules make of each."""
+    stream = chosen.load
     declared = [
         dg.TableColumn(
             column.name,
             column.type,
             description=column.description or None,
-            tags={"pii": "true"} if column.is_pii else None,
+            tags=column_tags(chosen.marks(column)),
             constraints=dg.TableColumnConstraints(
                 nullable=column.name not in stream.primary_key,
                 unique=stream.primary_key == (column.name,),
@@ -97,7 +106,12 @@ def column_schema(stream: Stream) -> dg.TableSchema:
     return dg.TableSchema(columns=declared + added)
 
 
-def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
+def column_tags(marks: Mapping[str, str | bool]) -> dict[str, str] | None:
+    """Marks of a column as the UI takes them."""
+    return {name: str(value).lower() for name, value in marks.items() if value} or None
+
+
+def _raw_asset(source: Source, stream: Stream, rules: SourceRules) -> dg.AssetsDefinition:
     key = dg.AssetKey([source.name, stream.name])
 
     @dg.asset(
@@ -107,7 +121,7 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
         owners=OWNERS,
         description=_description(source, stream),
         metadata={
-            "dagster/column_schema": column_schema(stream),
+            "dagster/column_schema": column_schema(selected(stream, rules.of(stream.name))),
             "dagster/table_name": f"{source.name}.{stream.name}",
             "primary key": ", ".join(stream.primary_key) or "none",
             "replication key": stream.replication_key or "none",
@@ -167,13 +181,14 @@ def _raw_asset(source: Source, stream: Stream) -> dg.AssetsDefinition:
             with vendors.open(source, warehouse, context.run.run_id) as reader:
                 table = reader.resolve(stream)
                 batches = reader.read(table, before, options, now=datetime.now(UTC))
+                chosen = reader.selected(table)
                 load = Load(
-                    reader.selected(table).load,
+                    chosen.load,
                     batches,
                     full_refresh=options.full_refresh,
                     facts=lambda: reader.facts(table),
                 )
-                shown = {} if stream.columns else {"dagster/column_schema": column_schema(table)}
+                shown = {"dagster/column_schema": column_schema(chosen)}
                 yield dg.MaterializeResult(value=load, metadata=shown)
                 if load.outcome is None:
                     raise FatalError("the load ended without an account", source=source.name)

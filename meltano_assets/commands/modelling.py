@@ -14,13 +14,14 @@ def scaffold_command(
 ) -> None:
     """Write the source YAML from the streams' declarations, and a first staging model for each.
 
-    Staging models that exist are left alone; so are descriptions, tests and freshness in the YAML.
+    Staging models that exist are left alone; so are descriptions, tests and freshness in the YAML. Its
+    meta says which columns are withheld or replaced by pseudonyms, by streams.yml.
     """
-    from meltano_assets import environment, scaffold
+    from meltano_assets import connections, environment, scaffold
 
     found, _ = find_streams(source.partition(".")[0])
     project = environment.dbt_project_directory()
-    changed = scaffold.write(found, project)
+    changed = scaffold.write(found, project, connections.source_rules(found))
     for path in changed:
         say(f"wrote {path.relative_to(project.parent)}")
     if not changed:

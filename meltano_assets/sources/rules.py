@@ -36,6 +36,9 @@ from meltano_assets.streams import (
     Sweep,
 )
 
+#: Marks of columns, in dbt's ``meta`` and in the tags of the UI.
+WITHHELD, PSEUDONYM = "withheld", "pseudonym"
+
 Action = Literal["keep", "drop", "pseudonymize"]
 NewFields = Literal["report", "load"]
 
@@ -97,6 +100,15 @@ class Selected:
     emptied: frozenset[str] = frozenset()
     pseudonymized: Mapping[str, str] = field(default_factory=dict)
     new_fields: NewFields = "report"
+
+    def marks(self, column: Column) -> dict[str, str | bool]:
+        """What whoever reads the column must know: personal, withheld, or which pseudonyms it has."""
+        found: dict[str, str | bool] = {"pii": True} if column.is_pii else {}
+        if column.name in self.emptied:
+            found[WITHHELD] = True
+        if column.name in self.pseudonymized:
+            found[PSEUDONYM] = self.pseudonymized[column.name]
+        return found
 
     def applied(
         self,

@@ -1,4 +1,4 @@
-"""What every source must do, run over everything in ``SOURCES`` against the sandbox company."""
+"""What every source must do (X10), run over everything in ``SOURCES`` against the sandbox company."""
 # ruff: noqa: SIM117 the connection's block and the claim about it stay apart
 
 from __future__ import annotations

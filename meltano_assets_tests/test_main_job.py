@@ -223,6 +223,21 @@ def test_departments_cost_what_the_company_spent(world: World) -> None:
         assert found[department] == pytest.approx(months), department
 
 
+def test_headcount_is_the_companys_own(world: World) -> None:
+    """Everybody in NetSuite, by department and month, from the first to the last."""
+    known = world.truths[-1]["books"]["headcount"]
+    found: dict[str, dict[str, int]] = {}
+    for department, month, count in world.rows(
+        "select department, to_char(month_start_date, 'YYYY-MM'), employee_count"
+        " from analytics.agg_headcount_monthly where employee_count > 0"
+    ):
+        found.setdefault(department, {})[month] = count
+    assert found == known
+    assert len(known) > 3
+    sources = world.rows("select distinct headcount_source from analytics.agg_headcount_monthly")
+    assert ("employees",) in sources
+
+
 def test_every_raw_host_is_cleaned_into_its_kind(world: World) -> None:
     known = world.truths[-1]["hosts"]["by_kind"]
     rows = world.rows("select kind, count(*) from hosts.cleaned_hosts group by kind")

@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from meltano_assets.sandbox.company_billing import BillingDesk
 from meltano_assets.sandbox.company_days import build_day
+from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_hosts import DomainFacts, Installation, RawHost
 from meltano_assets.sandbox.company_netsuite import Books
 from meltano_assets.sandbox.company_office import Office
@@ -182,7 +183,7 @@ class Company:
         self.build(day)
         with self._lock:
             if self._books is None:
-                self._books = Books(self.world)
+                self._books = Books(self.world, HiringDesk(self))
             self._books.build(day)
             return self._books
 

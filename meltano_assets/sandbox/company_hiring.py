@@ -80,6 +80,17 @@ class _Person:
     events: list[Event] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Hire:
+    """Somebody who signed: who, for what, when (in milliseconds)."""
+
+    number: int
+    name: str
+    job: str
+    department: str
+    at: int
+
+
 class HiringDesk:
     """Lever's records as they stand at a moment."""
 
@@ -89,6 +100,7 @@ class HiringDesk:
         self._people: list[_Person] = []
         self._numbers: dict[str, int] = {}
         self._days = -1
+        self._team = 0
         self._users = self._make_users()
 
     def _id(self, kind: str, number: object) -> str:
@@ -126,6 +138,7 @@ class HiringDesk:
             began = (stamp - self._company.anchor).total_seconds() / 86_400
             posting = jobs.get(str(user["Title"]), 6)
             self._add(str(user["Name"]), posting, began - 60, began - 10)
+        self._team = len(self._people)
 
     def _add(self, name: str, posting: int, created: float, hired: float | None) -> None:
         number = len(self._people)
@@ -161,6 +174,14 @@ class HiringDesk:
         if hired is None and rng.random() < 0.09:
             gone = self._milliseconds(at + rng.uniform(1, 30))
             one.events.append(Event(gone, "delete", self._users[0]["id"]))  # type: ignore[arg-type]
+
+    def hires(self, now: int) -> Iterator[Hire]:
+        """Who was hired by then beside the sales team, also those whom Lever has forgotten since."""
+        for one in self._people[self._team :]:
+            title, department, _ = _JOBS[one.posting]
+            for event in self._past(one, now):
+                if event.kind == "archive" and event.value == HIRED:
+                    yield Hire(one.number, one.name, title, department, event.at)
 
     def changes(self, since: int, until: int) -> dict[str, int]:
         """Kind of record → how many came or changed after ``since``, until ``until``."""

@@ -28,7 +28,9 @@ from meltano_assets.sandbox.company_books import (
     Custom,
     Ref,
 )
+from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_staff import Staff, user_stay
 from meltano_assets.sandbox.company_words import dice, mailbox, person
 from meltano_assets.sandbox.company_world import World
 
@@ -55,8 +57,10 @@ class Deleted:
 class Books:
     """The books of a world, built day by day as the world is."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, hiring: HiringDesk) -> None:
         self._world = world
+        self._hiring = hiring
+        self._staff = Staff(self, world.seed)
         self._built = -1
         self._versions: dict[tuple[str, str], list[tuple[datetime, Record | None]]] = {}
         self._numbers: dict[str, int] = {}
@@ -79,6 +83,9 @@ class Books:
                 self._ordinary_day(self._built)
             self._sales(self._built)
             self._marketing(self._built)
+            self._hiring.build(self._built)
+            until = self._at(self._built)
+            self._staff.join(self._hiring.hires(int(until.timestamp() * 1000)), until)
 
     def state(self, moment: datetime) -> dict[str, dict[str, Record]]:
         """Record type → internal id → record, as they are at that moment."""
@@ -110,7 +117,8 @@ class Books:
 
     # Records and their versions
 
-    def _new_id(self, kind: str) -> str:
+    def new_id(self, kind: str) -> str:
+        """The next number of that kind of record."""
         space = (
             "transaction"
             if kind in _TRANSACTIONS
@@ -130,7 +138,7 @@ class Books:
         self._numbers[prefix] = number
         return f"{prefix}{number}"
 
-    def _put(self, kind: str, at: datetime, record: Record) -> Record:
+    def put(self, kind: str, at: datetime, record: Record) -> Record:
         """The record exists, or has changed, since that moment."""
         versions = self._versions.setdefault((kind, str(record["internalId"])), [])
         if versions and at <= versions[-1][0]:
@@ -144,14 +152,15 @@ class Books:
         versions = self._versions[kind, key]
         versions.append((max(at, versions[-1][0] + timedelta(seconds=1)), None))
 
-    def _ref(self, kind: str, name: str) -> Ref:
+    def ref(self, kind: str, name: str) -> Ref:
+        """A reference to what has that name in a list."""
         return self._refs[kind][name]
 
     def _list(self, kind: str, label: str, /, **fields: object) -> Ref:
         """A record of a list, there since ever."""
-        ref = Ref(self._new_id(kind), label)
+        ref = Ref(self.new_id(kind), label)
         self._refs.setdefault(kind, {})[label] = ref
-        self._put(kind, self._at(-700), {"internalId": ref.id, **fields})
+        self.put(kind, self._at(-700), {"internalId": ref.id, **fields})
         return ref
 
     # Moments
@@ -182,7 +191,7 @@ class Books:
         for name, (legal, country, symbol, city) in SUBSIDIARIES.items():
             ref = self._list(
                 "Subsidiary", name, name=name, legalName=legal, parent=top, isInactive=False,
-                country=country, currency=self._ref("Currency", symbol), isElimination=False,
+                country=country, currency=self.ref("Currency", symbol), isElimination=False,
                 mainAddress={"internalId": "1", "country": country, "addressee": legal,
                              "addr1": "1 Market Street", "city": city, "zip": "94105",
                              "addrText": f"{legal}\n1 Market Street\n{city}", "override": False},
@@ -190,7 +199,7 @@ class Books:
             )  # fmt: skip
             top = top or ref
         for name, parent in DEPARTMENTS.items():
-            above = self._ref("Department", parent) if parent else None
+            above = self.ref("Department", parent) if parent else None
             self._list(
                 "Department",
                 name,
@@ -201,12 +210,12 @@ class Books:
                 subsidiaryList=list(self._refs["Subsidiary"].values()),
             )
         for number, (name, kind, parent_name) in CHART.items():
-            above = self._ref("Account", parent_name) if parent_name else None
+            above = self.ref("Account", parent_name) if parent_name else None
             self._list(
                 "Account", name, acctNumber=number, acctName=name, acctType=kind, parent=above,
                 isInactive=False, includeChildren=True, inventory=False, eliminate=False,
                 generalRate="_current", cashFlowRate="_average", revalue=False,
-                currency=self._ref("Currency", BASE_CURRENCY), openingBalance=0.0,
+                currency=self.ref("Currency", BASE_CURRENCY), openingBalance=0.0,
                 description=f"{name} of the company",
                 subsidiaryList=list(self._refs["Subsidiary"].values()),
             )  # fmt: skip
@@ -214,19 +223,19 @@ class Books:
             self._list("Term", name, name=name, isInactive=False, daysUntilNetDue=days)
         for name, account in EXPENSE_CATEGORIES.items():
             self._list(
-                "ExpenseCategory", name, name=name, isInactive=False, expenseAcct=self._ref("Account", account)
+                "ExpenseCategory", name, name=name, isInactive=False, expenseAcct=self.ref("Account", account)
             )  # fmt: skip
         for name, (kind, price, account) in ITEMS.items():
             created = self._at(-690 + 7 * len(self._refs.get("Item", {})))
-            ref = Ref(self._new_id("Item"), name)
+            ref = Ref(self.new_id("Item"), name)
             self._refs.setdefault("Item", {})[name] = ref
-            self._put(
+            self.put(
                 kind,
                 created,
                 {
                     "internalId": ref.id, "externalId": f"item-{ref.id}", "itemId": name,
                     "displayName": name, "salesDescription": f"{name}, by the seat & year",
-                    "incomeAccount": self._ref("Account", account), "rate": price,
+                    "incomeAccount": self.ref("Account", account), "rate": price,
                     "isInactive": False, "isTaxable": False, "createdDate": created,
                     "lastModifiedDate": created,
                     "subsidiaryList": list(self._refs["Subsidiary"].values()),
@@ -271,7 +280,7 @@ class Books:
         for name, (category, department, account, _low, _high) in VENDORS.items():
             given, family = person(rng)
             since = self._at(rng.uniform(-690, -560))
-            ref = Ref(self._new_id("Vendor"), name)
+            ref = Ref(self.new_id("Vendor"), name)
             self._refs.setdefault("Vendor", {})[name] = ref
             host = "".join(c for c in name.lower() if c.isalnum())
             record: Record = {
@@ -281,39 +290,26 @@ class Books:
                 "email": f"{mailbox(given, family)}@{host}.example", "isInactive": False,
                 "dateCreated": since, "lastModifiedDate": since,
                 "category": Ref(str(1 + len(category)), category),
-                "subsidiary": self._ref("Subsidiary", next(iter(SUBSIDIARIES))),
-                "expenseAccount": self._ref("Account", account),
-                "payablesAccount": self._ref("Account", "Accounts Payable"),
-                "currency": self._ref("Currency", BASE_CURRENCY), "is1099Eligible": False,
-                "terms": self._ref("Term", "Net 30"), "balance": 0.0,
+                "subsidiary": self.ref("Subsidiary", next(iter(SUBSIDIARIES))),
+                "expenseAccount": self.ref("Account", account),
+                "payablesAccount": self.ref("Account", "Accounts Payable"),
+                "currency": self.ref("Currency", BASE_CURRENCY), "is1099Eligible": False,
+                "terms": self.ref("Term", "Net 30"), "balance": 0.0,
                 "customFieldList": [
                     Custom("String", "custentity_department", department),
                     Custom("Boolean", "custentity_preferred", rng.random() < 0.4),
                 ],
             }  # fmt: skip
-            self._put("Vendor", since, record)
+            self.put("Vendor", since, record)
 
     def _people(self) -> None:
+        anchor = self._at(0)
         for user in self._world.salesforce_records(0)["User"]:
-            name = str(user["Name"])
-            given, _, family = name.partition(" ")
-            wanted = str(user["Department"])
-            department = self._ref("Department", wanted if wanted in DEPARTMENTS else "Sales")
-            ref = Ref(self._new_id("Employee"), name)
-            since = self._stamp(user["CreatedDate"])
-            self._put(
-                "Employee",
-                since,
-                {
-                    "internalId": ref.id, "externalId": user["Id"], "entityId": name,
-                    "firstName": given, "lastName": family, "email": user["Email"],
-                    "title": user["Title"], "department": department, "isInactive": not user["IsActive"],
-                    "subsidiary": self._ref("Subsidiary", next(iter(SUBSIDIARIES))),
-                    "dateCreated": since, "lastModifiedDate": since,
-                },
-            )  # fmt: skip
-            if user["IsActive"]:
-                self._employees.append((ref, department))
+            stay = user_stay(user, anchor)
+            employee = self._staff.record(str(user["Id"]), stay, anchor)
+            if employee is not None and user["IsActive"]:
+                ref = Ref(str(employee["internalId"]), stay.name)
+                self._employees.append((ref, self.ref("Department", stay.department)))
 
     # Costs
 
@@ -360,17 +356,17 @@ class Books:
             amount = round(rng.uniform(low, high), 2)
             again = self._bill(moment(), name, amount, account, owner, is_paid=False)
             self._delete("VendorBill", again.id, self._at(day + rng.uniform(0.2, 0.9)))
-        vendor = self._ref("Vendor", name)
+        vendor = self.ref("Vendor", name)
         versions = self._versions["Vendor", vendor.id]
         record = versions[-1][1] or {}
         phone = f"+1 415 555 {rng.randrange(10_000):04d}"
-        self._put("Vendor", max(moment(), versions[-1][0]), {**record, "phone": phone})
+        self.put("Vendor", max(moment(), versions[-1][0]), {**record, "phone": phone})
         if day % 3 == 0:
             item = rng.choice(list(ITEMS))
             kind = ITEMS[item][0]
-            known = self._versions[kind, self._ref("Item", item).id][-1][1] or {}
+            known = self._versions[kind, self.ref("Item", item).id][-1][1] or {}
             price = round(float(str(known["rate"])) * 1.05, 2)
-            self._put(kind, moment(), {**known, "rate": price})
+            self.put(kind, moment(), {**known, "rate": price})
         if day % 30 == 0:
             self._payroll(rng, moment())
 
@@ -387,57 +383,57 @@ class Books:
         is_paid: bool = True,
     ) -> Ref:
         """A vendor's bill, paid four weeks later if at all."""
-        vendor = self._ref("Vendor", vendor_name)
-        ref = Ref(self._new_id("VendorBill"), self._number("BILL"))
+        vendor = self.ref("Vendor", vendor_name)
+        ref = Ref(self.new_id("VendorBill"), self._number("BILL"))
         day = at.date()
         due = day + timedelta(days=30)
         shares = [amount] if campaign or amount < 5_000 else _split(amount, 2)
         expenses: list[Record] = [
             {
-                "line": i + 1, "account": self._ref("Account", account), "amount": share,
+                "line": i + 1, "account": self.ref("Account", account), "amount": share,
                 "grossAmt": share, "memo": memo or f"{vendor_name} <{day:%B}> & more",
-                "department": self._ref("Department", department), "isBillable": False,
+                "department": self.ref("Department", department), "isBillable": False,
                 "amortizStartDate": day if i else None,
             }
             for i, share in enumerate(shares)
         ]  # fmt: skip
         record: Record = {
             "internalId": ref.id, "externalId": f"bill-{ref.id}", "createdDate": at, "lastModifiedDate": at,
-            "entity": vendor, "subsidiary": self._ref("Subsidiary", next(iter(SUBSIDIARIES))),
-            "account": self._ref("Account", "Accounts Payable"), "tranId": ref.name, "tranDate": day,
-            "dueDate": due, "postingPeriod": self._period(day), "terms": self._ref("Term", "Net 30"),
-            "currency": self._ref("Currency", BASE_CURRENCY), "currencyName": CURRENCIES[BASE_CURRENCY][0],
+            "entity": vendor, "subsidiary": self.ref("Subsidiary", next(iter(SUBSIDIARIES))),
+            "account": self.ref("Account", "Accounts Payable"), "tranId": ref.name, "tranDate": day,
+            "dueDate": due, "postingPeriod": self._period(day), "terms": self.ref("Term", "Net 30"),
+            "currency": self.ref("Currency", BASE_CURRENCY), "currencyName": CURRENCIES[BASE_CURRENCY][0],
             "exchangeRate": 1.0, "userTotal": amount, "status": "Open", "memo": memo,
-            "transactionNumber": ref.name, "department": self._ref("Department", department),
+            "transactionNumber": ref.name, "department": self.ref("Department", department),
             "approvalStatus": Ref("2", "Approved"), "expenseList": expenses,
             "customFieldList": [Custom("String", "custbody_campaign", campaign)] if campaign else [],
         }  # fmt: skip
-        self._put("VendorBill", at, record)
+        self.put("VendorBill", at, record)
         paid = at + timedelta(days=28)
-        payment = Ref(self._new_id("VendorPayment"), self._number("BP"))
+        payment = Ref(self.new_id("VendorPayment"), self._number("BP"))
         if is_paid:
-            self._put(
+            self.put(
                 "VendorPayment",
                 paid,
                 {
                     "internalId": payment.id, "createdDate": paid, "lastModifiedDate": paid,
-                    "entity": vendor, "account": self._ref("Account", "Checking"),
-                    "apAcct": self._ref("Account", "Accounts Payable"), "tranId": payment.name,
+                    "entity": vendor, "account": self.ref("Account", "Checking"),
+                    "apAcct": self.ref("Account", "Accounts Payable"), "tranId": payment.name,
                     "tranDate": paid.date(), "postingPeriod": self._period(paid.date()),
-                    "currency": self._ref("Currency", BASE_CURRENCY), "exchangeRate": 1.0,
+                    "currency": self.ref("Currency", BASE_CURRENCY), "exchangeRate": 1.0,
                     "currencyName": CURRENCIES[BASE_CURRENCY][0], "total": amount,
-                    "subsidiary": self._ref("Subsidiary", next(iter(SUBSIDIARIES))),
+                    "subsidiary": self.ref("Subsidiary", next(iter(SUBSIDIARIES))),
                     "status": "Approved", "toAch": True,
                     "applyList": [_application(ref, "Bill", day, amount, BASE_CURRENCY)],
                 },
             )  # fmt: skip
-            self._put("VendorBill", paid, {**record, "status": "Paid In Full"})
+            self.put("VendorBill", paid, {**record, "status": "Paid In Full"})
         return ref
 
     def _expense_report(
         self, rng: random.Random, at: datetime, employee: Ref, department: Ref
     ) -> None:
-        ref = Ref(self._new_id("ExpenseReport"), self._number("EXP"))
+        ref = Ref(self.new_id("ExpenseReport"), self._number("EXP"))
         lines: list[Record] = []
         for line in range(rng.randrange(1, 4)):
             category = rng.choice(list(EXPENSE_CATEGORIES))
@@ -445,21 +441,21 @@ class Books:
             lines.append(
                 {
                     "line": line + 1, "expenseDate": at.date() - timedelta(days=line + 1),
-                    "category": self._ref("ExpenseCategory", category), "amount": amount,
-                    "currency": self._ref("Currency", BASE_CURRENCY), "exchangeRate": 1.0,
+                    "category": self.ref("ExpenseCategory", category), "amount": amount,
+                    "currency": self.ref("Currency", BASE_CURRENCY), "exchangeRate": 1.0,
                     "foreignAmount": amount, "department": department, "isBillable": False,
                     "memo": rng.choice(["Taxi", "Dinner with “customer” 🍝", "Flight", "Books"]),
                     "isNonReimbursable": False, "receipt": rng.random() < 0.9,
                 }
             )  # fmt: skip
         total = round(sum(float(str(line["amount"])) for line in lines), 2)
-        self._put(
+        self.put(
             "ExpenseReport",
             at,
             {
                 "internalId": ref.id, "createdDate": at, "lastModifiedDate": at, "status": "Approved by Accounting",
-                "account": self._ref("Account", "Accounts Payable"), "entity": employee,
-                "subsidiary": self._ref("Subsidiary", next(iter(SUBSIDIARIES))), "tranId": ref.name,
+                "account": self.ref("Account", "Accounts Payable"), "entity": employee,
+                "subsidiary": self.ref("Subsidiary", next(iter(SUBSIDIARIES))), "tranId": ref.name,
                 "postingPeriod": self._period(at.date()), "tranDate": at.date(), "dueDate": at.date(),
                 "approvalStatus": Ref("2", "Approved"), "total": total, "amount": total, "advance": 0.0,
                 "complete": True, "supervisorApproval": True, "accountingApproval": True,
@@ -468,7 +464,7 @@ class Books:
         )  # fmt: skip
 
     def _payroll(self, rng: random.Random, at: datetime) -> None:
-        ref = Ref(self._new_id("JournalEntry"), self._number("JE"))
+        ref = Ref(self.new_id("JournalEntry"), self._number("JE"))
         lines: list[Record] = []
         total = 0.0
         for department, cost in PAYROLL.items():
@@ -476,22 +472,22 @@ class Books:
             total = round(total + debit, 2)
             lines.append(
                 {
-                    "line": len(lines), "account": self._ref("Account", "Salaries"), "debit": debit,
-                    "department": self._ref("Department", department), "memo": "Payroll", "eliminate": False,
+                    "line": len(lines), "account": self.ref("Account", "Salaries"), "debit": debit,
+                    "department": self.ref("Department", department), "memo": "Payroll", "eliminate": False,
                 }
             )  # fmt: skip
         lines.append(
-            {"line": len(lines), "account": self._ref("Account", "Accrued Payroll"), "credit": total,
+            {"line": len(lines), "account": self.ref("Account", "Accrued Payroll"), "credit": total,
              "memo": "Payroll", "eliminate": False}
         )  # fmt: skip
-        self._put(
+        self.put(
             "JournalEntry",
             at,
             {
                 "internalId": ref.id, "externalId": f"payroll-{ref.id}", "createdDate": at, "lastModifiedDate": at,
                 "postingPeriod": self._period(at.date()), "tranDate": at.date(), "tranId": ref.name,
-                "currency": self._ref("Currency", BASE_CURRENCY), "exchangeRate": 1.0, "approved": True,
-                "subsidiary": self._ref("Subsidiary", next(iter(SUBSIDIARIES))), "isBookSpecific": False,
+                "currency": self.ref("Currency", BASE_CURRENCY), "exchangeRate": 1.0, "approved": True,
+                "subsidiary": self.ref("Subsidiary", next(iter(SUBSIDIARIES))), "isBookSpecific": False,
                 "reversalDefer": False, "lineList": lines,
             },
         )  # fmt: skip
@@ -539,7 +535,7 @@ class Books:
                 else:
                     last = self._versions["Customer", known.id][-1][1] or {}
                     changes = {"companyName": account["Name"], "phone": account["Phone"]}
-                    self._put("Customer", at, {**last, **changes})
+                    self.put("Customer", at, {**last, **changes})
         for deal in records["Opportunity"]:
             if deal["IsWon"] and not deal["IsDeleted"] and deal["Id"] not in self._invoiced:
                 amount = float(str(deal["Amount"] or 0))
@@ -558,11 +554,11 @@ class Books:
         given, family = person(rng)
         number = self._numbers.get("CUST", 100) + 1
         self._numbers["CUST"] = number
-        ref = Ref(self._new_id("Customer"), f"CUST{number} {account['Name']}")
+        ref = Ref(self.new_id("Customer"), f"CUST{number} {account['Name']}")
         self._customers[key] = ref
-        subsidiary = self._ref("Subsidiary", rng.choice([*SUBSIDIARIES, next(iter(SUBSIDIARIES))]))
+        subsidiary = self.ref("Subsidiary", rng.choice([*SUBSIDIARIES, next(iter(SUBSIDIARIES))]))
         email = f"{mailbox(given, family)}.billing@customer{number}.example"
-        self._put(
+        self.put(
             "Customer",
             at,
             {
@@ -570,10 +566,10 @@ class Books:
                 "companyName": account["Name"], "phone": account["Phone"], "email": email,
                 "entityStatus": Ref("13", "CUSTOMER-Closed Won"), "url": _web_address(account["Website"]),
                 "isInactive": False, "dateCreated": at, "lastModifiedDate": at, "subsidiary": subsidiary,
-                "category": Ref("1", "Corporate"), "terms": self._ref("Term", rng.choice(list(TERMS))),
-                "currency": self._ref("Currency", BASE_CURRENCY), "taxable": rng.random() < 0.5,
+                "category": Ref("1", "Corporate"), "terms": self.ref("Term", rng.choice(list(TERMS))),
+                "currency": self.ref("Currency", BASE_CURRENCY), "taxable": rng.random() < 0.5,
                 "balance": 0.0, "overdueBalance": 0.0, "creditLimit": float(rng.randrange(1, 50) * 1000),
-                "receivablesAccount": self._ref("Account", "Accounts Receivable"),
+                "receivablesAccount": self.ref("Account", "Accounts Receivable"),
                 "stage": "_customer", "emailPreference": "_default", "language": "_englishUS",
                 "firstVisit": at, "visits": rng.randrange(40), "startDate": at.date(),
                 "addressbookList": [
@@ -609,27 +605,27 @@ class Books:
             next(iter(SUBSIDIARIES)),
         )
         common: Record = {
-            "subsidiary": self._ref("Subsidiary", subsidiary), "currency": self._ref("Currency", symbol),
+            "subsidiary": self.ref("Subsidiary", subsidiary), "currency": self.ref("Currency", symbol),
             "currencyName": CURRENCIES[symbol][0], "exchangeRate": rate,
         }  # fmt: skip
-        ref = Ref(self._new_id("Invoice"), self._number("INV"))
+        ref = Ref(self.new_id("Invoice"), self._number("INV"))
         term = rng.choice(list(TERMS))
         lines = []
         for i, (item, share) in enumerate(_invoice_lines(rng, amount)):
             lines.append(
                 {
-                    "item": self._ref("Item", item), "line": i + 1, "description": f"{item} for {account['Name']}",
+                    "item": self.ref("Item", item), "line": i + 1, "description": f"{item} for {account['Name']}",
                     "amount": share, "quantity": float(rng.randrange(1, 500)), "rate": f"{share:.2f}",
-                    "isTaxable": False, "grossAmt": share, "department": self._ref("Department", "Sales"),
+                    "isTaxable": False, "grossAmt": share, "department": self.ref("Department", "Sales"),
                     "revRecStartDate": at.date(), "revRecEndDate": at.date() + timedelta(days=365),
                 }
             )  # fmt: skip
         record: Record = {
             "internalId": ref.id, "externalId": key, "createdDate": at, "lastModifiedDate": at,
             "entity": customer, "tranDate": at.date(), "tranId": ref.name, "transactionNumber": ref.name,
-            "postingPeriod": self._period(at.date()), "department": self._ref("Department", "Sales"),
-            "terms": self._ref("Term", term), "dueDate": at.date() + timedelta(days=TERMS[term]),
-            "account": self._ref("Account", "Accounts Receivable"), "memo": str(deal["Name"]),
+            "postingPeriod": self._period(at.date()), "department": self.ref("Department", "Sales"),
+            "terms": self.ref("Term", term), "dueDate": at.date() + timedelta(days=TERMS[term]),
+            "account": self.ref("Account", "Accounts Receivable"), "memo": str(deal["Name"]),
             "email": f"billing@customer{customer.id}.example", "toBeEmailed": True, "isTaxable": False,
             "amountPaid": 0.0, "amountRemaining": amount, "subTotal": amount, "total": amount,
             "discountTotal": 0.0, "taxTotal": 0.0, "status": "Open", "itemList": lines, **common,
@@ -638,7 +634,7 @@ class Books:
                                "addrText": f"{account['Name']}\n{customer.id} Main Street"},
             "customFieldList": [Custom("String", "custbody_salesforce_opportunity", key)],
         }  # fmt: skip
-        self._put("Invoice", at, record)
+        self.put("Invoice", at, record)
         fate = rng.random()
         later = (at + timedelta(days=rng.uniform(12, 58))).replace(microsecond=0)
         if fate < 0.80:
@@ -657,18 +653,18 @@ class Books:
         amount: float,
         common: Record,
     ) -> None:
-        ref = Ref(self._new_id("CustomerPayment"), self._number("PYMT"))
+        ref = Ref(self.new_id("CustomerPayment"), self._number("PYMT"))
         symbol = _symbol(record)
         total = float(str(record["total"]))
-        self._put(
+        self.put(
             "CustomerPayment",
             at,
             {
                 "internalId": ref.id, "createdDate": at, "lastModifiedDate": at, "tranId": ref.name,
-                "arAcct": self._ref("Account", "Accounts Receivable"), "customer": customer,
+                "arAcct": self.ref("Account", "Accounts Receivable"), "customer": customer,
                 "tranDate": at.date(), "postingPeriod": self._period(at.date()), "status": "Deposited",
                 "payment": amount, "applied": amount, "unapplied": 0.0, "total": amount, "autoApply": False,
-                "paymentMethod": Ref("2", "Wire"), "account": self._ref("Account", "Checking"),
+                "paymentMethod": Ref("2", "Wire"), "account": self.ref("Account", "Checking"),
                 "applyList": [_application(invoice, "Invoice", _day(record["tranDate"]), amount, symbol, total)],
                 **common,
             },
@@ -685,18 +681,18 @@ class Books:
         common: Record,
         lines: list[Record],
     ) -> None:
-        ref = Ref(self._new_id("CreditMemo"), self._number("CM"))
+        ref = Ref(self.new_id("CreditMemo"), self._number("CM"))
         symbol = _symbol(record)
-        self._put(
+        self.put(
             "CreditMemo",
             at,
             {
                 "internalId": ref.id, "createdDate": at, "lastModifiedDate": at, "tranId": ref.name,
                 "entity": customer, "tranDate": at.date(), "postingPeriod": self._period(at.date()),
-                "account": self._ref("Account", "Accounts Receivable"), "createdFrom": invoice,
+                "account": self.ref("Account", "Accounts Receivable"), "createdFrom": invoice,
                 "memo": "Cancelled within the term", "subTotal": amount, "total": amount, "applied": amount,
                 "unapplied": 0.0, "amountRemaining": 0.0, "amountPaid": amount, "status": "Fully Applied",
-                "itemList": lines, "department": self._ref("Department", "Sales"),
+                "itemList": lines, "department": self.ref("Department", "Sales"),
                 "applyList": [_application(invoice, "Invoice", _day(record["tranDate"]), amount, symbol)],
                 **common,
             },
@@ -707,7 +703,7 @@ class Books:
         left = round(float(str(record["total"])) - amount, 2)
         settled = {"amountPaid": amount, "amountRemaining": left}
         status = "Open" if left else "Paid In Full"
-        self._put("Invoice", at, {**record, **settled, "status": status})
+        self.put("Invoice", at, {**record, **settled, "status": status})
 
 
 def _application(

@@ -18,6 +18,7 @@ from meltano_assets.sandbox.company_sales import (
     is_sales_accepted,
     source_group,
 )
+from meltano_assets.sandbox.company_staff import staff_truths
 
 if TYPE_CHECKING:
     from meltano_assets.sandbox.company import Company
@@ -226,7 +227,13 @@ def _tickets(company: Company, day: int) -> dict[str, object]:
 
 def _books(company: Company, day: int) -> dict[str, object]:
     books, now = company.books(day), company.now(day)
-    return {**book_truths(books, now), "costs_by_department": department_costs(books.state(now))}
+    state = books.state(now)
+    today = (now - timedelta(hours=1)).date()
+    return {
+        **book_truths(books, now),
+        "costs_by_department": department_costs(state),
+        "headcount": staff_truths(state["Employee"], today),
+    }
 
 
 def _marketing(company: Company, day: int) -> dict[str, object]:

@@ -144,6 +144,24 @@ DEPARTMENTS = record_stream(
     is_incremental=False,
 )
 
+EMPLOYEES = record_stream(
+    "employees",
+    RecordType("Employee", deleted_as=("employee",)),
+    "Who works for the company, or did; what they earn and where they live is not asked for.",
+    *personal("entityId", "firstName", "middleName", "lastName", "email"),
+    *texts("title"),
+    *references("department", "class", "location", "subsidiary", "currency"),
+    *references("supervisor", is_pii=True),
+    *flags("isInactive"),
+    *times("dateCreated"),
+    *dates("hireDate", "releaseDate"),
+    descriptions={
+        "entity_id": "The name or number under which people find the employee.",
+        "hire_date": "First day of work.",
+        "release_date": "Last day of work.",
+    },
+)
+
 ITEMS = record_stream(
     "items",
     RecordType("Item", deleted_as=ITEMS_DELETED_AS),
@@ -242,6 +260,7 @@ STREAMS = (
     CUSTOMERS,
     DELETED_RECORDS,
     DEPARTMENTS,
+    EMPLOYEES,
     ITEMS,
     SUBSIDIARIES,
     VENDORS,

@@ -238,6 +238,22 @@ def test_headcount_is_the_companys_own(world: World) -> None:
     assert ("employees",) in sources
 
 
+def test_money_taken_and_given_back_by_stripe_is_the_companys_own(world: World) -> None:
+    known = world.truths[-1]["self_serve"]
+    for name, query in {
+        "charged": "fct_payments where payment_source = 'stripe' and is_successful",
+        "refunded": "fct_refunds where refund_source = 'stripe'",
+    }.items():
+        rows = world.rows(f"select currency_code, sum(amount) from analytics.{query} group by 1")
+        cents = {code.lower(): int(s if code == "JPY" else s * 100) for code, s in rows}
+        assert cents == known[name]
+        assert len(cents) > 1
+    active = world.count(
+        "select count(*) from analytics.fct_self_serve_subscriptions where is_recurring_now"
+    )
+    assert active == known["active_subscriptions"]
+
+
 def test_every_raw_host_is_cleaned_into_its_kind(world: World) -> None:
     known = world.truths[-1]["hosts"]["by_kind"]
     rows = world.rows("select kind, count(*) from hosts.cleaned_hosts group by kind")

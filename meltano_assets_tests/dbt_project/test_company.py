@@ -288,6 +288,8 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         "update analytics.agg_campaign_acquisition set lead_count = lead_count + 1",
         "update analytics.fct_recurring_revenue_monthly set arr = arr + 1, arr_reporting = null",
         "update analytics.fct_invoices set balance = balance + 1",
+        "update analytics.fct_invoice_payments set amount = amount + 1",
+        "update analytics.fct_refunds set amount = amount + 1",
         "insert into analytics.agg_expenses_monthly (expense_month_id, amount) values ('x', 1)",
         "update analytics.fct_candidates set is_hired = false",
         "update analytics.agg_retention_monthly set year_ago_arr_reporting = 0, unknown_count = 0"
@@ -305,6 +307,8 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         "recurring_revenue_agrees_by_subscription_and_account",
         "receivables_add_up_to_overdue_invoices",
         "billing_currencies_have_rates",
+        "invoices_are_paid_by_their_payments",
+        "refunds_add_up_to_what_payments_gave_back",
         "expenses_add_up_to_the_ledger",
         "hires_of_the_funnel_are_the_hired_candidates",
         "revenue_of_a_year_ago_agrees_on_all_levels",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from meltano_assets_tests.dbt_project.conftest import Project, environment
 from meltano_assets_tests.dbt_project.raw_tables import STREAMS, create_raw_tables
 
 GRAIN = "One row per "
+SQL = {"case", "when", "then", "else", "end", "and", "or", "not", "is", "in", "null", "least"}
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,37 @@ def test_marts_and_sync_models_are_public_contracts(manifest: dict[str, Any]) ->
         is_mart = "marts" in node["path"].split("/")
         assert node["contract"]["enforced"] == is_mart, name
         assert (node["access"] == "public") == is_mart, name
+
+
+#: Facts that are metrics already, or wait for a person.
+NOT_SEMANTIC = {"fct_metrics", "fct_account_match_reviews"}
+
+
+def test_every_fact_has_a_semantic_model_of_its_columns(manifest: dict[str, Any]) -> None:
+    """dbt parses the expressions and does not look whether the columns are there."""
+    described = {}
+    for semantic in manifest["semantic_models"].values():
+        model = models(manifest)[semantic["node_relation"]["alias"]]
+        described[model["name"]] = semantic["name"]
+        parts = [*semantic["entities"], *semantic["dimensions"], *semantic["measures"]]
+        for part in parts:
+            expression = part["expr"] or part["name"]
+            words = set(re.findall(r"[a-z_]+", re.sub(r"'[^']*'", "", expression))) - SQL
+            assert words <= set(model["columns"]), (semantic["name"], part["name"])
+    facts = {name for name in models(manifest) if name.startswith("fct_")}
+    assert facts - set(described) == NOT_SEMANTIC
+
+
+def test_every_mart_has_a_consumer(manifest: dict[str, Any]) -> None:
+    """A mart that no report, no sync and no other model reads is nobody's."""
+    read = {
+        unique
+        for node in [*manifest["exposures"].values(), *manifest["nodes"].values()]
+        if node["resource_type"] in ("exposure", "model")
+        for unique in node["depends_on"]["nodes"]
+    }
+    marts = [node for node in models(manifest).values() if "marts" in node["path"].split("/")]
+    assert not {node["name"] for node in marts if node["unique_id"] not in read}
 
 
 def test_schemas_are_the_same_in_every_environment(manifest: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from threading import local
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ _STEPS = np.zeros(256, np.int8)
 _STEPS[list(b"{[")] = 1
 _STEPS[list(b"}]")] = -1
 _SHIFTS = [np.uint64(1 << power) for power in range(6)]
-_ZERO, _TOP_BIT = np.uint64(0), np.uint64(63)
+_ZERO, _ONE, _TOP_BIT = np.uint64(0), np.uint64(1), np.uint64(63)
 _PADDING = np.full(16, ord("."), np.uint8)
 
 #: A key with an escape in it; now and then only the end of some text.
@@ -133,16 +134,149 @@ class Objects:
         return b"\\" in self._text and _ESCAPED_KEY.search(self._text) is not None
 
 
+class Outline:
+    """The objects of a text and the nested values in their fields, from its brackets alone."""
+
+    def __init__(
+        self, text: bytes, letters: np.ndarray, places: np.ndarray, steps: np.ndarray,
+        level: np.ndarray, commas: np.ndarray,
+    ) -> None:  # fmt: skip
+        self._text = text
+        self._letters = letters
+        self.deepest = int(level.max())
+        self.count = len(commas) + 1
+        #: The commas between objects.
+        self.commas = commas
+        is_opening = steps > 0
+        inner = level == 2
+        inner_opening = inner & is_opening
+        self._starts = places[inner_opening]
+        self._ends = places[inner & ~is_opening] + 1
+        objects = np.cumsum((level == 1) & is_opening, dtype=np.int32)
+        self._objects = objects[inner_opening] - 1
+
+    def lines(self) -> pa.Buffer:
+        """One line an object."""
+        lines = self._letters.copy()
+        lines[self.commas] = ord("\n")
+        return pa.py_buffer(lines)
+
+    def nested(self, field: str, is_filled: pa.Array) -> pa.StringArray | None:
+        """The field's values, all of them nested or null, as they are written.
+
+        ``is_filled`` tells for each object whether a parser met a value. None where that cannot
+        be told from the brackets.
+        """
+        name = b'"' + field.encode("utf-8", "replace") + b'"'
+        found = np.flatnonzero(self._keys_are(name))
+        rows = self._objects[found]
+        filled = np.flatnonzero(is_filled.to_numpy(zero_copy_only=False))
+        if not np.array_equal(rows, filled):
+            return None
+        if not len(found):
+            return pa.nulls(self.count, pa.string())
+        bounds = np.empty(2 * len(found), np.int32)
+        bounds[0::2], bounds[1::2] = self._starts[found], self._ends[found]
+        # The values and what stands between them as one array without a copy; then only the values.
+        pieces = pa.StringArray.from_buffers(
+            len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(self._text)
+        )
+        if len(found) == self.count:
+            return pieces.take(pa.array(np.arange(0, len(bounds), 2, dtype=np.int32)))
+        place = np.full(self.count, -1, np.int32)
+        place[rows] = np.arange(0, len(bounds), 2, dtype=np.int32)
+        return pieces.take(pa.array(place, mask=place < 0))
+
+    def _keys_are(self, name: bytes) -> np.ndarray:
+        """For each nested value, whether it has this name, quotes included."""
+        first = self._key_ends - len(name) + 1
+        is_long_enough = first > 0
+        first = np.maximum(first, 1)
+        size = min(len(name), 8)
+        mask = np.uint64((1 << 8 * size) - 1)
+        windows: np.ndarray = np.ndarray((len(self._text) - 7,), "<u8", self._text, strides=(1,))
+        begins: np.ndarray = windows[np.minimum(first, len(windows) - 1)] & mask
+        is_it: np.ndarray = begins == np.uint64(int.from_bytes(name[:size], "little"))
+        # Behind a backslash it is the end of a longer name.
+        is_it &= is_long_enough & (self._letters[first - 1] != ord("\\"))
+        if len(name) > size and is_it.any():
+            found = np.flatnonzero(is_it)
+            rest = first[found][:, None] + np.arange(size, len(name))
+            same = self._letters[rest] == np.frombuffer(name, np.uint8)[size:]
+            is_it[found] = same.all(axis=1)
+        return is_it
+
+    @cached_property
+    def _key_ends(self) -> np.ndarray:
+        """Where the names of the nested values end."""
+        colons = _after_blanks(self._letters, self._starts - 1, -1)
+        return _after_blanks(self._letters, colons - 1, -1)
+
+
+def outline(text: bytes) -> Outline | None:
+    """The outline of objects with commas between them; None where more than a look is needed."""
+    size = len(text)
+    if not 8 <= size < 1 << 31:
+        return None
+    letters = np.frombuffer(text, np.uint8)
+    work, is_bracket, is_quote = _scratch(size)
+    # Brackets are 0x5b and 0x7b, 0x5d and 0x7d.
+    np.bitwise_or(letters, 0x20, out=work)
+    np.subtract(work, ord("{"), out=work)
+    np.bitwise_and(work, 0xFD, out=work)
+    np.equal(work, 0, out=is_bracket)
+    places = np.flatnonzero(is_bracket)
+    words = _inside_strings(text, letters, is_quote, is_bracket)
+    is_inside = (words[places >> 6] >> (places & 63).astype(np.uint64)) & _ONE
+    if is_inside.any():
+        places = places[is_inside == 0]
+    steps = 3 - (letters[places] & 6).astype(np.int8)
+    level = np.cumsum(steps, dtype=np.int32)
+    if not len(level) or level[-1] != 0 or level.min() < 0:
+        return None
+    level += steps < 0  # a closing bracket belongs to what it closes
+    outer = level == 1
+    starts, ends = places[outer & (steps > 0)], places[outer & (steps < 0)]
+    if starts[0] != 0 or ends[-1] != size - 1 or not (letters[starts] == ord("{")).all():
+        return None
+    commas = ends[:-1] + 1
+    gaps = starts[1:] - commas
+    is_plain = (letters[commas] == ord(",")) & (gaps <= 2)
+    is_plain &= (gaps == 1) | (letters[commas + 1] == ord(" "))
+    if not is_plain.all():
+        return None
+    return Outline(text, letters, places, steps, level, commas)
+
+
+_memory = local()
+#: Larger texts are rare and get memory of their own.
+_KEPT_BYTES = 1 << 24
+
+
+def _scratch(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three arrays to work in. Fresh memory for every page costs more than the work itself."""
+    room: np.ndarray | None = getattr(_memory, "room", None)
+    if room is None or room.shape[1] < size:
+        room = np.empty((3, size + size // 4), np.uint8)
+        if size <= _KEPT_BYTES:
+            _memory.room = room
+    return room[0, :size], room[1, :size].view(bool), room[2, :size].view(bool)
+
+
 def index(text: bytes) -> Objects | None:
     """The objects of a text that holds nothing else, but commas or line ends between them."""
     if len(text) >= 1 << 31:
         return None
     padded = np.concatenate([np.frombuffer(text, np.uint8), _PADDING])
     letters = padded[: len(text)]
-    is_token = np.bitwise_or(letters, _BRACKET_BITS) == _BRACKET
-    is_token |= letters == ord(",")
+    work, is_token, is_quote = _scratch(len(text))
+    np.bitwise_or(letters, _BRACKET_BITS, out=work)
+    np.equal(work, _BRACKET, out=is_token)
+    is_comma = np.equal(letters, ord(","), out=work.view(bool))
+    np.logical_or(is_token, is_comma, out=is_token)
     tokens = np.packbits(is_token, bitorder="little")
-    tokens &= ~_inside_strings(text, letters).view(np.uint8)[: len(tokens)]
+    words = _inside_strings(text, letters, is_quote, is_token)
+    tokens &= ~words.view(np.uint8)[: len(tokens)]
     places = np.flatnonzero(np.unpackbits(tokens, count=len(text), bitorder="little").view(bool))
     steps = _STEPS[letters[places]]
     level = np.cumsum(steps, dtype=np.int32)
@@ -155,11 +289,19 @@ def index(text: bytes) -> Objects | None:
     return Objects(text, padded, places, steps, level)
 
 
-def _inside_strings(text: bytes, letters: np.ndarray) -> np.ndarray:
-    """A bit for each byte, set from a string's opening quote to before its closing one."""
-    is_quote = letters == ord('"')
-    if b"\\" in text:
+def _inside_strings(
+    text: bytes, letters: np.ndarray, is_quote: np.ndarray, work: np.ndarray
+) -> np.ndarray:
+    """A bit for each byte, set from a string's opening quote to before its closing one.
+
+    The other arrays are memory to work in.
+    """
+    np.equal(letters, ord('"'), out=is_quote)
+    if b"\\\\" in text:
         is_quote[_escaped(letters)] = False
+    elif b"\\" in text:
+        np.equal(letters, ord("\\"), out=work)
+        np.greater(is_quote[1:], work[:-1], out=is_quote[1:])
     words = np.zeros(len(letters) // 64 + 1, np.uint64)
     packed = np.packbits(is_quote, bitorder="little")
     words.view(np.uint8)[: len(packed)] = packed
@@ -185,7 +327,8 @@ def _escaped(letters: np.ndarray) -> np.ndarray:
 
 
 def _is_inside(text: bytes, letters: np.ndarray) -> np.ndarray:
-    words = _inside_strings(text, letters)
+    work, _, is_quote = _scratch(len(text))
+    words = _inside_strings(text, letters, is_quote, work.view(bool))
     bits = np.unpackbits(words.view(np.uint8), count=len(letters), bitorder="little")
     return bits.view(bool)
 
@@ -209,7 +352,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def read_lines(
-    lines: bytes, schema: pa.Schema, *, unexpected: str = "ignore", cut: int = 0
+    lines: bytes | pa.Buffer, schema: pa.Schema, *, unexpected: str = "ignore", cut: int = 0
 ) -> pa.Table:
     """Lines of objects by a schema; ArrowInvalid when a value is not exactly of its field's type.
 
@@ -223,9 +366,19 @@ def read_lines(
         whole = json.ReadOptions(use_threads=False, block_size=piece.size + 1)
         return json.read_json(pa.BufferReader(piece), read_options=whole, parse_options=options)
 
-    if not cut or len(lines) < _WORTH_A_THREAD or (os.cpu_count() or 1) < 2:
+    if not cut or buffer.size < _WORTH_A_THREAD or (os.cpu_count() or 1) < 2:
         return read(buffer)
-    with ThreadPoolExecutor(1) as helper:
-        second = helper.submit(read, buffer.slice(cut))
+    second = _helper().submit(read, buffer.slice(cut))
+    try:
         first = read(buffer.slice(0, cut))
-        return pa.concat_tables([first, second.result()])
+    except BaseException:
+        second.cancel()
+        raise
+    # On a busy machine the helper may not have begun.
+    rest = read(buffer.slice(cut)) if second.cancel() else second.result()
+    return pa.concat_tables([first, rest])
+
+
+@cache
+def _helper() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "json")

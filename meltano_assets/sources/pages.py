@@ -30,18 +30,23 @@ from meltano_assets.sources.records import (
     parse_json_exactly,
     typed,
 )
-from meltano_assets.streams import Column
+from meltano_assets.streams import Column, ColumnType
 
 #: How many closing brackets behind the records are tried for the end of their list.
 _MAX_TAIL_LISTS = 8
 #: Types that Arrow's JSON reader does not take from strings, or not in every spelling.
 _AS_TEXT = frozenset({"date", "timestamp", "bytea"})
 #: What Arrow's reader says of a column that it refuses: its name, or only its type.
-_REFUSED_COLUMN = re.compile(r"Column\(/(.*)\) changed from ", re.S)
-_REFUSED_TYPE = re.compile(
-    r"Failed to convert JSON to ([a-z]+[0-9]*)|not a valid (decimal128) number"
-    r"|(decimal128)|(Decimal|decimal)"
-)
+_REFUSED_COLUMN = re.compile(r"Column\(/(.*?)((?:/\[\])*)\) changed from (\w+) to (\w+) in", re.S)
+_REFUSED_TYPE = re.compile(r"Failed to convert JSON|not a valid decimal128 number|[Dd]ecimal")
+_OBJECT, _LIST = pa.struct([]), pa.list_(pa.null())
+#: Types for what is inside a list; what is inside an object is left to look at.
+_LISTS = {
+    "object": pa.list_(_OBJECT),
+    "string": pa.list_(pa.string()),
+    "number": pa.list_(pa.float64()),
+    "boolean": pa.list_(pa.bool_()),
+}
 
 #: Deeper ones are left to the certain way, which says so where it is too deep.
 _MAX_DEPTH = 900
@@ -189,84 +194,163 @@ def _reading(columns: tuple[Column, ...]) -> _Reading:
 
 
 class _Reading:
-    """How the pages of a stream are read, which their oddities teach."""
+    """How the pages of a stream are read, which their oddities teach.
+
+    A field is read as what its column is declared; where the vendor writes text for it, as text;
+    where it writes whole numbers for a text, as such; else it is cut out as it is written. Of
+    nested values Arrow's reader says only where there are some.
+    """
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
         self._types: dict[str, pa.DataType] = {}
+        #: Fields that are read as something else than declared.
+        self._retyped: set[str] = set()
         #: Fields that are cut out as they are written.
         self._cut: set[str] = set()
-        self._is_simple = True
+        self._nested = {column.vendor_field for column in columns if column.type == "jsonb"}
+        self._is_simple = not self._nested
         for column in columns:
             field = column.vendor_field
             kind = pa.string() if column.type in _AS_TEXT else ARROW_TYPES[column.type]
-            if column.type == "jsonb" or self._types.get(field, kind) != kind:
+            kind = _OBJECT if column.type == "jsonb" else kind
+            if self._types.get(field, kind) != kind:
                 self._cut.add(field)
             self._types[field] = kind
+        self._learnt()
+
+    def _learnt(self) -> None:
+        kinds = {name: kind for name, kind in self._types.items() if name not in self._cut}
+        self._schema = pa.schema(list(kinds.items()))
 
     def batch(self, content: bytes) -> pa.RecordBatch | None:
         """The declared columns, or None; tried again for every new oddity."""
-        for _ in range(len(self._columns) + 2):
+        for _ in range(4 * len(self._columns) + 2):
             try:
                 return self._batch(content)
+            except _OtherwiseError as error:
+                self._cut.add(error.field)
+                self._learnt()
             except pa.ArrowInvalid as error:
-                if not self._learn(str(error)):
+                if not self._learn(str(error), content):
                     return None
+                self._learnt()
         return None
 
     def _batch(self, content: bytes) -> pa.RecordBatch | None:
-        objects = None
-        if self._cut or not self._is_simple or b"\n" in content:
-            objects = json_objects.index(content)
-            if objects is None or len(objects.commas) != objects.count - 1:
-                return None
-            if objects.deepest > _MAX_DEPTH:
-                return None
-            lines, commas = objects.lines(), objects.commas
-        else:
+        brackets = objects = None
+        if not self._cut and self._is_simple and b"\n" not in content:
             lines, commas = _likely_lines(content)
-        types = {name: kind for name, kind in self._types.items() if name not in self._cut}
+        else:
+            brackets = None if b"\n" in content else json_objects.outline(content)
+            if self._cut or brackets is None:
+                objects = json_objects.index(content)
+                if objects is None or len(objects.commas) != objects.count - 1:
+                    return None
+            shape = brackets or objects
+            assert shape is not None
+            if shape.deepest > _MAX_DEPTH:
+                return None
+            lines, commas = shape.lines(), shape.commas
         cut = int(commas[len(commas) // 2]) + 1 if len(commas) else 0
-        table = json_objects.read_lines(lines, pa.schema(list(types.items())), cut=cut)
+        table = json_objects.read_lines(lines, self._schema, cut=cut)
         if table.num_rows != len(commas) + 1:
             return None
         arrays = []
         for column in self._columns:
             field = column.vendor_field
-            if field in self._cut:
+            if field in self._nested and brackets is not None and field not in self._cut:
+                texts = brackets.nested(field, table.column(field).is_valid())
+                if texts is None:
+                    raise _OtherwiseError(field)
+                arrays.append(texts)
+            elif field in self._nested or field in self._cut:
                 written = objects.written(field) if objects is not None else None
-                if written is None:
+                if written is None or written.repeated:
                     return None
-                array = from_written(column.type, written.texts)
+                arrays.append(from_written(column.type, written.texts))
             else:
-                array = _in_one_piece(table.column(field))
-                if types[field] != ARROW_TYPES[column.type]:
-                    array = typed(column.type, array)
-                elif column.type == "numeric":
-                    array = _narrowed(array)
-            arrays.append(array)
+                arrays.append(_as_declared(column.type, _in_one_piece(table.column(field))))
         return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self._columns])
 
-    def _learn(self, message: str) -> bool:
+    def _learn(self, message: str, content: bytes) -> bool:
         """False when what Arrow's reader says is nothing new."""
         if found := _REFUSED_COLUMN.search(message):
-            news = {found[1]} & self._types.keys() - self._cut
-        elif found := _REFUSED_TYPE.search(message):
-            name = (found[1] or "decimal128").lower()
-            news = {
-                field
-                for field, kind in self._types.items()
-                if str(kind).startswith(name) and field not in self._cut
-            }
-            if name == "timestamp":
-                # Arrow takes all of them as text, and reads more forms of them from that.
-                self._types |= dict.fromkeys(news, pa.string())
-                return bool(news)
-        else:
-            is_news, self._is_simple = self._is_simple, False
-            return is_news
-        self._cut |= news
-        return bool(news)
+            field, inside, before, now = found.groups()
+            if field not in self._types or field in self._cut:
+                return False
+            kind = self._otherwise(field, inside, before, now)
+            if kind is None:
+                self._cut.add(field)
+            else:
+                self._types[field] = kind
+            return True
+        if _REFUSED_TYPE.search(message):
+            return self._learn_of_each(content)
+        is_news, self._is_simple = self._is_simple, False
+        return is_news
+
+    def _otherwise(self, field: str, inside: str, before: str, now: str) -> pa.DataType | None:
+        """What a field may be read as when it is not what it was taken for; None to cut it out."""
+        kind = self._types[field]
+        if field in self._nested:
+            if not inside and kind == _OBJECT and now == "array":
+                return _LIST
+            return _LISTS.get(now) if inside == "/[]" and before == "null" else None
+        if field in self._retyped:
+            return None
+        self._retyped.add(field)
+        if now == "string":
+            return pa.string()
+        return pa.int64() if now == "number" else None
+
+    def _learn_of_each(self, content: bytes) -> bool:
+        """Find out which fields hold what their type cannot: the reader does not name them."""
+        objects = json_objects.index(content)
+        if objects is None:
+            return False
+        lines = objects.lines()
+        is_news = False
+        for field, kind in self._types.items():
+            if field in self._cut:
+                continue
+            try:
+                json_objects.read_lines(lines, pa.schema([(field, kind)]))
+            except pa.ArrowInvalid:
+                is_news = True
+                if kind == pa.int32():
+                    self._types[field] = pa.int64()
+                elif kind in _TIMES and field not in self._retyped:
+                    # Arrow takes all of them as text, and reads more forms of them from that.
+                    self._types[field] = pa.string()
+                else:
+                    self._cut.add(field)
+        return is_news
+
+
+class _OtherwiseError(Exception):
+    """A field's nested values do not stand where they should."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+_TIMES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))
+
+
+def _as_declared(kind: ColumnType, array: pa.Array) -> pa.Array:
+    """What a field was read as, as the column's type."""
+    if array.type == ARROW_TYPES[kind]:
+        return _narrowed(array) if kind == "numeric" else array
+    if array.type == pa.int64():
+        if kind == "integer":
+            try:
+                return array.cast(pa.int32())
+            except pa.ArrowInvalid:
+                return array
+        array = array.cast(pa.string())
+    return typed(kind, array)
 
 
 def _likely_lines(content: bytes) -> tuple[bytes, np.ndarray]:

@@ -201,7 +201,7 @@ class OpenSource:
                     yield batch
                 else:
                     records = chosen.applied(batch.records, self._pseudonyms)
-                    yield Batch(records, batch.bookmark)
+                    yield Batch(records, batch.bookmark, batch.cleaned)
         except QuotaError as error:
             if not is_partial_safe:
                 raise

@@ -12,11 +12,15 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
+from json import loads
 from threading import local
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import json
+
+#: The rule, in a load's account, that of values with one key the last is kept.
+KEY_TWICE = "json_key_twice"
 
 #: All brackets, and no other character of JSON outside strings, become 0x7f with these bits set.
 _BRACKET_BITS, _BRACKET = 0x26, 0x7F
@@ -25,6 +29,13 @@ _STEPS[list(b"{[")] = 1
 _STEPS[list(b"}]")] = -1
 _SHIFTS = [np.uint64(1 << power) for power in range(6)]
 _ZERO, _ONE, _TOP_BIT = np.uint64(0), np.uint64(1), np.uint64(63)
+#: The first so many bytes of eight.
+_KEPT = np.array([2 ** (8 * size) - 1 for size in range(9)], np.uint64)
+_FACTORS = np.array(
+    [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64
+)
+#: More levels than this are for a parser to follow.
+_DEEP = 100
 _PADDING = np.full(16, ord("."), np.uint8)
 
 #: A key with an escape in it; now and then only the end of some text.
@@ -220,18 +231,9 @@ def outline(text: bytes) -> Outline | None:
         return None
     letters = np.frombuffer(text, np.uint8)
     work, is_bracket, is_quote = _scratch(size)
-    # Brackets are 0x5b and 0x7b, 0x5d and 0x7d.
-    np.bitwise_or(letters, 0x20, out=work)
-    np.subtract(work, ord("{"), out=work)
-    np.bitwise_and(work, 0xFD, out=work)
-    np.equal(work, 0, out=is_bracket)
-    places = np.flatnonzero(is_bracket)
     words = _inside_strings(text, letters, is_quote, is_bracket)
-    is_inside = (words[places >> 6] >> (places & 63).astype(np.uint64)) & _ONE
-    if is_inside.any():
-        places = places[is_inside == 0]
+    places, level = _brackets(letters, work, is_bracket, words)
     steps = 3 - (letters[places] & 6).astype(np.int8)
-    level = np.cumsum(steps, dtype=np.int32)
     if not len(level) or level[-1] != 0 or level.min() < 0:
         return None
     level += steps < 0  # a closing bracket belongs to what it closes
@@ -289,6 +291,67 @@ def index(text: bytes) -> Objects | None:
     return Objects(text, padded, places, steps, level)
 
 
+def may_repeat_a_key(text: bytes) -> bool:
+    """False when no object in a text of JSON values has a key twice; True is worth a parser's look.
+
+    It goes by where the keys stand, how long they are, and by their first and last eight bytes.
+    """
+    size = len(text)
+    padded = np.zeros(size + 32, np.uint8)
+    letters = padded[16 : 16 + size]
+    letters[:] = np.frombuffer(text, np.uint8)
+    work, is_bracket, is_quote = _scratch(size)
+    words = _inside_strings(text, letters, is_quote, is_bracket)
+    quotes = np.flatnonzero(is_quote)
+    if len(quotes) % 2:
+        return True
+    starts, ends = quotes[0::2], quotes[1::2]
+    is_key = padded[16:][_after_blanks(padded[16:], ends + 1, is_open=True)] == ord(":")
+    starts, ends = starts[is_key] + 1, ends[is_key]
+    if len(starts) < 2:
+        return False
+    if b"\\" in text:
+        slashes = np.flatnonzero(letters == ord("\\"))
+        before = np.searchsorted(starts, slashes, side="right") - 1
+        if ((before >= 0) & (slashes < ends[before])).any():
+            return True  # one name may be written in several ways
+    places, level = _brackets(letters, work, is_bracket, words)
+    if not len(level) or places[0] > starts[0] or level.max() > _DEEP:
+        return True
+    last = np.searchsorted(places, starts) - 1
+    depth = level[last]
+    is_opening = (letters[places] & 6) == 2
+    owners = np.zeros(len(starts), np.uint64)
+    for each in range(int(depth.max()) + 1):
+        opening = np.flatnonzero(is_opening & (level == each))
+        mine = np.flatnonzero(depth == each)
+        if len(mine) and len(opening):
+            owners[mine] = opening[np.searchsorted(opening, last[mine], side="right") - 1]
+    sizes = ends - starts
+    windows: np.ndarray = np.ndarray((size + 25,), "<u8", padded.data, strides=(1,))
+    marks = (windows[starts + 16] & _KEPT[np.minimum(sizes, 8)]) * _FACTORS[0]
+    marks ^= np.where(sizes > 8, windows[ends + 8], _ZERO) * _FACTORS[1]
+    marks ^= (owners * _FACTORS[2]) ^ (sizes.astype(np.uint64) * _FACTORS[3])
+    marks.sort()
+    return bool((marks[1:] == marks[:-1]).any())
+
+
+def _brackets(
+    letters: np.ndarray, work: np.ndarray, is_bracket: np.ndarray, words: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the brackets outside strings are, and how many are open behind each."""
+    # Brackets are 0x5b and 0x7b, 0x5d and 0x7d.
+    np.bitwise_or(letters, 0x20, out=work)
+    np.subtract(work, ord("{"), out=work)
+    np.bitwise_and(work, 0xFD, out=work)
+    np.equal(work, 0, out=is_bracket)
+    places = np.flatnonzero(is_bracket)
+    is_inside = (words[places >> 6] >> (places & 63).astype(np.uint64)) & _ONE
+    if is_inside.any():
+        places = places[is_inside == 0]
+    return places, np.cumsum(3 - (letters[places] & 6).astype(np.int8), dtype=np.int32)
+
+
 def _inside_strings(
     text: bytes, letters: np.ndarray, is_quote: np.ndarray, work: np.ndarray
 ) -> np.ndarray:
@@ -333,11 +396,44 @@ def _is_inside(text: bytes, letters: np.ndarray) -> np.ndarray:
     return bits.view(bool)
 
 
-def _after_blanks(letters: np.ndarray, places: np.ndarray, step: int = 1) -> np.ndarray:
-    """The places, moved on to the next letter that is no blank."""
+def _after_blanks(
+    letters: np.ndarray, places: np.ndarray, step: int = 1, *, is_open: bool = False
+) -> np.ndarray:
+    """The places, moved on to the next letter that is no blank; ``is_open``: zeros end the text."""
     while (is_blank := letters[places] <= ord(" ")).any():
+        if is_open:
+            is_blank &= letters[places] != 0
+            if not is_blank.any():
+                return places
         places = places + step * is_blank
     return places
+
+
+def repeated_keys(text: bytes | str) -> int:
+    """How many values of a JSON text are lost because their object has the key once more."""
+    repeated = 0
+
+    def count(pairs: list[tuple[str, object]]) -> None:
+        nonlocal repeated
+        repeated += len(pairs) - len({key for key, _ in pairs})
+
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "surrogateescape")
+    try:
+        loads(text, object_pairs_hook=count)
+    except (ValueError, RecursionError):
+        return 0
+    return repeated
+
+
+def with_repeated(batch: pa.RecordBatch, count: int) -> pa.RecordBatch:
+    """The batch, saying of itself how many values were lost to keys that stand twice."""
+    return batch.replace_schema_metadata({KEY_TWICE: str(count)}) if count else batch
+
+
+def repeated_in(batch: pa.RecordBatch) -> int:
+    """What ``with_repeated`` has said."""
+    return int((batch.schema.metadata or {}).get(KEY_TWICE.encode(), 0))
 
 
 def is_utf8(text: bytes) -> bool:

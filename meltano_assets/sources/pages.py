@@ -9,6 +9,7 @@ the certain way, which parses everything, the certain way is gone.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -51,6 +52,7 @@ _LISTS = {
 #: Deeper ones are left to the certain way, which says so where it is too deep.
 _MAX_DEPTH = 900
 
+_log = logging.getLogger(__name__)
 _DECODER = json.JSONDecoder()
 
 
@@ -81,6 +83,8 @@ class Page:
             self._batch = quick_batch(columns, content)
         if self._batch is None:
             self.envelope, self._is_plain = parse_json(body)
+            if json_objects.may_repeat_a_key(body):
+                _tell_repeated(json_objects.repeated_keys(body))
             is_absent = is_optional and value_at(self.envelope, path) is None
             self._records = () if is_absent else _list_at(self.envelope, path)
             self.content = self._records
@@ -143,6 +147,14 @@ class Page:
                 pass
         exact = _list_at(parse_json_exactly(self._body), self._path)
         return batch_from_records(self._columns, exact, are_exact=True)
+
+
+def _tell_repeated(count: int) -> None:
+    if count:
+        _log.warning(
+            "a page has %d values whose object has the same key once more; the last of each is kept",
+            count,
+        )
 
 
 def _list_at(value: object, path: str) -> Sequence[Record]:

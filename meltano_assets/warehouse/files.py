@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from meltano_assets import json_objects
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Column, ColumnType
 from meltano_assets.warehouse import json_records
@@ -405,13 +406,14 @@ def _read_ndjson(
             with _no_collection():
                 records, malformed = _records(block, name, lines_before)
                 batch = json_records.batch(records, kinds)
+                repeated = json_records.repeated_keys(block)
                 malformed += [(text, None) for text in json_records.empty(records)]
                 del records
             lines_before += block.count(b"\n")
             if malformed:
                 texts, numbers = zip(*malformed, strict=True)
                 batch = with_malformed(batch, texts, numbers)
-            yield batch
+            yield json_objects.with_repeated(batch, repeated)
 
     made = batches()
     leading = next(made, None)

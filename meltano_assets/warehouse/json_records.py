@@ -10,6 +10,7 @@ from itertools import chain
 import orjson
 import pyarrow as pa
 
+from meltano_assets import json_objects
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import json_values
 from meltano_assets.warehouse.inference import infer
@@ -95,6 +96,13 @@ def _restored(value: object, deep: list[_Deep]) -> object:
     if isinstance(value, list):
         return [_restored(item, deep) for item in value]
     return value
+
+
+def repeated_keys(lines: bytes) -> int:
+    """How many values of the lines' objects are lost because their object has the key once more."""
+    if not json_objects.may_repeat_a_key(lines):
+        return 0
+    return sum(map(json_objects.repeated_keys, lines.split(b"\n")))
 
 
 def batch(

@@ -20,6 +20,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from meltano_assets import json_objects
+
 #: The deepest nesting stored as a tree; Postgres' own parser overflows its stack near 6,000.
 MAX_DEPTH = 1000
 
@@ -41,8 +43,10 @@ def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarra
     )
     plain = array if not suspicious.any() else pc.if_else(pa.array(suspicious), None, array)
     if not _all_json(plain):
+        plain = pa.nulls(len(array), array.type)
         suspicious[:] = np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False), dtype=bool)
     if not suspicious.any():
+        _count_repeated(array, cleaned)
         return array, None
     bad = np.zeros(len(array), dtype=bool)
     mended: list[str | None] = []
@@ -50,9 +54,27 @@ def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarra
         text = mend(array[int(row)].as_py(), cleaned)
         bad[row] = text is None
         mended.append(text)
+    _count_repeated(plain, cleaned)
+    asked = array.take(pa.array(np.flatnonzero(suspicious & ~bad))).to_pylist()
+    # What became a string of its text was nested too deeply to be looked at.
+    looked_at = [was for was, now in zip(asked, filter(None, mended), strict=True)
+                 if was[:1] == now[:1]]  # fmt: skip
+    _count_repeated(pa.array(looked_at, pa.large_string()), cleaned)
     wide = array.cast(pa.large_string())
     wide = pc.replace_with_mask(wide, pa.array(suspicious), pa.array(mended, pa.large_string()))
     return wide, bad if bad.any() else None
+
+
+def _count_repeated(array: pa.Array, cleaned: Counter[str]) -> None:
+    """Count the values that Postgres drops, since it keeps the last of those with one key."""
+    if array.null_count == len(array):
+        return
+    texts = array.drop_null().cast(pa.large_binary())
+    offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset :]
+    data = texts.buffers()[2][int(offsets[0]) : int(offsets[len(texts)])].to_pybytes()
+    if json_objects.may_repeat_a_key(data):
+        count = sum(json_objects.repeated_keys(text) for text in texts.to_pylist())
+        cleaned[json_objects.KEY_TWICE] += count
 
 
 def _all_json(array: pa.Array) -> bool:

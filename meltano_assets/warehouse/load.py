@@ -23,6 +23,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
+from meltano_assets.json_objects import KEY_TWICE, repeated_in
 from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse import (
     evolution,
@@ -186,6 +187,7 @@ class _Load:
         try:
             for batch in batches:
                 self._cleaned.update(batch.cleaned)
+                self._cleaned[KEY_TWICE] += repeated_in(batch.records)
                 self._take(batch.records)
                 bookmark = batch.bookmark or bookmark
                 if batch.bookmark is not None and not self._is_replace:
@@ -208,7 +210,7 @@ class _Load:
 
     def log_failure(self, error: str) -> None:
         """The failed part's row in the load log, in a transaction of its own, if it can be."""
-        self._part.cleaned = dict(self._cleaned)
+        self._part.cleaned = dict(+self._cleaned)
         self._part.checkpoints = self.outcome.checkpoints + 1
         # What was read and refused is worth knowing; nothing of it was stored.
         told = replace(self._part, bookmark=None, inserted=0, updated=0, deleted=0)
@@ -468,7 +470,7 @@ class _Load:
         )
         part = self._part
         part.checkpoints = self.outcome.checkpoints + 1
-        part.cleaned = dict(self._cleaned)
+        part.cleaned = dict(+self._cleaned)
         part.schema_changes = [str(change) for change in self._changes]
         part.bookmark = self._move_bookmark(bookmark)
         part.seconds = time.monotonic() - self._began

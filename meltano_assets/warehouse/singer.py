@@ -26,7 +26,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from meltano_assets import singer_schema
+from meltano_assets import json_objects, singer_schema
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
 from meltano_assets.warehouse import files, json_records, state
@@ -41,6 +41,9 @@ from meltano_assets.warehouse.schema import TableName, find
 FLUSH_RECORDS = 50_000
 FLUSH_BYTES = 64 * 1024 * 1024
 FLUSH_SECONDS = 60.0
+
+#: So much is looked at together for keys that stand twice.
+_LOOKED_AT_BYTES = 1024 * 1024
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -73,6 +76,22 @@ class _Table:
     #: Records that cannot be loaded as the schema says, as text, with their line and the reason.
     refused: list[tuple[str, int | None, str]] = field(default_factory=list)
     version: int | None = None
+    #: Lines that are still to be looked at for keys that stand twice, and how many did.
+    lines: list[bytes] = field(default_factory=list)
+    line_bytes: int = 0
+    repeated: int = 0
+
+    def look_at(self, line: bytes) -> None:
+        """Keep a line until there are enough to be looked at together."""
+        self.lines.append(line)
+        self.line_bytes += len(line)
+        if self.line_bytes > _LOOKED_AT_BYTES:
+            self.count_repeated()
+
+    def count_repeated(self) -> None:
+        """Count the values that are lost because their object has the key once more."""
+        self.repeated += json_records.repeated_keys(b"\n".join(self.lines))
+        self.lines, self.line_bytes = [], 0
 
 
 class SingerTarget:
@@ -184,6 +203,7 @@ class SingerTarget:
             raise self._fatal(table, f"line {number}: a RECORD without a record")
         self._gathered += 1
         self._bytes += len(line)
+        table.look_at(line)
         if (deleted := record.pop(_DELETED, None)) is not None:
             record[DELETED_AT] = deleted
         if table.is_closed and not record.keys() <= {*table.kinds, DELETED_AT}:
@@ -286,6 +306,7 @@ class SingerTarget:
     def _load(self, table: _Table) -> None:
         if not table.records and not table.refused:
             return
+        table.count_repeated()
         if self._add_metadata:
             now = datetime.now(UTC).isoformat()
             for record in table.records:
@@ -298,7 +319,8 @@ class SingerTarget:
             refused += [(text, None, "the record is empty") for text in empty]
         if refused:
             records = files.with_malformed(records, *zip(*refused, strict=True))
-        table.records, table.refused = [], []
+        records = json_objects.with_repeated(records, table.repeated)
+        table.records, table.refused, table.repeated = [], [], 0
         self._store(table, iter([records]))
 
     def _store(self, table: _Table, batches: Iterator[pa.RecordBatch]) -> None:

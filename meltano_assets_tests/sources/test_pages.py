@@ -281,3 +281,18 @@ def test_surrogate_pairs_are_read_the_quick_way() -> None:
     batch = quick_batch(COLUMNS, rb'{"id": 1, "name": "\ud83d\ude00", "tags": ["\ud83d\ude00"]}')
     assert batch is not None
     assert batch.column("name").to_pylist() == ["😀"]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [(b'{"id":1,"id":2,"name":"x"}', 1), (b'{"id":2,"name":"x","tags":null,"tags":null}', 1),
+     (b'{"tags":[1],"id":2,"name":"x","tags":null}', 1), (b'{"id":2,"name":"x"}', 0)],
+)  # fmt: skip
+def test_keys_that_stand_twice_in_a_record_are_told_and_the_last_is_kept(
+    text: bytes, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = Page(b'{"items":[' + text + b',{"id":3}]}', "items", COLUMNS)
+    assert page.batch.slice(0, 1).select(["id", "name", "tags"]).to_pylist() == [
+        {"id": 2, "name": "x", "tags": None}
+    ]
+    assert [record.args for record in caplog.records] == ([(count,)] if count else [])

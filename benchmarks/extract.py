@@ -3,8 +3,8 @@
     python -m benchmarks.extract [--rows 40000] [--rounds 7]
 
 Each round times every way once, so that a busy moment of the machine hits all of them; the ratio of
-a round is that way's speed by the other's, and the median of the rounds is shown. The NDJSON
-readers get the records as ready lines and infer their types; ours gets the vendor's page, declared
+a round is that way's speed by the other's, and the median of the rounds is shown, by wall time and
+by processor time, which other work on the machine disturbs less. The NDJSON readers get the records as ready lines and infer their types; ours gets the vendor's page, declared
 types, exact decimals, and nested values as JSON text.
 """
 
@@ -79,23 +79,32 @@ def record(number: int, dice: random.Random) -> dict[str, object]:
     }
 
 
-def rounds(ways: dict[str, Callable[[], object]], count: int, rows: int) -> dict[str, list[float]]:
-    """Records a second of each way, in each round."""
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
+Speeds = dict[str, list[tuple[float, float]]]
+
+
+def rounds(ways: dict[str, Callable[[], object]], count: int, rows: int) -> Speeds:
+    """Records a second of each way, in each round, and records a second of processor time."""
+    speeds: Speeds = {name: [] for name in ways}
     for _ in range(count):
         for name, way in ways.items():
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             way()
-            speeds[name].append(rows / (time.perf_counter() - began))
+            took, work = time.perf_counter() - began, time.process_time() - worked
+            speeds[name].append((rows / took, rows / work))
     return speeds
 
 
-def show(speeds: dict[str, list[float]], against: tuple[str, ...]) -> None:
+def show(speeds: Speeds, against: tuple[str, ...]) -> None:
     """Median speeds, and the median of the rounds' ratios to the fastest of ``against``."""
-    base = [max(values) for values in zip(*(speeds[name] for name in against), strict=True)]
+    print(f"{'':34s}{'k records/s':>12s} {'x':>6s} {'by CPU':>12s} {'x':>6s}")
     for name, values in speeds.items():
-        ratio = statistics.median(v / b for v, b in zip(values, base, strict=True))
-        print(f"{name:34s}{statistics.median(values) / 1000:8.0f} k records/s {ratio:6.2f}")
+        line = f"{name:34s}"
+        for each in (0, 1):
+            own = [value[each] for value in values]
+            rivals = zip(*([value[each] for value in speeds[one]] for one in against), strict=True)
+            ratio = statistics.median(v / max(b) for v, b in zip(own, rivals, strict=True))
+            line += f"{statistics.median(own) / 1000:12.0f} {ratio:6.2f} "
+        print(line.rstrip())
 
 
 def pages_to_arrow(rows: int, count: int, *, nested: bool) -> None:

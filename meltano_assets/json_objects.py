@@ -360,11 +360,12 @@ def _inside_strings(
     The other arrays are memory to work in.
     """
     np.equal(letters, ord('"'), out=is_quote)
-    if b"\\\\" in text:
-        is_quote[_escaped(letters)] = False
-    elif b"\\" in text:
+    if b"\\" in text:
         np.equal(letters, ord("\\"), out=work)
-        np.greater(is_quote[1:], work[:-1], out=is_quote[1:])
+        if (work[1:] & work[:-1]).any():
+            is_quote[_escaped(letters)] = False
+        else:
+            np.greater(is_quote[1:], work[:-1], out=is_quote[1:])
     words = np.zeros(len(letters) // 64 + 1, np.uint64)
     packed = np.packbits(is_quote, bitorder="little")
     words.view(np.uint8)[: len(packed)] = packed

@@ -17,7 +17,6 @@ from functools import cached_property, lru_cache
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from meltano_assets import json_objects
 from meltano_assets.clients.policy import value_at
@@ -268,11 +267,12 @@ class _Reading:
         table = json_objects.read_lines(lines, self._schema, cut=cut)
         if table.num_rows != len(commas) + 1:
             return None
+        read = dict(zip(self._schema.names, _in_one_piece(table), strict=True))
         arrays = []
         for column in self._columns:
             field = column.vendor_field
             if field in self._nested and brackets is not None and field not in self._cut:
-                texts = brackets.nested(field, table.column(field).is_valid())
+                texts = brackets.nested(field, read[field].is_valid())
                 if texts is None:
                     raise _OtherwiseError(field)
                 arrays.append(texts)
@@ -282,7 +282,7 @@ class _Reading:
                     return None
                 arrays.append(from_written(column.type, written.texts))
             else:
-                arrays.append(_as_declared(column.type, _in_one_piece(table.column(field))))
+                arrays.append(_as_declared(column.type, read[field]))
         return pa.RecordBatch.from_arrays(arrays, names=[column.name for column in self._columns])
 
     def _learn(self, message: str, content: bytes) -> bool:
@@ -378,9 +378,10 @@ def _likely_lines(content: bytes) -> tuple[bytes, np.ndarray]:
     return lines.tobytes(), commas
 
 
-def _in_one_piece(array: pa.ChunkedArray) -> pa.Array:
-    combined = array.combine_chunks()
-    return combined if isinstance(combined, pa.Array) else combined.chunk(0)
+def _in_one_piece(table: pa.Table) -> list[pa.Array]:
+    batches = table.combine_chunks().to_batches()
+    columns: list[pa.Array] = batches[0].columns
+    return columns
 
 
 def _narrowed(array: pa.Array) -> pa.Array:
@@ -388,6 +389,8 @@ def _narrowed(array: pa.Array) -> pa.Array:
     if array.null_count == len(array):
         return array
     for places in (0, 2, 4):
-        if pc.all(pc.equal(pc.round(array, places), array)).as_py():
+        try:
             return array.cast(pa.decimal128(38, places))
+        except pa.ArrowInvalid:  # a digit would be lost
+            continue
     return array

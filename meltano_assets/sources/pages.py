@@ -365,7 +365,7 @@ def _as_declared(kind: ColumnType, array: pa.Array) -> pa.Array:
     return typed(kind, array)
 
 
-def _likely_lines(content: bytes) -> tuple[bytes, np.ndarray]:
+def _likely_lines(content: bytes) -> tuple[pa.Buffer, np.ndarray]:
     """One line a record where brackets with a comma between them separate records, which Arrow's
     reader finds out: a line end anywhere else is none that it takes; and where the commas were."""
     letters = np.frombuffer(content, np.uint8)
@@ -375,7 +375,7 @@ def _likely_lines(content: bytes) -> tuple[bytes, np.ndarray]:
     commas = commas[(letters[commas] == ord(",")) & (letters[commas - 1] == ord("}"))]
     lines = letters.copy()
     lines[commas] = ord("\n")
-    return lines.tobytes(), commas
+    return pa.py_buffer(lines), commas
 
 
 def _in_one_piece(table: pa.Table) -> list[pa.Array]:
@@ -388,9 +388,21 @@ def _narrowed(array: pa.Array) -> pa.Array:
     """The decimals with few places, where few are enough: money mostly."""
     if array.null_count == len(array):
         return array
-    for places in (0, 2, 4):
-        try:
-            return array.cast(pa.decimal128(38, places))
-        except pa.ArrowInvalid:  # a digit would be lost
-            continue
+    if array.offset:
+        array = pa.concat_arrays([array])
+    places = array.type.scale
+    words = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
+    low, high = words[: len(array)].T
+    if not (high == low >> 63).all():
+        return array
+    if array.null_count:
+        low = np.where(array.is_valid().to_numpy(zero_copy_only=False), low, 0)
+    for fewer in (0, 2, 4):
+        unit = 10 ** (places - fewer)
+        if not (low % unit).any():
+            short = low // unit
+            pairs = np.stack([short, short >> 63], axis=1)
+            buffers = [array.is_valid().buffers()[1] if array.null_count else None,
+                       pa.py_buffer(pairs)]  # fmt: skip
+            return pa.Array.from_buffers(pa.decimal128(38, fewer), len(array), buffers)
     return array

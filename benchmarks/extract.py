@@ -4,8 +4,9 @@
 
 Each round times every way once, so that a busy moment of the machine hits all of them; the ratio of
 a round is that way's speed by the other's, and the median of the rounds is shown, by wall time and
-by processor time, which other work on the machine disturbs less. The NDJSON readers get the records as ready lines and infer their types; ours gets the vendor's page, declared
-types, exact decimals, and nested values as JSON text.
+by processor time, which other work on the machine disturbs less. The NDJSON readers get the records
+as ready lines and infer their types; ours gets the vendor's page, declared types, exact decimals,
+and nested values as JSON text.
 """
 
 from __future__ import annotations

@@ -67,7 +67,10 @@ def _cleaned_hosts() -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 "every_host_cleaned",
                 asset=CLEANED_HOSTS,
-                description="Each raw host of the recent pings has its row, whatever its kind.",
+                description=(
+                    "Each raw host of the pings loaded since the last run has its row, whatever "
+                    "its kind; after a full refresh each of all recent pings."
+                ),
                 blocking=True,
             ),
             dg.AssetCheckSpec(
@@ -84,6 +87,7 @@ def _cleaned_hosts() -> dg.AssetsDefinition:
         warehouse = database.open()
         now = datetime.now(UTC)
         with dagster_edge():
+            since = None if config.full_refresh else cache.unseen_since(warehouse)
             outcome = cache.refresh_cleaned_hosts(
                 warehouse,
                 now=now,
@@ -92,7 +96,7 @@ def _cleaned_hosts() -> dg.AssetsDefinition:
                 full_refresh=config.full_refresh,
             )
             kinds = claims.hosts_by_kind(warehouse)
-            missing = claims.uncleaned_hosts(warehouse, now=now)
+            missing = claims.uncleaned_hosts(warehouse, now=now, loaded_since=since)
             stray = claims.stray_names(warehouse)
         yield dg.MaterializeResult(
             metadata={

@@ -32,6 +32,8 @@ PING_DAYS = 60
 FRESH_DAYS = 30
 #: How far behind the last run of cleaning loaded pings are looked at again.
 LOADED_LOOKBACK_HOURS = 6
+#: From this size on a table is indexed while it is written to, which takes two passes and longer.
+INDEXED_IN_USE_FROM_BYTES = 256 * 1024 * 1024
 #: Characters of a raw host that are kept. A key of Postgres holds 2,600 bytes; the host of a URL
 #: stands in front of its longest part, the query.
 LONGEST_RAW_HOST = 600
@@ -82,6 +84,8 @@ _RAW_HOSTS = {
     "version.version_checks": "referer_url",
     "version.usage_data": "coalesce(hostname, source_ip)",
 }
+# Bytes first, as in the models' macro raw_host: counting characters would cost more than grouping.
+_RAW_HOST = "case when octet_length({0}) <= {1} then {0} else left({0}, {1}) end"
 
 
 def refresh_cleaned_hosts(
@@ -106,7 +110,7 @@ def refresh_cleaned_hosts(
     is_first = full_refresh or not existing_tables(warehouse, [CLEANED_HOSTS.key])
     query = recent_pings(warehouse) + (_ALL if is_first else _NEW_OR_CHANGED)
     _ensure_indexes(warehouse)
-    parameters = [now] if is_first else [now, _unseen_since(warehouse)]
+    parameters = [now] if is_first else [now, unseen_since(warehouse)]
 
     def batches() -> Iterator[Batch]:
         for records in read_batches(warehouse, query, parameters):
@@ -135,7 +139,7 @@ def refresh_cleaned_hosts(
     )
 
 
-def _unseen_since(warehouse: Warehouse) -> datetime:
+def unseen_since(warehouse: Warehouse) -> datetime:
     """Since when pings may have been loaded that no complete run of cleaning has seen.
 
     A row carries the time at which its load began: the loads that ended since are those of the log,
@@ -160,10 +164,9 @@ def _unseen_since(warehouse: Warehouse) -> datetime:
 def _ensure_indexes(warehouse: Warehouse) -> None:
     """Indexes that find new and latest pings; left for the next run where a load holds the table.
 
-    They make cleaning and the models quick and are no condition of either.
+    They make cleaning and the models quick and are no condition of either. An invalid one, left by
+    a build that was killed or gave up, is dropped and built anew.
     """
-    from psycopg import errors, sql
-
     for table in sorted(existing_tables(warehouse, _RAW_HOSTS)):
         schema, name = table.split(".")
         wanted = {
@@ -171,24 +174,52 @@ def _ensure_indexes(warehouse: Warehouse) -> None:
             # Rows come in the order of loads: a summary of each stretch of pages is enough.
             f"{name}_loaded": "brin (_loaded_at) with (autosummarize = on)",
         }
-        there = existing_tables(warehouse, [f"{schema}.{index}" for index in wanted])
+        with warehouse.connect() as connection:
+            valid = {
+                str(index)
+                for (index,) in connection.execute(
+                    "select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid"
+                    " where i.indrelid = to_regclass(%s) and i.indisvalid",
+                    [table],
+                )
+            }
+            row = connection.execute("select pg_table_size(to_regclass(%s))", [table]).fetchone()
+        in_use = row is not None and row[0] >= INDEXED_IN_USE_FROM_BYTES
         for index, definition in wanted.items():
-            if f"{schema}.{index}" in there:
-                continue
-            with warehouse.connect(application_name="meltano-assets hosts") as connection:
-                connection.execute("set local lock_timeout = '1s'")
-                with contextlib.suppress(errors.LockNotAvailable):
-                    connection.execute(
-                        sql.SQL("create index if not exists {} on {} using " + definition).format(
-                            sql.Identifier(index), sql.Identifier(schema, name)
-                        )
-                    )
+            if index not in valid:
+                _build_index(warehouse, (schema, name), index, definition, in_use=in_use)
+
+
+def _build_index(
+    warehouse: Warehouse, table: tuple[str, str], index: str, definition: str, *, in_use: bool
+) -> None:
+    from psycopg import errors, sql
+
+    concurrently = sql.SQL("concurrently" if in_use else "")
+    with warehouse.connect(
+        autocommit=True, application_name="meltano-assets hosts", statement_timeout_seconds=0
+    ) as connection:
+        # Who waits for a lock keeps writers waiting behind it; a build in use waits beside them.
+        connection.execute(f"set lock_timeout = '{'30s' if in_use else '1s'}'")
+        with contextlib.suppress(errors.LockNotAvailable):
+            # Waits for a build that another run is at, or gives up: never drops a half-built one.
+            connection.execute(
+                sql.SQL("drop index {} if exists {}").format(
+                    concurrently, sql.Identifier(table[0], index)
+                )
+            )
+            connection.execute(
+                sql.SQL("create index {} if not exists {} on {} using " + definition).format(
+                    concurrently, sql.Identifier(index), sql.Identifier(*table)
+                )
+            )
 
 
 def recent_pings(warehouse: Warehouse) -> str:
     """SQL with the pings of the last 60 days as ``recent``; %s is the present.
 
-    It has raw_host, pinged_at and loaded_at.
+    It has raw_host, pinged_at and loaded_at. As in the models, deleted pings are none, nor do they
+    say where the window ends.
 
     FatalError where no table of pings is loaded yet.
     """
@@ -202,11 +233,14 @@ def recent_pings(warehouse: Warehouse) -> str:
             hint="load them first: meltano-assets extract version",
         )
     return _RECENT_PINGS.format(
-        latest=", ".join(f"(select max(updated_at) from {table})" for table in found),
+        latest=", ".join(
+            f"(select max(updated_at) from {table} where _deleted_at is null)" for table in found
+        ),
         days=PING_DAYS,
         pings=" union all ".join(
-            f"select left({host}, {LONGEST_RAW_HOST}) as raw_host, updated_at as pinged_at,"
-            f" _loaded_at as loaded_at from {table}"
+            f"select {_RAW_HOST.format(host, LONGEST_RAW_HOST)} as raw_host,"
+            f" updated_at as pinged_at, _loaded_at as loaded_at from {table}"
+            " where _deleted_at is null"
             for table, host in found.items()
         ),
     )

@@ -26,15 +26,18 @@ def hosts_by_kind(warehouse: Warehouse) -> dict[str, int]:
     return {str(kind): int(count) for kind, count in rows}
 
 
-def uncleaned_hosts(warehouse: Warehouse, *, now: datetime) -> int:
-    """Raw hosts of recent pings without a row of their own."""
+def uncleaned_hosts(
+    warehouse: Warehouse, *, now: datetime, loaded_since: datetime | None = None
+) -> int:
+    """Raw hosts of recent pings without a row of their own; of those loaded since, if given."""
     query = cache.recent_pings(warehouse)
     with warehouse.connect() as connection:
         row = connection.execute(
             query
-            + "select count(distinct raw_host) from recent where not exists"
+            + "select count(distinct raw_host) from recent"
+            + " where loaded_at >= coalesce(%s, '-infinity'::timestamptz) and not exists"
             + " (select from hosts.cleaned_hosts as c where c.raw_host = recent.raw_host)",
-            [now],
+            [now, loaded_since],
         ).fetchone()
     return int(row[0]) if row else 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from meltano_assets.errors import FatalError
-from meltano_assets.hosts import cache, clearbit, discoverorg, whois
+from meltano_assets.hosts import cache, claims, clearbit, discoverorg, whois
 from meltano_assets.hosts.providers import Answer
 from meltano_assets.sources.version import VERSION_CHECKS
 from meltano_assets.streams import Batch
@@ -32,10 +33,10 @@ def make_pings(warehouse: Warehouse) -> None:
             "create schema version;"
             "create table version.version_checks"
             " (id int primary key, referer_url text, updated_at timestamptz,"
-            " _loaded_at timestamptz default now());"
+            " _loaded_at timestamptz default now(), _deleted_at timestamptz);"
             "create table version.usage_data"
             " (id int primary key, hostname text, source_ip text, updated_at timestamptz,"
-            " _loaded_at timestamptz default now());"
+            " _loaded_at timestamptz default now(), _deleted_at timestamptz);"
         )
 
 
@@ -186,6 +187,66 @@ def test_a_load_that_holds_the_table_does_not_keep_cleaning_waiting_for_indexes(
     cache.refresh_cleaned_hosts(warehouse, now=NOW)
     indexes = ["version.usage_data_pinged", "version.usage_data_loaded"]
     assert cache.existing_tables(warehouse, indexes) == set(indexes)
+
+
+def test_an_index_that_a_killed_build_left_is_built_anew(warehouse: Warehouse) -> None:
+    make_pings(warehouse)
+    cache.refresh_cleaned_hosts(warehouse, now=NOW)
+    broken = "where indexrelid = 'version.usage_data_pinged'::regclass"
+    with warehouse.connect() as connection:
+        connection.execute(f"update pg_index set indisvalid = false {broken}")
+    cache.refresh_cleaned_hosts(warehouse, now=NOW)
+    with warehouse.connect() as connection:
+        row = connection.execute(f"select indisvalid from pg_index {broken}").fetchone()
+    assert row == (True,)
+
+
+def test_a_large_table_is_indexed_while_it_is_written_to(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "INDEXED_IN_USE_FROM_BYTES", 0)
+    make_pings(warehouse)
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool, warehouse.connect(autocommit=True) as watcher:
+        with warehouse.connect() as writer:
+            writer.execute("insert into version.usage_data values (1, 'a.com', null, now())")
+            cleaning = pool.submit(cache.refresh_cleaned_hosts, warehouse, now=NOW)
+            while watcher.execute(waiting).fetchone() == (0,):
+                assert not cleaning.done(), "the build waits for writers"
+                time.sleep(0.02)
+            watcher.execute("set lock_timeout = '200ms'")
+            watcher.execute("insert into version.usage_data values (2, 'b.com', null, now())")
+        cleaning.result()
+        valid = watcher.execute(
+            "select count(*) from pg_index where indisvalid and indrelid in"
+            " ('version.usage_data'::regclass, 'version.version_checks'::regclass)"
+        ).fetchone()
+    assert valid == (6,)
+
+
+def test_the_claim_looks_at_what_was_loaded_since_or_at_all(warehouse: Warehouse) -> None:
+    make_pings(warehouse)
+    ping(warehouse, 1, hostname="a.com")
+    ping(warehouse, 2, hostname="b.com")
+    cache.refresh_cleaned_hosts(warehouse, now=NOW)
+    with warehouse.connect() as connection:
+        connection.execute("delete from hosts.cleaned_hosts")
+        connection.execute("update version.usage_data set _loaded_at = %s where id = 2", [NOW])
+    since = NOW + timedelta(hours=1)
+    with warehouse.connect() as connection:
+        connection.execute("update version.usage_data set _loaded_at = %s where id = 1", [since])
+    assert claims.uncleaned_hosts(warehouse, now=NOW) == 2
+    assert claims.uncleaned_hosts(warehouse, now=NOW, loaded_since=since) == 1
+
+
+def test_deleted_pings_are_none_and_do_not_move_the_window(warehouse: Warehouse) -> None:
+    make_pings(warehouse)
+    ping(warehouse, 1, hostname="a.com", at=NOW - timedelta(days=70))
+    ping(warehouse, 2, hostname="deleted.com", at=NOW)
+    with warehouse.connect() as connection:
+        connection.execute("update version.usage_data set _deleted_at = now() where id = 2")
+    cache.refresh_cleaned_hosts(warehouse, now=NOW)
+    assert set(cleaned(warehouse)) == {"a.com"}
 
 
 def test_real_host_names_and_hostile_ones_are_all_accounted_for(

@@ -1,6 +1,6 @@
 with recursive
 
-pinged as (
+pinged as not materialized (
     select * from {{ ref('int_hosts__pinged') }}
 ),
 

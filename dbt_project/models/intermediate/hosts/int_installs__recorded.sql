@@ -1,5 +1,7 @@
 -- What is long of a ping (counters, request) stays in its own table: who needs it fetches it by key.
-{{ config(pre_hook="set local work_mem = '256MB'") }}
+-- One ping of each kind an install, by the index of moments: at the price that the planner gives to
+-- disks that turn, it would read all pings instead.
+{{ config(pre_hook="set local work_mem = '256MB'; set local random_page_cost = 1.1") }}
 
 with
 

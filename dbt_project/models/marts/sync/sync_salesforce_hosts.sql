@@ -1,3 +1,6 @@
+-- Two pings for each host by their keys: at the price of disks that turn, all pings would be read.
+{{ config(pre_hook="set local random_page_cost = 1.1") }}
+
 with
 
 hosts as (

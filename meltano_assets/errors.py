@@ -42,6 +42,10 @@ class FatalError(PlatformError):
     exit_code = 2
 
 
+class CredentialsError(FatalError):
+    """The vendor does not take us for who we say we are; ``hint`` says where that is set."""
+
+
 class QuotaError(FatalError):
     """The calls that may be made are used up; ``hint`` says until when."""
 

@@ -34,6 +34,7 @@ from meltano_assets.clients.policy import (
 )
 from meltano_assets.clients.redaction import redact
 from meltano_assets.errors import (
+    CredentialsError,
     FatalError,
     GoneError,
     PlatformError,
@@ -47,6 +48,10 @@ T = TypeVar("T")
 _CHUNK = 1 << 18
 _MAX_REDIRECTS = 5
 _MAX_CONNECTIONS = 32
+_GONE_HINT = "it is not there, or no longer: look whether the vendor still has it"
+_REFUSED_HINT = (
+    "the vendor does not take this request: compare the source's settings with its words"
+)
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
@@ -121,7 +126,7 @@ class HttpClient:
         self._budget = budget
         self.transport = transport or Transport()
         self._secrets = tuple(secrets)
-        self._hint = hint
+        self.hint = hint
         self._count = threading.Lock()
         self._session = _Session()
         # Threads share the session: the pool is as wide as the widest reader.
@@ -330,7 +335,9 @@ class HttpClient:
                     hint="if that is the vendor's right address, configure it as the base URL",
                 )
             hop.url, hop.params = target, {}
-        raise RetriableError(f"{line} is redirected in a circle", source=self.source)
+        raise RetriableError(
+            f"{line} is redirected in a circle", source=self.source, hint="try again later"
+        )
 
     def _await_turn(self) -> None:
         clock = self.transport.clock
@@ -365,7 +372,9 @@ class HttpClient:
             if limit is not None:
                 raise
             raise RetriableError(
-                f"the answer to {line} broke off after {size} bytes", source=self.source
+                f"the answer to {line} broke off after {size} bytes",
+                source=self.source,
+                hint="try again later",
             ) from None
 
     # -- words --
@@ -386,7 +395,7 @@ class HttpClient:
         if refusal.action in {"retry", "throttle", "later"}:
             return RetriableError(words, source=self.source, hint="try again later")
         if refusal.action == "gone":
-            return GoneError(words, source=self.source)
+            return GoneError(words, source=self.source, hint=_GONE_HINT)
         if refusal.action == "quota":
             words = f"the vendor's request limit is used up: {words}"
             return QuotaError(
@@ -394,10 +403,10 @@ class HttpClient:
             )
         if refusal.response.status == 401 or refusal.action == "refresh":
             words = f"the credentials were refused: {words}"
-            return FatalError(words, source=self.source, hint=self._hint)
+            return CredentialsError(words, source=self.source, hint=self.hint)
         if refusal.response.status == 403:
-            return FatalError(f"access was denied: {words}", source=self.source, hint=self._hint)
-        return FatalError(words, source=self.source)
+            return FatalError(f"access was denied: {words}", source=self.source, hint=self.hint)
+        return FatalError(words, source=self.source, hint=_REFUSED_HINT)
 
 
 def json_object(response: Response) -> dict[str, object]:

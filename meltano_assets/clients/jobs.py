@@ -159,6 +159,7 @@ def _await_ready(
                 f"the {key.kind} job {job.id} ended as {progress.state}{reason}",
                 source=key.source,
                 stream=key.stream,
+                hint="the next run orders a new one; the vendor's own page may tell more",
             )
         if clock.monotonic() + wait > deadline:
             raise RetriableError(

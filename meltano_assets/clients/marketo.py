@@ -23,7 +23,13 @@ from meltano_assets.clients.policy import (
     Transport,
     json_detail,
 )
-from meltano_assets.errors import FatalError, QuotaError, RetriableError, SkippableError
+from meltano_assets.errors import (
+    CredentialsError,
+    FatalError,
+    QuotaError,
+    RetriableError,
+    SkippableError,
+)
 from meltano_assets.streams import VendorJob
 
 T = TypeVar("T")
@@ -39,7 +45,12 @@ _MAX_EMPTY_TRIES = 4
 _ERROR_CHUNKS = 4
 
 _REFUSED = re.compile(rb'"success"\s*:\s*false')
-_QUEUE_FULL, _EXPORT_QUOTA, _NO_FILTER = "queue full", "export quota", "1035"
+_QUEUE_FULL, _EXPORT_QUOTA, _NO_FILTER, _LOST_PAGE = (
+    "queue full",
+    "export quota",
+    "1035",
+    "lost page",
+)
 
 _ACTIONS: Mapping[str | int, Action] = {
     "600": "refresh",
@@ -55,6 +66,7 @@ _ACTIONS: Mapping[str | int, Action] = {
     "607": "quota",
     _EXPORT_QUOTA: "quota",
     _QUEUE_FULL: "skip",
+    _LOST_PAGE: "later",
     "610": "gone",
     "702": "gone",
     "1013": "gone",
@@ -66,7 +78,7 @@ class UnsupportedFilterError(FatalError):
 
 
 def _detail(response: Response) -> tuple[str, str]:
-    """The first error of an answer without success; 1029 means two things, told by its message."""
+    """The first error of an answer without success; 1029 and 1003 are told apart by their message."""
     if not _REFUSED.search(response.body):
         return "", ""
     try:
@@ -79,6 +91,8 @@ def _detail(response: Response) -> tuple[str, str]:
     message = str(first.get("message") or "") if isinstance(first, dict) else ""
     if code == "1029":
         code = _EXPORT_QUOTA if "quota" in message.lower() else _QUEUE_FULL
+    if code == "1003" and "nextPageToken" in message:
+        code = _LOST_PAGE
     return code, message
 
 
@@ -234,14 +248,16 @@ class Export(Generic[T]):
         path = self._path(f"{job.id}/file.json")
         clock = self.http.transport.clock
         place = 0
-        empty_tries = 0
+        empty_tries = refusals = 0
         while True:
             began = place
             headers = {"Range": f"bytes={place}-", "Accept-Encoding": "identity"} if place else None
             with self.http.download(path, headers=headers) as (told, chunks):
                 try:
-                    if "json" in told.get("Content-Type", "").lower():
-                        self._refused(b"".join(islice(chunks, _ERROR_CHUNKS)))
+                    if "csv" not in told.get("Content-Type", "csv").lower():
+                        refusals += 1
+                        body = b"".join(islice(chunks, _ERROR_CHUNKS))
+                        self._refused(body, is_first=refusals == 1)
                     skip = place if place and "Content-Range" not in told else 0
                     for chunk in chunks:
                         rest = chunk[skip:]
@@ -256,12 +272,16 @@ class Export(Generic[T]):
                         raise
             clock.sleep(min(30.0, 0.2 * 3.0**empty_tries))
 
-    def _refused(self, body: bytes) -> NoReturn:
+    def _refused(self, body: bytes, *, is_first: bool) -> NoReturn:
         """Raise what an answer in the file's place means; after a token's end only forget it."""
         verdict = ERRORS.judge(Response(200, {}, body))
         action, code, message = verdict or ("retry", "", "no file but another answer")
-        words = self.http.redact(f"instead of the file came an error ({code}: {message[:200]})")
+        said = f"{code}: {message[:200]}" if code else message
+        words = self.http.redact(f"instead of the file came an error ({said})")
         if action == "refresh" and self.http.auth is not None:
+            if not is_first:
+                words = f"the credentials were refused: {words}"
+                raise CredentialsError(words, source=SOURCE, hint=self.http.hint)
             self.http.auth.renew()
         if action == "quota":
             raise QuotaError(words, source=SOURCE, hint="run it again after the limit's reset")
@@ -281,5 +301,7 @@ class Export(Generic[T]):
     def _answer(answer: Mapping[str, object]) -> Mapping[str, object]:
         results = _results(answer)
         if not results:
-            raise RetriableError("an answer about an export names none", source=SOURCE)
+            raise RetriableError(
+                "an answer about an export names none", source=SOURCE, hint="try again later"
+            )
         return results[0]

@@ -249,7 +249,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except FatalError as error:
-        if error.hint is None and any(word in error.message for word in _PERMISSIONS):
+        if any(word in error.message for word in _PERMISSIONS):
             error.hint = (
                 "give the token's role that permission; docs/sources/netsuite.md lists them"
             )

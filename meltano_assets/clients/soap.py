@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from meltano_assets.clients.http import HttpClient
-from meltano_assets.clients.policy import Response
+from meltano_assets.clients.policy import BrokenAnswerError, Response
 from meltano_assets.errors import FatalError
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -46,7 +46,7 @@ def parse_xml(body: bytes) -> Node:
     if begin is None:
         raise ValueError("not XML")
     if begin.group(1):
-        raise ValueError("a document type is not accepted")
+        raise BrokenAnswerError("XML with a document type, which may bring entities along")
     parser = etree.XMLParser(
         resolve_entities=False,
         no_network=True,

@@ -37,6 +37,8 @@ _ACTIONS: Mapping[str | int, Action] = {
     "90000011": "refresh",
 }
 _ZOQL_ROWS = 2_000
+#: What comes in the place of a file when something went wrong on the way.
+_NO_FILES = frozenset({"text/html", "application/json"})
 _OVER = frozenset({"error", "aborted", "cancelled", "failed"})
 
 #: Exports are ready within seconds or within hours; Zuora ends them after three.
@@ -144,7 +146,14 @@ class AquaJob(Generic[T]):
         rows = 0
         doubtful: list[T] = []
         for file in files:
-            with self.http.download(f"/v1/file/{file}") as (_, chunks):
+            with self.http.download(f"/v1/file/{file}") as (told, chunks):
+                kind = told.get("Content-Type", "").partition(";")[0]
+                if kind in _NO_FILES:
+                    raise RetriableError(
+                        f"instead of the file of job {job.id} came {kind}",
+                        source=SOURCE,
+                        hint="run it again: the file is fetched anew",
+                    )
                 ends: list[bytes] = [b""]
                 held: list[T] = []
                 for item, count in self.parse(_watched(chunks, ends)):
@@ -256,19 +265,20 @@ class ZuoraClient:
         link = "/v1/action/query"
         request: dict[str, object] = {"queryString": zoql, "conf": {"batchSize": _ZOQL_ROWS}}
         while True:
-            locator: list[object] = []
+            following: list[tuple[object, object]] = []
 
-            def read(response: Response, locator: list[object] = locator) -> T:
+            def read(response: Response, following: list[tuple[object, object]] = following) -> T:
                 answer = json_object(response)
                 if not answer.get("done", True):
-                    locator.append(answer["queryLocator"])
+                    following.append((answer["queryLocator"], answer.get("records")))
                 return parse(response)
 
             yield self.http.fetch("POST", link, json=request, parse=read, is_repeatable=True)
-            if not locator:
+            if not following:
                 return
-            guard.check(locator[-1])
-            link, request = "/v1/action/queryMore", {"queryLocator": locator[-1]}
+            locator, records = following[-1]
+            guard.check(locator, records)
+            link, request = "/v1/action/queryMore", {"queryLocator": locator}
 
 
 def _detail(response: Response) -> tuple[str, str]:

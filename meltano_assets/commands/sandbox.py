@@ -39,7 +39,11 @@ def sandbox(
         typer.Option(help="Fixed ports from here on, instead of free ones.", min=1, max=65500),
     ] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(help="Misbehave: SERVICE:KIND[:COUNT]; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Misbehave: SERVICE:KIND[:COUNT][:OPTION=VALUE], COUNT * for always;"
+            " `sandbox faults` lists the kinds. May be repeated."
+        ),
     ] = None,
     state: Annotated[Path | None, typer.Option(help="Folder of the company's state.")] = None,
     netsuite_wsdl: Annotated[
@@ -141,3 +145,18 @@ def sandbox_advance(
     from meltano_assets.demo.run import advance_company
 
     out.print_json(data=advance_company(int(text)))
+
+
+@sandbox_app.command("faults", epilog="Example: meltano-assets sandbox faults zuora")
+def sandbox_faults(
+    service: Annotated[str | None, typer.Argument(help="One service; without it, all.")] = None,
+) -> None:
+    """List what each service can be told to do wrong."""
+    from meltano_assets.sandbox.fault_kinds import KINDS
+
+    if service is not None and service not in KINDS:
+        raise FatalError(f"there is no service {service!r}", hint=f"there are: {', '.join(KINDS)}")
+    for name in [service] if service else KINDS:
+        say(name)
+        for kind, meaning in KINDS[name].items():
+            say(f"  {kind:17} {meaning}")

@@ -17,7 +17,8 @@ from psycopg import sql
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.faults import DATABASE_KINDS, Fault, FaultBox
+from meltano_assets.sandbox.fault_kinds import KINDS
+from meltano_assets.sandbox.faults import Fault, FaultBox
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -261,7 +262,7 @@ class CompanyDatabase:
         self.name = name
         self.title = f"{_TITLES[name]} (Postgres)"
         self._tables = DATABASES[name]
-        self.faults = FaultBox(DATABASE_KINDS)
+        self.faults = FaultBox(KINDS[name])
 
     def prepare(self, day: int) -> Login:
         """The database with all days up to ``day``; safe to call again."""

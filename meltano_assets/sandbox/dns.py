@@ -12,7 +12,8 @@ import ipaddress
 import struct
 from typing import cast
 
-from meltano_assets.sandbox.faults import LINE_KINDS, FaultBox
+from meltano_assets.sandbox.fault_kinds import KINDS
+from meltano_assets.sandbox.faults import FaultBox
 from meltano_assets.sandbox.registries import Registries
 from meltano_assets.sandbox.service import Counters
 
@@ -28,7 +29,7 @@ class NameServer:
         self._registries = registries
         self.name = "dns"
         self.title = "DNS (PTR)"
-        self.faults = FaultBox(LINE_KINDS)
+        self.faults = FaultBox(KINDS["dns"])
         self.counters = Counters()
 
     def answer(self, message: bytes, *, is_udp: bool = True) -> bytes | None:

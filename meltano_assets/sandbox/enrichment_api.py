@@ -174,7 +174,7 @@ class Clearbit:
 
 
 def _retry_after(fault: Fault) -> dict[str, str]:
-    if fault.text("with_retry_after", "true") == "false":
+    if not fault.is_set("with_retry_after", default=True):
         return {}
     return {"Retry-After": str(round(fault.number("retry_after_seconds", 1)))}
 

@@ -1,67 +1,18 @@
-"""Misbehaviour on request, for every service.
+"""Misbehaviour on request, for every service: how faults are armed, counted and taken.
 
 A fault is armed by kind, for a number of times, optionally after some fitting occasions and only
-for requests that contain a text (``METHOD /path?query``; the question for WHOIS and DNS).
-
-=================  =======================================================================
-``throttle``       the vendor's "too many requests" (``retry_after_seconds``, default 1;
-                   ``with_retry_after`` false leaves the header out)
-``unavailable``    503
-``server_error``   500; SERVFAIL in DNS
-``quota``          Clearbit's 402
-``html``           a gateway's HTML page instead of JSON (``status``, default 502)
-``drop``           the connection closes without an answer; silence in DNS
-``drop_after``     the request is carried out, then the connection closes without an answer
-``fault``          NetSuite: a fault by ``name`` (invalidSessionFault …) and ``code``
-``not_success``    NetSuite: HTTP 200 whose status says no, by ``code``
-``expire_search``  NetSuite: every open search ends
-``entities``       NetSuite: an answer with a DOCTYPE and entities
-``truncate``       the body ends in the middle while the connection closes
-``garbage``        a body of the right type that cannot be parsed
-``slow``           the answer waits ``seconds`` (default 1)
-``drip``           the answer comes in small pieces over ``seconds``
-``expire_session`` sessions end, where the service has sessions; else one 401
-``repeat_page``    a listing's next page is the same page again, until cleared or counted out
-``foreign_link``   next links lead to another host (``host``)
-``change_schema``  records gain ``add`` {name: value}, lose ``drop`` [name], get other values by
-                   ``retype`` {name: value}; in force until cleared
-=================  =======================================================================
-
-Marketo also knows ``quota`` (607), ``too_many_at_once`` (615), ``no_updated_at`` (1035),
-``export_quota`` and ``queue_full`` (1029), and of its export jobs ``job_failed``, ``job_stuck`` (stays
-queued), ``file_missing`` (404 though completed), ``file_error`` (JSON instead of CSV), ``cut_file`` and
-``wrong_checksum``; ``server_error`` takes a ``code`` of its own.
-
-What Salesforce's records and bulk jobs can do wrong stands in ``salesforce_faults``.
-
-The ``version`` database knows ``refuse`` (logins fail until cleared), ``terminate`` (sessions are
-cut once) and ``change_schema`` (``table``, ``add`` {column: type}, ``drop`` [column]).
+for requests that contain a text (``METHOD /path?query``; the question for WHOIS and DNS). What
+there is to arm at each service stands in ``fault_kinds``.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-HTTP_KINDS = (
-    "quota",
-    "throttle",
-    "unavailable",
-    "server_error",
-    "html",
-    "drop",
-    "drop_after",
-    "truncate",
-    "garbage",
-    "slow",
-    "drip",
-    "expire_session",
-    "repeat_page",
-    "foreign_link",
-    "change_schema",
-)
-LINE_KINDS = ("throttle", "server_error", "drop", "truncate", "garbage", "slow", "drip")
-DATABASE_KINDS = ("refuse", "terminate", "change_schema")
+#: Where next links lead that were told to lead elsewhere; reserved for documents, so nobody is there.
+FOREIGN_HOST = "http://203.0.113.66"
 #: In force until cleared, whatever ``times`` says.
 STANDING_KINDS = ("change_schema", "refuse")
 
@@ -91,13 +42,17 @@ class Fault:
         value = self.options.get(name, default)
         return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
+    def is_set(self, name: str, *, default: bool) -> bool:
+        """An option that is true or false."""
+        return self.text(name, str(default)).lower() == "true"
+
 
 class FaultBox:
     """The armed faults of one service; may be changed from other threads."""
 
-    def __init__(self, kinds: tuple[str, ...], standing: tuple[str, ...] = STANDING_KINDS) -> None:
-        self.kinds = kinds
-        self._standing = standing
+    def __init__(self, kinds: Iterable[str], standing: Iterable[str] = STANDING_KINDS) -> None:
+        self.kinds = tuple(kinds)
+        self._standing = frozenset(standing)
         self._armed: list[Fault] = []
         self._lock = threading.Lock()
 

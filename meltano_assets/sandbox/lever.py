@@ -248,6 +248,8 @@ class Lever:
         begin = 0
         if offset := query.get("offset", [""])[-1]:
             begin = self._place(offset, name)
+            if self.service.faults.take("lose_cursor", f"GET /v1/{name}"):
+                raise _lost_offset(offset)
         page = records[begin : begin + size]
         has_next = begin + size < len(records)
         body: dict[str, object] = {
@@ -267,7 +269,7 @@ class Lever:
         return quote(json.dumps([f"0.{token}", place]), safe="")
 
     def _place(self, offset: str, name: str) -> int:
-        wrong = LeverError(400, "BadRequestError", f"Invalid offset token: {offset[:60]}")
+        wrong = _lost_offset(offset)
         try:
             token, _place = json.loads(unquote(offset))
             plain = base64.b64decode(str(token).removeprefix("0."), validate=True).decode()
@@ -314,6 +316,10 @@ class Lever:
         if isinstance(value, list):
             return [known.get(key, key) for key in value]
         return known.get(value, value)
+
+
+def _lost_offset(offset: str) -> LeverError:
+    return LeverError(400, "BadRequestError", f"Invalid offset token: {offset[:60]}")
 
 
 def _number(query: Mapping[str, list[str]], name: str) -> int | None:

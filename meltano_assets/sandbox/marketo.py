@@ -23,7 +23,7 @@ from starlette.responses import Response
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_marketing import BEGAN, CHANGE_VALUE, DELETE_LEAD, MarketingDesk
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.faults import HTTP_KINDS, Fault, FaultBox
+from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.marketo_bulk import BulkExtract
 from meltano_assets.sandbox.marketo_schema import (
     ACTIVITY_FIELDS,
@@ -53,19 +53,6 @@ from meltano_assets.sandbox.service import HttpService, json_response
 TOKEN_SECONDS = 3_600
 #: So many activities are looked through for one answer, whether they fit the question or not.
 SCANNED = 1_000
-KINDS = (
-    *HTTP_KINDS,
-    "too_many_at_once",
-    "job_failed",
-    "job_stuck",
-    "file_missing",
-    "file_error",
-    "cut_file",
-    "wrong_checksum",
-    "queue_full",
-    "export_quota",
-    "no_updated_at",
-)
 
 
 class Marketo:
@@ -101,7 +88,6 @@ class Marketo:
         self._types = activity_types()
         self._fields = lead_fields()
         self.service = HttpService("marketo", "Marketo Engage", self.handle, self._error)
-        self.service.faults = FaultBox(KINDS)
         self._bulk = BulkExtract(self, folder, self.service.faults, limits)
 
     # Requests
@@ -288,6 +274,8 @@ class Marketo:
         """One page of a list, with a token where more follows."""
         size = batch_size(query)
         begin = read_token(query.get("nextPageToken"), kind)
+        if begin and self.service.faults.take("lose_cursor", kind):
+            raise MarketoError("1003", "Invalid value for 'nextPageToken'")
         page = records[begin : begin + size]
         content: dict[str, object] = {"result": page}
         if begin + size < len(records):

@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from meltano_assets.sandbox.company import Company
-from meltano_assets.sandbox.faults import HTTP_KINDS, Fault, FaultBox
+from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.netsuite_contract import contract_in, own_contract
 from meltano_assets.sandbox.netsuite_operations import Account, Call, Operations
 from meltano_assets.sandbox.netsuite_passport import Credentials, Gate
@@ -41,7 +41,6 @@ MAX_REQUEST_BYTES = 100 << 20
 DEFAULT_VERSION = "2017_2"
 #: Requests at a time: an account's default, and what it is when nobody is to be held up.
 CONCURRENCY, MANY = 5, 64
-_KINDS = (*HTTP_KINDS, "fault", "not_success", "expire_search", "entities")
 _PORT = re.compile(r"/services/NetSuitePort_(\d{4}_\d)")
 _WSDL = re.compile(r"/wsdl/v(\d{4}_\d)_\d/(?:xsd/)?([\w.]+)")
 _SCHEMA = re.compile(r"/xsd/(\w+)/v(\d{4}_\d)_\d/([\w.]+)")
@@ -53,6 +52,7 @@ class _Port(HttpService):
     """The service, which knows how many requests are under way."""
 
     in_flight = 0
+    media_type = _XML
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.in_flight += 1
@@ -85,7 +85,6 @@ class NetSuite:
         self._concurrency = concurrency
         self._requests = 0
         self.service = _Port("netsuite", "NetSuite SuiteTalk", self.handle, self._error)
-        self.service.faults = FaultBox(_KINDS)
 
     # Requests
 

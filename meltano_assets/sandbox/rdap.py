@@ -109,11 +109,9 @@ class Rdap:
     def _error(self, kind: str, fault: Fault) -> Response | None:
         if kind == "throttle":
             headers = {"Retry-After": str(round(fault.number("retry_after_seconds", 1)))}
-            if fault.text("with_retry_after", "true") == "false":
+            if not fault.is_set("with_retry_after", default=True):
                 headers = {}
             return _problem(429, "Too Many Requests", "slow down", headers)
-        if kind == "expire_session":
-            return None
         if kind == "unavailable":
             return _problem(503, "Service Unavailable", "try later")
         return _problem(500, "Internal Server Error", "something went wrong")

@@ -32,6 +32,7 @@ from meltano_assets.sandbox.salesforce_login import bearer_user, oauth, parse_fo
 from meltano_assets.sandbox.salesforce_org import API_VERSIONS, SalesforceOrg
 from meltano_assets.sandbox.salesforce_rest import RestApi, identity, versions
 from meltano_assets.sandbox.salesforce_values import ApiProblem
+from meltano_assets.sandbox.service import BAD_BODIES, METADATA, bad_body
 
 __all__ = ["SalesforceOrg", "build_app"]
 
@@ -132,7 +133,10 @@ class _Server:
         if fault := take("throttle", subject):
             problem = ApiProblem("TOO_MANY_REQUESTS", "Too many requests. Try again later.")
             wait = int(fault.number("retry_after_seconds", 1))
-            return Reply(429, [problem.for_request()], {"Retry-After": str(wait)})
+            headers = {"Retry-After": str(wait)}
+            if not fault.is_set("with_retry_after", default=True):
+                headers = {}
+            return Reply(429, [problem.for_request()], headers)
         if fault := take("unavailable", subject):
             problem = ApiProblem("SERVER_UNAVAILABLE", "Server unavailable. Try again later.")
             wait = int(fault.number("retry_after_seconds", 1))
@@ -162,6 +166,11 @@ class _Server:
                 "<body><h1>Bad Gateway</h1></body></html>",
                 content_type="text/html",
             )
+        for kind in BAD_BODIES:
+            if fault := take(kind, subject):
+                return Reply(200, *bad_body(fault))
+        if fault := take("redirect", subject):
+            return Reply(302, b"", {"Location": fault.text("location", METADATA)})
         return None
 
     def _base_url(self, headers: dict[str, str], scope: Scope) -> str:
@@ -279,7 +288,12 @@ async def _send(
     headers = {"Content-Type": reply.content_type, **reply.headers}
     if reply.content is None:
         del headers["Content-Type"]
-    if len(body) >= _COMPRESS_FROM and "gzip" in request_headers.get("accept-encoding", ""):
+    is_plain = "Content-Encoding" not in headers
+    if (
+        is_plain
+        and len(body) >= _COMPRESS_FROM
+        and "gzip" in request_headers.get("accept-encoding", "")
+    ):
         body = await run_in_threadpool(_gzip, body)
         headers["Content-Encoding"] = "gzip"
         headers["Vary"] = "Accept-Encoding"

@@ -437,6 +437,8 @@ class BulkJobs:
                 "INVALIDJOBSTATE",
                 f"Results are not available: the job is in state {job.shown_state}",
             )
+        if self.org.faults.take("lose_results", f"{call.method} {call.path}"):
+            raise not_found()
         text = call.params.get("maxRecords")
         if text is not None and (not text.isdigit() or int(text) < 1):
             raise bad_job("INVALID_ARGUMENT", f"maxRecords must be a positive number: {text}")

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from meltano_assets.sandbox import soql
+from meltano_assets.sandbox.faults import FOREIGN_HOST
 from meltano_assets.sandbox.salesforce_http import Call, Reply, failure, not_allowed
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
 from meltano_assets.sandbox.salesforce_schema import id_checksum
@@ -116,7 +117,10 @@ class Queries:
         if end < total:
             name = name or self._keep(cursor)
             repeated = call.org.faults.take("repeat_page", f"{call.method} {call.path}")
-            answer["nextRecordsUrl"] = call.url(f"/query/{name}-{offset if repeated else end}")
+            link = call.url(f"/query/{name}-{offset if repeated else end}")
+            if fault := call.org.faults.take("foreign_link", f"{call.method} {call.path}"):
+                link = fault.text("host", FOREIGN_HOST) + link
+            answer["nextRecordsUrl"] = link
         answer["records"] = records
         return Reply(200, answer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -14,7 +15,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from meltano_assets.sandbox.faults import HTTP_KINDS, Fault, FaultBox
+from meltano_assets.sandbox.fault_kinds import KINDS
+from meltano_assets.sandbox.faults import Fault, FaultBox
 
 Handler = Callable[[Request], Awaitable[Response]]
 ErrorAnswer = Callable[[str, Fault], Response | None]
@@ -89,6 +91,24 @@ class Counters:
         self.by_status.clear()
 
 
+#: Where a client inside a cloud would find that cloud's credentials.
+METADATA = "http://169.254.169.254/latest/meta-data/"
+#: Faults of which the body alone is bad.
+BAD_BODIES = ("garbage", "huge", "gzip_bomb")
+
+
+def bad_body(fault: Fault) -> tuple[bytes, dict[str, str]]:
+    """A body that cannot be read or is too much to read, and its headers."""
+    if fault.kind == "garbage":
+        return b'{"records": [{"id": 1, "na', {}
+    if fault.kind == "huge":
+        size = int(fault.number("mebibytes", 10) * (1 << 20))
+        return b'{"records": [{"id": 1, "name": "' + b"x" * size, {}
+    # A gzip file may have many members, so that one of them need be packed.
+    member = gzip.compress(b" " * (1 << 20), 9)
+    return member * max(1, int(fault.number("mebibytes", 1024))), {"Content-Encoding": "gzip"}
+
+
 class HttpService:
     """One vendor's HTTP service around its handler.
 
@@ -97,17 +117,18 @@ class HttpService:
     dropped its sessions).
     """
 
+    media_type = "application/json"
+
     def __init__(
         self,
         name: str,
         title: str,
         handler: Handler,
         error_answer: ErrorAnswer,
-        kinds: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.title = title
-        self.faults = FaultBox((*HTTP_KINDS, *kinds))
+        self.faults = FaultBox(KINDS[name])
         self.counters = Counters()
         self._error_answer = error_answer
         self._handler = handler
@@ -156,8 +177,12 @@ class HttpService:
                 "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
                 int(fault.number("status", 502)),
             )
-        if self.faults.take("garbage", subject):
-            return Response(b'{"records": [{"id": 1, "na', media_type="application/json")
+        for kind in BAD_BODIES:
+            if fault := self.faults.take(kind, subject):
+                body, headers = bad_body(fault)
+                return Response(body, 200, headers, self.media_type)
+        if fault := self.faults.take("redirect", subject):
+            return Response(b"", 302, {"Location": fault.text("location", METADATA)})
         return None
 
     async def _end_badly(

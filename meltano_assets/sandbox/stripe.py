@@ -146,7 +146,9 @@ class Stripe:
 
     def _error(self, kind: str, fault: Fault) -> Response | None:
         if kind == "throttle":
-            return _too_many(fault.text("with_retry_after", "false").lower() == "true").response()
+            return _too_many(
+                fault if fault.is_set("with_retry_after", default=False) else None
+            ).response()
         if kind == "expire_session":
             shown = f"Expired API Key provided: {_shown(self._key)}"
             return _ProblemError(401, shown, "api_key_expired").response()
@@ -161,7 +163,7 @@ class Stripe:
         self._check_key(request)
         remaining, _ = self._requests.spend(time.monotonic())
         if remaining < 0:
-            raise _too_many(with_header=False)
+            raise _too_many(None)
         path = request.url.path.strip("/")
         parts = path.split("/")
         if parts[0] != "v1" or len(parts) < 2:
@@ -353,7 +355,8 @@ class Stripe:
         name = request.url.path.rstrip("/").rpartition("/")[2]
         places = {str(record["id"]): place for place, record in enumerate(records)}
         cursor = after or before
-        if cursor and cursor not in places:
+        is_lost = cursor and self.service.faults.take("lose_cursor", request.url.path)
+        if cursor and (is_lost or cursor not in places):
             kind = LISTS.get(name, name.removesuffix("s"))
             raise _missing(kind, cursor, "starting_after" if after else "ending_before")
         if before:
@@ -523,10 +526,11 @@ def _unknown_path(request: Request) -> _ProblemError:
     return _ProblemError(404, message)
 
 
-def _too_many(with_header: bool) -> _ProblemError:
+def _too_many(fault: Fault | None) -> _ProblemError:
+    """Without Retry-After, unless a fault asks for it."""
     headers = {"Stripe-Rate-Limited-Reason": "global-rate"}
-    if with_header:
-        headers["Retry-After"] = "1"
+    if fault is not None:
+        headers["Retry-After"] = str(round(fault.number("retry_after_seconds", 1)))
     message = (
         "Request rate limit exceeded. You can learn more about rate limits here "
         "https://stripe.com/docs/rate-limits."

@@ -14,7 +14,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from meltano_assets.sandbox.faults import LINE_KINDS, Fault, FaultBox
+from meltano_assets.sandbox.fault_kinds import KINDS
+from meltano_assets.sandbox.faults import Fault, FaultBox
 from meltano_assets.sandbox.registries import (
     SILENT,
     THIN,
@@ -39,7 +40,7 @@ class Whois:
         self._address = address
         self.name = "whois"
         self.title = "WHOIS"
-        self.faults = FaultBox(LINE_KINDS)
+        self.faults = FaultBox(KINDS["whois"])
         self.counters = Counters()
 
     async def serve(
@@ -61,7 +62,7 @@ class Whois:
         if self.faults.take("drop", subject):
             writer.transport.abort()
             return
-        text = self._misbehaviour(query, subject) or self.answer(role, query)
+        text = self._misbehaviour(role, query, subject) or self.answer(role, query)
         is_latin = query.lower().endswith(".de") and "utf-8" not in query.lower()
         data = text.encode("latin-1" if is_latin else "utf-8", "replace")
         if self.faults.take("truncate", subject):
@@ -69,7 +70,7 @@ class Whois:
         fault = self.faults.take("drip", subject)
         await _write(writer, data, fault)
 
-    def _misbehaviour(self, query: str, subject: str) -> str | None:
+    def _misbehaviour(self, role: str, query: str, subject: str) -> str | None:
         if self.faults.take("throttle", subject):
             if query.lower().endswith(".de"):
                 return (
@@ -80,6 +81,13 @@ class Whois:
             return f"% Internal error, try again later{_END}"
         if self.faults.take("garbage", subject):
             return "\x00\x01\x02<html>502 Bad Gateway</html>" * 40
+        if fault := self.faults.take("huge", subject):
+            return f"remarks: {'x' * 62}{_END}" * int(
+                fault.number("mebibytes", 10) * (1 << 20) / 73
+            )
+        if fault := self.faults.take("refer", subject):
+            host, port = self._address(role)
+            return _lines(f"refer: {fault.text('to', f'{host}:{port}')}", "status: ACTIVE")
         return None
 
     def answer(self, role: str, query: str) -> str:

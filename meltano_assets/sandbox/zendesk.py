@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
 from meltano_assets.sandbox.zendesk_tickets import (
     EVENT_EXPORTS,
@@ -156,7 +156,7 @@ class Zendesk:
     def _error(self, kind: str, fault: Fault) -> Response | None:
         if kind == "throttle":
             wait = fault.number("retry_after_seconds", 1)
-            return _too_many(wait, with_header=fault.text("with_retry_after", "true") != "false")
+            return _too_many(wait, with_header=fault.is_set("with_retry_after", default=True))
         if kind == "expire_session":
             return json_response({"error": "Couldn't authenticate you"}, 401)
         if kind == "unavailable":
@@ -211,7 +211,8 @@ class Zendesk:
         cursor = query.get("cursor")
         if cursor is not None:
             place = _parse_cursor(cursor)
-            if place is None:
+            is_lost = self.service.faults.take("lose_cursor", request.url.path)
+            if place is None or is_lost:
                 return json_response(
                     {"error": "InvalidPaginationParameter", "description": "cursor is invalid"}, 400
                 )
@@ -427,7 +428,8 @@ class Zendesk:
         begin = 0
         if after or before:
             place = _parse_place(after or before or "")
-            if place is None:
+            is_lost = self.service.faults.take("lose_cursor", request.url.path)
+            if place is None or is_lost:
                 return json_response(
                     {
                         "error": "InvalidPaginationParameter",
@@ -469,7 +471,7 @@ class Zendesk:
         kept = {k: v for k, v in kept.items() if k not in changes or changes[k] is not None}
         address = base_url(request)
         if fault := self.service.faults.take("foreign_link", request.url.path):
-            address = fault.text("host", "http://203.0.113.66")
+            address = fault.text("host", FOREIGN_HOST)
         path = request.url.path
         if not path.endswith(".json"):
             path += ".json"

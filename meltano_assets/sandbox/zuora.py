@@ -23,9 +23,9 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
-from meltano_assets.sandbox.zuora_jobs import JOB_FAULTS, AquaRefused, Jobs
+from meltano_assets.sandbox.zuora_jobs import AquaRefused, Jobs
 from meltano_assets.sandbox.zuora_query import Query, QueryError, parse, rows_of, run
 from meltano_assets.sandbox.zuora_schema import describe_all, object_types
 
@@ -36,7 +36,6 @@ ENTITY = "2c92a0fc5d1a2b3c015d1b2c3d4e5f60"
 _LOCATOR_SECONDS = 15 * 60
 _TOKEN_SECONDS = 3_599
 _REFUSED = "Authentication error"
-ZUORA_FAULTS = (*JOB_FAULTS, "lose_locator", "concurrency")
 
 
 class TenantRecords:
@@ -90,7 +89,7 @@ class Zuora:
         self._tokens: dict[str, float] = {}
         self._locators: dict[str, tuple[Query, list[Record], int, float]] = {}
         self._requests = RateLimit(requests_per_minute)
-        self.service = HttpService("zuora", "Zuora Billing", self.handle, self._error, ZUORA_FAULTS)
+        self.service = HttpService("zuora", "Zuora Billing", self.handle, self._error)
         self.jobs = Jobs(self._tenant, self.service.faults, zone=ZONE, partner=PARTNER, polls=polls)
 
     # Requests
@@ -173,7 +172,7 @@ class Zuora:
     def _error(self, kind: str, fault: Fault) -> Response | None:
         if kind == "throttle":
             wait = fault.number("retry_after_seconds", 1)
-            has_header = fault.text("with_retry_after", "true").lower() != "false"
+            has_header = fault.is_set("with_retry_after", default=True)
             return _too_many(wait, has_header=has_header)
         if kind == "expire_session":
             self._tokens.clear()
@@ -368,9 +367,7 @@ class Zuora:
         if begin + size < len(products):
             following = f"{base_url(request)}/v1/catalog/products?page={page + 1}&pageSize={size}"
             if fault := self.service.faults.take("foreign_link", request.url.path):
-                following = (
-                    fault.text("host", "http://203.0.113.66") + "/v1/catalog/products?page=2"
-                )
+                following = fault.text("host", FOREIGN_HOST) + "/v1/catalog/products?page=2"
             answer["nextPage"] = following
         return json_response(answer)
 

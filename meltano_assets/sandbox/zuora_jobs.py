@@ -28,8 +28,6 @@ NO_DELETED_SUPPORT = (
     "Objects included in the queries do not support the querying of deleted records. "
     "Remove Deleted section in the JSON request and retry the request"
 )
-#: What jobs can be told to do wrong, besides the faults of every service.
-JOB_FAULTS = ("job_error", "job_aborted", "job_stuck", "lose_job", "lose_file", "cut_file")
 MAX_QUERIES = 50
 #: Full files of stateful jobs come in pieces from so many rows on.
 SEGMENT_ROWS = 500

@@ -29,7 +29,14 @@ from meltano_assets.clients.marketo import (
 )
 from meltano_assets.clients.policy import Quota, Transport
 from meltano_assets.environment import Variable
-from meltano_assets.errors import FatalError, GoneError, PlatformError, RetriableError
+from meltano_assets.errors import (
+    CredentialsError,
+    FatalError,
+    GoneError,
+    PlatformError,
+    QuotaError,
+    RetriableError,
+)
 from meltano_assets.sources.base import (
     Source,
     as_bookmark,
@@ -380,6 +387,8 @@ class MarketoReader:
             folders = self._client.results(
                 "/rest/asset/v1/folders.json", {"maxDepth": 1, "maxReturn": 200}
             )
+        except (CredentialsError, QuotaError):
+            raise
         except FatalError as error:
             raise FatalError(
                 f"cannot tell since when there are records: {error.message}",

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from csv import Error as CsvError
 from csv import reader
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -137,8 +138,7 @@ def read_csv(
             convert_options=convert,
         )
     except pa.ArrowInvalid:
-        # Arrow's own message quotes the row.
-        raise RetriableError("a file of records is cut off or no CSV") from None
+        raise _no_csv() from None
     return {
         name: column.combine_chunks()
         for name, column in zip(table.column_names, table.columns, strict=True)
@@ -177,7 +177,14 @@ def read_csv_stream(
         for piece in pieces:
             yield dict(zip(piece.schema.names, piece.columns, strict=True))
     except pa.ArrowInvalid:
-        raise RetriableError("a file of records is cut off or no CSV") from None
+        raise _no_csv() from None
+
+
+def _no_csv() -> RetriableError:
+    """Without Arrow's own message, which quotes the row."""
+    return RetriableError(
+        "a file of records is cut off or no CSV", hint="run it again: the file is fetched anew"
+    )
 
 
 class _Chunks(RawIOBase):
@@ -188,9 +195,11 @@ class _Chunks(RawIOBase):
         self._held = b""
 
     def first_line(self) -> bytes:
-        """The bytes up to the first line's end, which stay to be read."""
+        """The bytes up to the first line's end, which stay to be read; no longer than a record."""
         while b"\n" not in self._held and (chunk := next(self._chunks, b"")):
             self._held += chunk
+            if len(self._held) > _CSV_BLOCK:
+                raise _no_csv()
         return self._held
 
     def readable(self) -> bool:
@@ -214,7 +223,10 @@ class _Chunks(RawIOBase):
 
 def _header(body: bytes) -> list[str]:
     line = body[: body.find(b"\n") + 1 or len(body)].decode("utf-8-sig", "replace")
-    return next(reader([line]), [])
+    try:
+        return next(reader([line]), [])
+    except CsvError:
+        raise _no_csv() from None
 
 
 def typed(kind: ColumnType, texts: pa.Array) -> pa.Array:

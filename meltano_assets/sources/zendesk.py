@@ -351,7 +351,7 @@ def connect(
         settings["base_url"],
         source="zendesk",
         auth=BasicAuth(f"{settings['email']}/token", settings["api_token"]),
-        errors=ErrorTable(_detail, {403: "skip"}),
+        errors=ErrorTable(_detail, {403: "skip", "InvalidPaginationParameter": "later"}),
         transport=transport,
         hint=where_to_set(VARIABLES),
     )

@@ -21,11 +21,14 @@ import uvicorn
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.databases import DATABASES
+from meltano_assets.sandbox.fault_kinds import KINDS
 from meltano_assets.sandbox.faults import FaultBox, parse_fault
 from meltano_assets.sandbox.server import SERVICES, Options, serve_in_thread
 from meltano_assets.sandbox.server import Sandbox as Running
+from meltano_assets.sandbox.service import METADATA
 from meltano_assets.sandbox.state import CompanyClock, StateFolder
 from meltano_assets.warehouse.server import EmbeddedServer
+from meltano_assets_tests.command_line import command
 from meltano_assets_tests.sandbox.conftest import TODAY, Sandbox
 
 READY_SECONDS = 30
@@ -358,6 +361,40 @@ def test_faults_can_be_armed_from_the_beginning(tmp_path: Path) -> None:
             timeout=10,
         )
         assert answer.status_code == 402
+
+
+@pytest.mark.parametrize("kind", ["gzip_bomb", "huge"])
+def test_an_answer_can_be_too_much(sandbox: Sandbox, kind: str) -> None:
+    url, login = groups_url(sandbox)
+    sandbox.arm("zendesk", kind, mebibytes=3)
+    with requests.get(url, auth=login, timeout=10, stream=True) as answer:
+        packed = int(answer.headers["Content-Length"])
+        assert len(answer.content) >= 3 << 20
+    assert (packed < 10_000) == (kind == "gzip_bomb")
+
+
+def test_an_answer_can_lead_inside(sandbox: Sandbox) -> None:
+    url, login = groups_url(sandbox)
+    sandbox.arm("zendesk", "redirect")
+    answer = requests.get(url, auth=login, timeout=10, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (302, METADATA)
+
+
+def test_every_fault_is_told_of(sandbox: Sandbox) -> None:
+    """The page of the documentation and the command name every kind, and no service takes another."""
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
+    for service, kinds in KINDS.items():
+        ran = command("sandbox", "faults", service)
+        assert ran.code == 0
+        for kind, meaning in kinds.items():
+            assert f"| `{kind}` | {meaning} |" in page
+            assert f"  {kind} " in ran.out
+            assert meaning in ran.out
+    ran = command("sandbox", "faults", "nobody")
+    assert ran.code == 2
+    assert "there are: salesforce" in ran.err
+    fault = {"service": "lever", "kind": "foreign_link"}
+    assert requests.post(f"{sandbox.control}/faults", json=fault, timeout=10).status_code == 400
 
 
 def test_fault_texts_are_parsed() -> None:

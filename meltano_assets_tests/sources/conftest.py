@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import requests
@@ -22,8 +23,8 @@ class Vendors:
         """What ``Source.connect`` takes."""
         return {key: str(value) for key, value in self.manifest[name].items()}
 
-    def arm(self, service: str, kind: str, times: int = 1, **options: object) -> None:
-        """Let a service misbehave."""
+    def arm(self, service: str, kind: str, times: int | None = 1, **options: object) -> None:
+        """Let a service misbehave so many times, or until cleared."""
         fault = {"service": service, "kind": kind, "times": times, **options}
         self._call("POST", "/faults", json=fault)
 
@@ -35,10 +36,23 @@ class Vendors:
         """Let everything behave again."""
         self._call("DELETE", "/faults")
 
-    def _call(self, method: str, path: str, json: object = None) -> None:
+    def armed(self) -> dict[str, object]:
+        """The faults that did not come about yet."""
+        return dict(self._call("GET", "/faults"))
+
+    def truths(self) -> dict[str, Any]:
+        """What the company knows of itself."""
+        return dict(self._call("GET", "/truths"))
+
+    def asked(self, service: str) -> dict[str, int]:
+        """Path → how often it was asked for, since the company came up."""
+        return dict(self._call("GET", "/requests")[service]["by_path"])
+
+    def _call(self, method: str, path: str, json: object = None) -> Any:
         address = f"{self.manifest['control']['base_url']}{path}"
         answer = requests.request(method, address, json=json, timeout=60)
         assert answer.ok, answer.text
+        return answer.json()
 
 
 @pytest.fixture(scope="session")

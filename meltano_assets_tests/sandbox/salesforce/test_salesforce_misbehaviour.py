@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import requests
 
-from meltano_assets.sandbox import salesforce_faults
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.salesforce import SalesforceOrg
 from meltano_assets_tests.sandbox.salesforce.conftest import (
@@ -110,11 +109,6 @@ def test_answers_are_packed_when_asked(shared: Api) -> None:
     plain = shared.get("/sobjects", headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in plain.headers
     assert packed.json() == plain.json()
-
-
-def test_every_fault_has_a_line_in_the_manual() -> None:
-    manual = str(salesforce_faults.__doc__)
-    assert [kind for kind in salesforce_faults.KINDS if f"``{kind}``" not in manual] == []
 
 
 # --- the company's days --------------------------------------------------------------------

@@ -1,11 +1,14 @@
 {#-
     A raw table; where nothing was loaded yet, an empty one with the columns that the source
     declares, so that a company without one of the vendors still has all models.
+
+    Asked of the catalog, not of dbt's cache of relations: while one thread fills that, another finds
+    the schema cached and the table missing, and would build an empty model over a full table.
 -#}
 {% macro raw_table(source_name, table_name) -%}
     {%- set relation = source(source_name, table_name) -%}
     {%- if execute
-        and load_relation(relation) is none -%}
+        and not is_in_catalog(relation) -%}
         {%- set declared = namespace(columns=[]) -%}
         {%- for node in graph.sources.values()
             if node.source_name == source_name and node.name == table_name -%}
@@ -22,4 +25,14 @@
     {%- else -%}
         {{ relation }}
     {%- endif -%}
+{%- endmacro %}
+
+{% macro is_in_catalog(relation) -%}
+    {%- set found -%}
+        select 1
+        from pg_catalog.pg_class as tables
+        join pg_catalog.pg_namespace as schemas on schemas.oid = tables.relnamespace
+        where schemas.nspname = '{{ relation.schema }}' and tables.relname = '{{ relation.identifier }}'
+    {%- endset -%}
+    {{- return(run_query(found).rows | length > 0) -}}
 {%- endmacro %}

@@ -37,6 +37,7 @@ class PlatformStorage(DagsterPostgresStorage):
     ) -> PlatformStorage:
         """Open the storage; starts the embedded Postgres when nothing else is named."""
         opened = cls(postgres_url=connections.dagster_storage_url(), inst_data=inst_data)
+        _remember_tables(opened.event_log_storage)
         for storage in (
             opened.run_storage,
             opened.event_log_storage,
@@ -44,3 +45,18 @@ class PlatformStorage(DagsterPostgresStorage):
         ):
             storage.optimize_for_webserver(**POOL)
         return opened
+
+
+def _remember_tables(log: Any) -> None:
+    """A table that is there is looked for once, not with every event of an asset.
+
+    Dagster looks from inside a transaction, for which the storage opens one more connection.
+    """
+    look, there = log.has_table, set[str]()
+
+    def has_table(name: str) -> bool:
+        if name not in there and look(name):
+            there.add(name)
+        return name in there
+
+    log.has_table = has_table

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 import dagster as dg
 import psycopg
+import psycopg2
 import pytest
 from psycopg import sql
 
@@ -64,6 +65,18 @@ def odd(server: EmbeddedServer) -> Iterator[Warehouse]:
         connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
 
 
+def dagster_home(folder: Path) -> Path:
+    """Dagster's home with the storage of ``dagster.yaml``."""
+    home = folder / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(
+        "storage:\n  custom:\n    module: meltano_assets.instance\n"
+        "    class: PlatformStorage\n    config: {}\n"
+        "telemetry:\n  enabled: false\n"
+    )
+    return home
+
+
 def rows(warehouse: Warehouse, query: str) -> list[tuple[object, ...]]:
     with warehouse.connect() as connection:
         return connection.execute(query.encode()).fetchall()
@@ -95,14 +108,7 @@ def test_the_graph_and_its_storage_run_in_the_warehouse_that_the_environment_nam
         definitions = build_definitions(
             WarehouseResource(), Vendors(settings=settings, settings_are_sandbox=True)
         )
-        home = tmp_path / "home"
-        home.mkdir()
-        (home / "dagster.yaml").write_text(
-            "storage:\n  custom:\n    module: meltano_assets.instance\n"
-            "    class: PlatformStorage\n    config: {}\n"
-            "telemetry:\n  enabled: false\n"
-        )
-        with dg.DagsterInstance.from_config(str(home)) as instance:
+        with dg.DagsterInstance.from_config(str(dagster_home(tmp_path))) as instance:
             result = definitions.resolve_job_def("everything").execute_in_process(
                 instance=instance,
                 asset_selection=[
@@ -135,6 +141,23 @@ def test_dagsters_storage_is_a_schema_of_the_warehouse_that_is_named(
         assert connection.execute("select current_schema()").fetchone() == ("dagster",)
         if query:
             assert connection.execute("show work_mem").fetchone() == ("5MB",)
+
+
+def test_storing_an_event_opens_no_connection(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MELTANO_DAGSTER_URL", warehouse.url)
+    event = dg.AssetMaterialization("thing", tags={"dagster/data_version": "1"})
+    opened: list[object] = []
+    with dg.DagsterInstance.from_config(str(dagster_home(tmp_path))) as instance:
+        instance.report_runless_asset_event(event)
+        connect = psycopg2.connect
+        monkeypatch.setattr(
+            psycopg2, "connect", lambda *a, **k: opened.append(a) or connect(*a, **k)
+        )
+        instance.report_runless_asset_event(event)
+    assert not opened
+    assert rows(warehouse, "select count(*) from asset_event_tags") == [(2,)]
 
 
 def test_dagsters_storage_may_be_named_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,31 +200,25 @@ def _raw_asset(source: Source, stream: Stream, rules: SourceRules) -> dg.AssetsD
                     context.log.warning(f"{table.key} was skipped: {why}")
                 stopped = reader.stopped
                 swept = _sweep(context, warehouse, reader, table) if is_whole else None
-            ours = claims.live_rows(warehouse, table)
-            aside = claims.quarantined_rows(warehouse, table)
-            # A person who asks for everything anew also says that fewer rows are right.
-            healthy = None if options.full_refresh else claims.last_healthy_rows(warehouse, table)
-            counts = {
-                claims.LIVE_ROWS: (healthy, ours),
-                "extracted to loaded": (load.outcome.read, load.outcome.accounted),
-                # Within what waits in quarantine nobody can say which of them the vendor counts.
-                "source to table": (
-                    theirs,
-                    theirs if theirs is not None and ours <= theirs <= ours + aside else ours,
-                ),
-                "loaded to quarantined": (0, load.outcome.quarantined),
-            }
-            for hop, (expected, actual) in counts.items():
+            with warehouse.held() as one:
+                ours = claims.live_rows(one, table)
+                aside = claims.quarantined_rows(one, table)
+                # A person who asks for everything anew also says that fewer rows are right.
+                healthy = None if options.full_refresh else claims.last_healthy_rows(one, table)
+                counts = {
+                    claims.LIVE_ROWS: (healthy, ours),
+                    "extracted to loaded": (load.outcome.read, load.outcome.accounted),
+                    # Within what waits in quarantine nobody can say which of them the vendor counts.
+                    "source to table": (
+                        theirs,
+                        theirs if theirs is not None and ours <= theirs <= ours + aside else ours,
+                    ),
+                    "loaded to quarantined": (0, load.outcome.quarantined),
+                }
                 claims.record_reconciliation(
-                    warehouse,
-                    table.source,
-                    table.name,
-                    run_id=context.run.run_id,
-                    hop=hop,
-                    expected=expected,
-                    actual=actual,
+                    one, table.source, table.name, run_id=context.run.run_id, hops=counts
                 )
-            yield from _checks(warehouse, table, load.outcome, before, healthy, ours, aside, theirs)
+                yield from _checks(one, table, load.outcome, before, healthy, ours, aside, theirs)
             yield dg.AssetCheckResult(
                 check_name="read_to_the_end",
                 passed=stopped is None,

@@ -94,27 +94,26 @@ def build_reconciliation_checks(manifest: Mapping[str, Any]) -> dg.AssetChecksDe
 
         with dagster_edge():
             warehouse = database.open()
-            for check in sorted(context.selected_asset_check_keys):
-                hop = by_key[check.asset_key]
-                with warehouse.connect(application_name=_APPLICATION) as connection:
-                    expected, actual = _counts(connection, hop)
-                claims.record_reconciliation(
-                    warehouse,
-                    hop.source,
-                    hop.stream,
-                    run_id=context.run.run_id,
-                    hop=hop.name,
-                    expected=expected,
-                    actual=actual,
-                )
-                yield dg.AssetCheckResult(
-                    asset_key=hop.key,
-                    check_name=CHECK,
-                    passed=expected is None or expected == actual,
-                    # A load that ends between the two makes them differ for a while.
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={"expected": str(expected), "actual": actual},
-                )
+            with warehouse.held(application_name=_APPLICATION) as held:
+                for check in sorted(context.selected_asset_check_keys):
+                    hop = by_key[check.asset_key]
+                    with held.connect() as connection:
+                        expected, actual = _counts(connection, hop)
+                    claims.record_reconciliation(
+                        held,
+                        hop.source,
+                        hop.stream,
+                        run_id=context.run.run_id,
+                        hops={hop.name: (expected, actual)},
+                    )
+                    yield dg.AssetCheckResult(
+                        asset_key=hop.key,
+                        check_name=CHECK,
+                        passed=expected is None or expected == actual,
+                        # A load that ends between the two makes them differ for a while.
+                        severity=dg.AssetCheckSeverity.WARN,
+                        metadata={"expected": str(expected), "actual": actual},
+                    )
 
     return reconciliation
 

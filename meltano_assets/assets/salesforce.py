@@ -127,9 +127,12 @@ def _sync_asset(
                 GROUP,
                 spec.name,
                 run_id=context.run.run_id,
-                hop=f"{spec.model} to {'sent' if outcome.is_pushed else 'planned'}",
-                expected=outcome.rows,
-                actual=_accounted(outcome),
+                hops={
+                    f"{spec.model} to {'sent' if outcome.is_pushed else 'planned'}": (
+                        outcome.rows,
+                        _accounted(outcome),
+                    )
+                },
             )
         context.log.info(_summary(spec, outcome))
         yield dg.MaterializeResult(metadata=_metadata(outcome))

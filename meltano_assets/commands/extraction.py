@@ -231,7 +231,5 @@ def _ask(source: Source, streams: list[Stream]) -> None:
                 stream.source,
                 stream.name,
                 run_id="",
-                hop="source to table",
-                expected=theirs,
-                actual=actual,
+                hops={"source to table": (theirs, actual)},
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,19 +82,17 @@ def record_reconciliation(
     stream: str,
     *,
     run_id: str,
-    hop: str,
-    expected: int | None,
-    actual: int,
+    hops: Mapping[str, tuple[int | None, int]],
 ) -> None:
-    """Write one hop's counts to ``meltano.reconciliation``; ``expected`` is None where unknown."""
+    """Write hops to ``meltano.reconciliation``: what was expected (None: unknown) and what is there."""
     from meltano_assets.warehouse import state
 
     with warehouse.connect() as connection:
         state.ensure(connection)
-        connection.execute(
+        connection.cursor().executemany(
             "insert into meltano.reconciliation (source, stream, run_id, hop, expected, actual)"
             " values (%s, %s, %s, %s, %s, %s)",
-            [source, stream, run_id, hop, expected, actual],
+            [(source, stream, run_id, hop, *counts) for hop, counts in hops.items()],
         )
 
 

@@ -12,9 +12,11 @@ None of that may reach a log, so whatever leaves ``Warehouse.connect`` has been 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -22,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 
+APPLICATION = "meltano-assets"
 CONNECT_TIMEOUT_SECONDS = 10
 STATEMENT_TIMEOUT_SECONDS = 3600
 #: Longer than the longest retry of a vendor's page: a load may wait inside its transaction.
@@ -144,7 +147,7 @@ class Warehouse:
         self,
         *,
         autocommit: bool = False,
-        application_name: str = "meltano-assets",
+        application_name: str = APPLICATION,
         statement_timeout_seconds: float = STATEMENT_TIMEOUT_SECONDS,
         idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
     ) -> Iterator[psycopg.Connection]:
@@ -172,6 +175,19 @@ class Warehouse:
             _redact_chain(error)
             raise
 
+    @contextmanager
+    def held(self, *, application_name: str = APPLICATION) -> Iterator[Warehouse]:
+        """The same database for a row of short questions: they share one connection.
+
+        Opening one costs more than most questions. Each ``connect`` is a transaction of its own as
+        ever; one with settings of its own, or inside another, gets a connection of its own.
+        """
+        held = _Held(self.url, application_name)
+        try:
+            yield held
+        finally:
+            held.close()
+
     def _open(self, application_name: str) -> psycopg.Connection:
         given = _KEEPALIVE | {"connect_timeout": str(CONNECT_TIMEOUT_SECONDS)} | self._parameters
         given |= {"application_name": application_name[:63], "client_encoding": "utf8"}
@@ -194,6 +210,44 @@ class Warehouse:
             reason = reason.replace(password, "***")
         message = f"warehouse {self.place} is not reachable"
         return RetriableError(f"{message}: {reason}" if reason else message, hint=_HINT_REACH)
+
+
+class _Held(Warehouse):
+    """A database whose connection stays open from one ``connect`` to the next."""
+
+    def __init__(self, url: str, application_name: str) -> None:
+        super().__init__(url)
+        self._application_name = application_name
+        self._open_blocks = ExitStack()
+        self._connection: psycopg.Connection | None = None
+        self._is_in_use = False
+
+    @contextmanager
+    def connect(self, **settings: Any) -> Iterator[psycopg.Connection]:
+        if settings or self._is_in_use:
+            with super().connect(**settings) as own:
+                yield own
+            return
+        if self._connection is None or self._connection.closed:
+            self.close()
+            self._connection = self._open_blocks.enter_context(
+                super().connect(application_name=self._application_name)
+            )
+        self._is_in_use = True
+        try:
+            yield self._connection
+            self._connection.commit()
+        except BaseException:
+            # It ends here as any other connection does: rolled back, its error in our words.
+            self._open_blocks.__exit__(*sys.exc_info())
+            raise
+        finally:
+            self._is_in_use = False
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._open_blocks.close()
+        self._connection = None
 
 
 def platform_error(error: psycopg.Error, *, place: str = "") -> PlatformError:

@@ -31,9 +31,7 @@ def note(warehouse: Warehouse, expected: int | None, actual: int) -> None:
         STREAM.source,
         STREAM.name,
         run_id="r",
-        hop=claims.LIVE_ROWS,
-        expected=expected,
-        actual=actual,
+        hops={claims.LIVE_ROWS: (expected, actual)},
     )
 
 

@@ -254,3 +254,53 @@ def test_lost_connection_is_retriable(warehouse: Warehouse) -> None:
 )
 def test_causes_that_pass_are_retriable(error: psycopg.Error) -> None:
     assert isinstance(platform_error(error), RetriableError)
+
+
+def backend(connection: psycopg.Connection) -> int:
+    return connection.info.backend_pid
+
+
+def test_a_held_warehouse_asks_over_one_connection_and_commits_each_block(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.held() as held:
+        with held.connect() as connection:
+            first = backend(connection)
+            connection.execute("create table kept (n int)")
+        with warehouse.connect() as other:
+            assert other.execute("select count(*) from kept").fetchone() == (0,)
+        with held.connect() as connection:
+            assert backend(connection) == first
+            with held.connect() as inner:
+                assert backend(inner) != first
+            with held.connect(autocommit=True) as own:
+                assert own.autocommit
+                assert backend(own) != first
+    assert connection.closed
+
+
+def test_a_failed_block_of_a_held_warehouse_is_undone_and_leaves_the_next_whole(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.held() as held:
+        with pytest.raises(FatalError, match="division by zero") as info, held.connect() as one:
+            one.execute("create table gone ()")
+            one.execute("select 1 / 0, 'the canary'")
+        assert "canary" not in whole_text(info.value)
+        with pytest.raises(KeyError), held.connect() as one:
+            one.execute("create table gone ()")
+            raise KeyError("ours")
+        with held.connect() as one:
+            assert one.execute("select to_regclass('gone')").fetchone() == (None,)
+
+
+def test_a_held_connection_that_the_server_ended_is_opened_anew(warehouse: Warehouse) -> None:
+    with warehouse.held() as held:
+        with held.connect() as connection:
+            ended = backend(connection)
+        with warehouse.connect() as other:
+            other.execute("select pg_terminate_backend(%s, 5000)", [ended])
+        with pytest.raises(RetriableError), held.connect() as connection:
+            connection.execute("select 1")
+        with held.connect() as connection:
+            assert backend(connection) != ended

@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from meltano_assets import environment, field_mapping
@@ -30,8 +31,23 @@ def run_dbt() -> None:
     gc.set_threshold(200_000, 50, 100)
     from dbt.cli.main import cli
 
+    _forget_the_place()
     gc.freeze()
     cli()
+
+
+def _forget_the_place() -> None:
+    """What was parsed holds wherever the database is served: the embedded one's port changes.
+
+    dbt compares these keys and parses all anew when one differs; no model reads them, while the
+    database's name is in every relation and stays among them.
+    """
+    from dbt.adapters.postgres.connections import PostgresCredentials
+
+    compared: Any = PostgresCredentials._connection_keys
+    places = ("host", "port")
+    keys = lambda credentials: [k for k in compared(credentials) if k not in places]  # noqa: E731
+    setattr(PostgresCredentials, "_connection_keys", keys)  # noqa: B010
 
 
 def target_directory(variables: Mapping[str, str]) -> Path:
@@ -41,7 +57,12 @@ def target_directory(variables: Mapping[str, str]) -> Path:
 
 def offline_variables() -> dict[str, str]:
     """What dbt needs to read the project without a database."""
-    return {"DBT_DBNAME": WAREHOUSE_DATABASE, **_field_mapping()}
+    return {
+        "DBT_DBNAME": WAREHOUSE_DATABASE,
+        # As in a run: what was parsed for another target is parsed anew.
+        "DBT_TARGET": environment.current_environment(),
+        **_field_mapping(),
+    }
 
 
 def dbt_variables(url: str) -> dict[str, str]:

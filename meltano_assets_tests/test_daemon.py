@@ -21,6 +21,8 @@ from meltano_assets_tests.dagster_processes import Running, running, sparse_envi
 
 #: A tick is up to a minute away; the rest is imports, the sandbox's start and the run.
 TICK_SECONDS, NEWS_SECONDS = 150.0, 120.0
+#: It waits for its tick while the tests that need nothing of it run.
+pytestmark = pytest.mark.usefixtures("daemon")
 
 
 @dataclass
@@ -81,23 +83,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         patch.setenv("MELTANO_DAGSTER_URL", server.ensure_database("dagster"))
         with dg.DagsterInstance.from_config(str(home)) as instance:
             yield Daemon(process, instance, Warehouse(server.ensure_database("warehouse")))
-
-
-def test_a_tick_of_a_schedule_launches_a_run_that_succeeds(daemon: Daemon) -> None:
-    run = daemon.first_finished("dagster/schedule_name", quick_definitions.SCHEDULE, TICK_SECONDS)
-    assert run.is_success, daemon.errors_of(run)
-    assert run.job_name == "version_job"
-    assert daemon.count("version.usage_data") > 1000
-    assert daemon.count("version.version_checks") > 1000
-
-
-def test_news_upstream_launches_the_family_downstream(daemon: Daemon) -> None:
-    run = daemon.first_finished("automation", quick_definitions.SENSOR, NEWS_SECONDS)
-    assert run.is_success, daemon.errors_of(run)
-    families = {key.path[0] for key in run.asset_selection or ()}
-    assert families == {"hosts", "enrichment"}
-    assert daemon.count("hosts.cleaned_hosts") > 100
-    assert daemon.count("enrichment.clearbit_cache") > 10
 
 
 SYNC = dg.AssetSelection.groups("salesforce_sync")
@@ -184,3 +169,20 @@ def test_bad_rows_do_not_travel_to_the_hosts(history: History) -> None:
     assert not history.requested(hosts)
     history.updated(pings)
     assert history.requested(hosts) == {"cleaned_hosts"}
+
+
+def test_a_tick_of_a_schedule_launches_a_run_that_succeeds(daemon: Daemon) -> None:
+    run = daemon.first_finished("dagster/schedule_name", quick_definitions.SCHEDULE, TICK_SECONDS)
+    assert run.is_success, daemon.errors_of(run)
+    assert run.job_name == "version_job"
+    assert daemon.count("version.usage_data") > 1000
+    assert daemon.count("version.version_checks") > 1000
+
+
+def test_news_upstream_launches_the_family_downstream(daemon: Daemon) -> None:
+    run = daemon.first_finished("automation", quick_definitions.SENSOR, NEWS_SECONDS)
+    assert run.is_success, daemon.errors_of(run)
+    families = {key.path[0] for key in run.asset_selection or ()}
+    assert families == {"hosts", "enrichment"}
+    assert daemon.count("hosts.cleaned_hosts") > 100
+    assert daemon.count("enrichment.clearbit_cache") > 10

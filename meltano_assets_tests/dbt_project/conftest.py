@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,27 +43,35 @@ class Project:
     target: Path
     mapped: Mapping[str, Mapping[str, str | None]] | None = None
     is_mapping_told: bool = True
+    #: What dbt understood, by the mapping: parsed once, as every run would parse it.
+    _parsed: dict[str, Any] = field(default_factory=dict)
 
-    def dbt(self, *arguments: str, **variables: object) -> dict[str, str]:
+    def dbt(self, *arguments: str) -> dict[str, str]:
         """Run dbt; what failed or warned, by name."""
         connection = dbt_variables(self.url)
         if self.mapped is not None:
             connection[field_mapping.VARIABLE] = field_mapping.columns_for_dbt(self.mapped)
         if not self.is_mapping_told:
             connection[field_mapping.VARIABLE] = ""
-        folder = str(dbt_project_directory())
-        command = [*arguments, "--project-dir", folder, "--profiles-dir", folder, "--quiet"]
-        command += ["--target-path", str(self.target), "--log-path", str(self.target)]
+        mapping = connection[field_mapping.VARIABLE]
         with environment(connection):
-            answer = dbtRunner().invoke(command, vars=variables)
-        if answer.exception:
-            raise answer.exception
-        results: Any = answer.result
+            if mapping not in self._parsed:
+                self._parsed[mapping] = self._invoke("parse")
+            results = self._invoke(*arguments, manifest=self._parsed[mapping])
         return {
             result.node.name: f"{result.status}: {result.message}"
             for result in getattr(results, "results", [])
             if str(result.status) not in ("success", "pass", "no-op")
         }
+
+    def _invoke(self, *arguments: str, manifest: Any = None) -> Any:
+        folder = str(dbt_project_directory())
+        command = [*arguments, "--project-dir", folder, "--profiles-dir", folder, "--quiet"]
+        command += ["--target-path", str(self.target), "--log-path", str(self.target)]
+        answer = dbtRunner(manifest).invoke(command)
+        if answer.exception:
+            raise answer.exception
+        return answer.result
 
     @contextmanager
     def connect(self) -> Iterator[psycopg.Connection]:

@@ -38,8 +38,8 @@ _OWN_PREFIXES = (
 )
 
 
-# Dagster, dbt and Arrow make a million objects that stay: looking through all of them for cycles
-# again and again is a fifth of the suite's time.
+# Dagster, dbt and Arrow make a million objects that stay: looking through all of them for
+# cycles again and again finds nothing.
 gc.set_threshold(100_000, 50, 100)
 
 #: Files with long set-ups go first, so that no worker ends with one.

@@ -86,7 +86,20 @@ class Project:
 
 
 @pytest.fixture(scope="package")
-def project(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The project and a database without tables."""
+def parsed() -> dict[str, Any]:
+    """What dbt understood of the project, by its mapping."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def project(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory, parsed: dict[str, Any]
+) -> Project:
+    """The project and a new database without tables, for the tests of one file.
+
+    Each file's database has the same name, so what dbt parsed holds for all of them.
+    """
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"drop database if exists {DATABASE} with (force)")
     server.ensure_database(DATABASE)
-    return Project(server.url(DATABASE), tmp_path_factory.mktemp("dbt"))
+    return Project(server.url(DATABASE), tmp_path_factory.mktemp("dbt"), _parsed=parsed)

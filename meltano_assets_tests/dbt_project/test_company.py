@@ -103,6 +103,7 @@ def test_every_known_host_has_its_record(built: Project, truths: dict[str, Any])
 
 
 def test_hosts_match_the_accounts_they_belong_to(built: Project, truths: dict[str, Any]) -> None:
+    """H6: by domain, then by name, each match with its method."""
     matches = {
         domain: {"account_id": account_id, "method": method}
         for domain, account_id, method in built.rows(
@@ -116,6 +117,7 @@ def test_hosts_match_the_accounts_they_belong_to(built: Project, truths: dict[st
 
 
 def test_ambiguous_accounts_wait_for_a_person(built: Project, truths: dict[str, Any]) -> None:
+    """H6: in a table of their own."""
     reviews: dict[str, list[str]] = {}
     for domain, account_id in built.rows(
         "select company_key, account_id from analytics.fct_account_match_reviews order by 1, 2"
@@ -128,6 +130,7 @@ def test_ambiguous_accounts_wait_for_a_person(built: Project, truths: dict[str, 
 def test_only_companies_without_an_account_are_created(
     built: Project, truths: dict[str, Any]
 ) -> None:
+    """H6, H7: customers match and are never created again."""
     created = dict(built.rows("select meltano_id__c, name from sync.sync_salesforce_new_accounts"))
     expected = truths["accounts"]["domains_to_create"]
     assert created == {domain: known["name"] for domain, known in expected.items()}
@@ -135,6 +138,7 @@ def test_only_companies_without_an_account_are_created(
 
 
 def test_account_updates_offer_what_providers_know(built: Project, truths: dict[str, Any]) -> None:
+    """H7: fields to fill, by account."""
     offered = {
         row[0]: dict(zip(("Industry", "Description", "NumberOfEmployees"), row[1:], strict=True))
         for row in built.rows(

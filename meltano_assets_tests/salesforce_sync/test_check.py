@@ -96,6 +96,7 @@ def test_the_key_must_be_an_external_id_and_should_be_unique():
 
 
 def test_missing_fields_types_lengths_and_permissions_are_named():
+    """S5: the org is held against what the syncs need."""
     fields = {
         "a": {"field": "A__c", "policy": "own", "type": "text", "length": 255},
         "b": {"field": "B__c", "policy": "own", "type": "number"},

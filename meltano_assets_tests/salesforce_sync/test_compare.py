@@ -1,4 +1,4 @@
-"""Claims about planning: policies, canonical comparison, rejects, accounting, speed."""
+"""S1, S3 and S5, claims about planning: policies, canonical comparison, rejects, accounting, speed."""
 
 from __future__ import annotations
 
@@ -57,11 +57,13 @@ def test_a_created_record_gets_every_field_that_has_a_value(policy):
 
 
 def test_never_is_not_sent_even_for_a_new_record():
+    """S3: never."""
     made = planned(one_field("never"), [row(value="x")])
     assert sent(made) == {"h1": {}}
 
 
 def test_own_overwrites_what_differs_and_leaves_what_agrees():
+    """S3: own."""
     made = planned(
         one_field("own"),
         [row("h1", value="new"), row("h2", value="same")],
@@ -97,12 +99,14 @@ def test_erase_cannot_empty_a_checkbox():
 @pytest.mark.parametrize("erase", [True, False])
 @pytest.mark.parametrize("value", ["#N/A", " #N/A ", "", "  "])
 def test_not_available_and_blanks_in_the_data_are_no_values(value, erase):
+    """S3: ``#N/A`` in the data erases nothing."""
     made = planned(one_field("own"), [row(value=value)], [record(Name="kept")])
     assert made.changes == ()
     assert sent(planned(one_field("own"), [row(value=value)])) == {"h1": {}}
 
 
 def test_fill_if_empty_fills_and_never_overwrites():
+    """S3: fill_if_empty."""
     made = planned(
         one_field("fill_if_empty"),
         [row("h1", value="x"), row("h2", value="x")],
@@ -121,6 +125,7 @@ def test_create_only_and_never_leave_existing_records_alone():
     [(datetime(2026, 2, 2, tzinfo=UTC), True), (datetime(2026, 1, 31, tzinfo=UTC), False)],
 )
 def test_newest_compares_the_row_with_the_records_last_change(updated_at, wins):
+    """S3: newest."""
     made = planned(
         one_field("newest"),
         [row(value="ours", updated_at=updated_at)],
@@ -220,6 +225,7 @@ def test_external_ids_match_whatever_their_case_unless_the_field_is_case_sensiti
     ],
 )
 def test_a_value_that_salesforce_would_refuse_parks_the_record_whole(field, value, reason):
+    """S5: length, type, picklist."""
     spec = one_field("own", field)
     for current in ([], [record()]):
         made = planned(spec, [row(value=value)], current)
@@ -388,6 +394,7 @@ def test_every_row_is_accounted_for():
 
 
 def test_the_breaker_counts_creations_and_the_share_of_the_org():
+    """S6: creations and the share of changed records."""
     spec = host_spec(breaker={"changed_percent": 10, "creations": 3})
     rows = [row(f"h{n}", name="new") for n in range(300)]
     here = [{"Id": A, "Meltano_Id__c": f"h{n}", "Name": "old"} for n in range(300)]

@@ -1,4 +1,4 @@
-"""Claims about the sync's memory, on a real Postgres."""
+"""S2 and S4, claims about the sync's memory, on a real Postgres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about sending: order, sizes, what is tried again, that no change lacks a result."""
+"""S4, claims about sending: order, sizes, what is tried again, that no change lacks a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about undoing a run, against the simulated Salesforce."""
+"""S6, claims about undoing a run, against the simulated Salesforce."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def revert(world: World, run_id: str, *, push: bool = True) -> list[SyncOutcome]
 
 
 def test_changed_fields_go_back_and_created_records_are_deleted(world: World):
+    """S6: before-images are restored."""
     world.fill("hosts", [host("a.example.com", host_users__c=1, mattermost_enabled__c=True)])
     world.sync()
     world.fill(

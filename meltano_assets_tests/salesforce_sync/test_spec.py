@@ -47,6 +47,45 @@ def test_the_shipped_file_is_sound_and_in_push_order():
     assert {rule.policy for rule in specs["account_updates"].fields} == {"fill_if_empty"}
 
 
+def test_the_shipped_syncs_send_the_fields_of_host_records_and_accounts():
+    """H7: all that the uploads of 2018 sent, under the same names, keyed by our external id."""
+    specs = load_spec()
+
+    def sent(sync: str) -> set[str]:
+        rules = [*specs[sync].fields, *specs[sync].references]
+        return {rule.field for rule in rules} | {specs[sync].key_field}
+
+    assert sent("hosts") >= {
+        "Account__c",
+        "GitLab_Edition__c",
+        "GitLab_Version__c",
+        "Host_Data_Source__c",
+        "Host_Users__c",
+        "Installation_Type__c",
+        "Last_Ping__c",
+        "License_Ids__c",
+        "Mattermost_Enabled__c",
+        "Meltano_Id__c",
+        "Name",
+        "Original_Hostname__c",
+        "Raw_Usage_Stats__c",
+        "Raw_Version_Stats__c",
+        "Version_Link__c",
+    }
+    created = {
+        "AccountSource",
+        "Meltano_Id__c",
+        "Name",
+        "OwnerId",
+        "Type",
+        "Using_CE__c",
+        "Website",
+    }
+    assert sent("new_accounts") >= created
+    described = {"Description", "Industry", "NumberOfEmployees", "Website"}
+    assert sent("account_updates") >= {*described, "Id"}
+
+
 def test_an_entry_becomes_a_sync():
     specs = parse_spec(document())
     assert list(specs) == ["accounts", "hosts"]

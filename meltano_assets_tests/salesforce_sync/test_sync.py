@@ -1,4 +1,4 @@
-"""Claims about whole syncs: a real Postgres, the simulated Salesforce over sockets."""
+"""S1 to S7, claims about whole syncs: a real Postgres, the simulated Salesforce over sockets."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ ACME, BOLT, CORE = (make_id("001", number, "Co0") for number in (1, 2, 3))
 
 
 def test_hosts_are_created_then_changed_then_left_alone(world: World):
+    """S2: a second run with nothing new sends nothing."""
     stats = '{"issues": 3, "text": "line\\nbreak, \\"quotes\\" 😀"}'
     rows = [
         host(
@@ -67,6 +68,7 @@ def test_hosts_are_created_then_changed_then_left_alone(world: World):
 
 
 def test_many_hosts_go_through_bulk_jobs_and_a_second_run_sends_nothing(world: World):
+    """S2, S4: above the threshold, by jobs."""
     rows = [
         host(
             f"h{n:03d}.example.com",
@@ -120,6 +122,7 @@ def test_records_are_read_alike_by_keys_by_pages_and_by_a_query_job(world: World
 
 
 def test_new_accounts_and_their_hosts_go_in_one_run(world: World):
+    """S5: a new host names its account by external id."""
     world.fill("new_accounts", [{"meltano_id__c": "new.com", "name": "New", "website": "new.com"}])
     world.fill("hosts", [host("x.new.com", account_meltano_id="new.com")])
     planned = world.sync(push=False)
@@ -143,6 +146,7 @@ def test_a_host_whose_account_nobody_creates_is_parked_until_it_exists(world: Wo
 
 
 def test_account_updates_fill_only_what_is_empty(world: World):
+    """S3: what a person wrote stays."""
     rows = [
         {"id": ACME, "industry": "Retail", "numberofemployees": 99},
         {"id": CORE, "industry": "Retail", "numberofemployees": 99},
@@ -158,6 +162,7 @@ def test_account_updates_fill_only_what_is_empty(world: World):
 
 
 def test_where_nothing_is_pushed_the_plan_is_kept_and_salesforce_stays_as_it_was(world: World):
+    """S7: elsewhere it plans."""
     world.fill("hosts", [host("a.example.com")])
     outcome = world.sync(push=False)
     assert (outcome.to_create, outcome.sent) == (1, 0)
@@ -168,6 +173,7 @@ def test_where_nothing_is_pushed_the_plan_is_kept_and_salesforce_stays_as_it_was
 
 
 def test_bad_values_are_parked_by_reason_and_nothing_is_truncated(world: World):
+    """S5: values are held against describe before anything is sent."""
     world.fill(
         "hosts",
         [
@@ -210,6 +216,7 @@ def test_a_field_that_vanished_is_a_clear_error(world: World):
 
 
 def test_locked_records_are_tried_again(world: World):
+    """S4: a lock passes."""
     world.fill("hosts", [host(f"h{n}.example.com") for n in range(5)])
     world.faults.arm("lock_rows", times=3)
     outcome = world.sync()
@@ -233,6 +240,7 @@ def test_locked_rows_of_a_bulk_job_are_tried_again(world: World):
 
 
 def test_a_duplicate_rule_parks_until_the_row_changes(world: World):
+    """S4: what is refused for good waits for another row."""
     row = {"meltano_id__c": "acme.com", "name": "Acme"}
     world.fill("new_accounts", [row])
     world.faults.arm("duplicate_rule", times=None)
@@ -263,6 +271,7 @@ def test_a_session_that_ends_in_a_bulk_job_is_renewed(world: World):
 
 
 def test_a_bulk_job_that_fails_half_way_is_completed(world: World):
+    """S4: what a job left unprocessed is read and sent."""
     world.fill("hosts", [host(f"h{n:03d}.example.com") for n in range(60)])
     world.faults.arm("fail_bulk_job", after=25)
     outcome = world.sync()
@@ -271,6 +280,7 @@ def test_a_bulk_job_that_fails_half_way_is_completed(world: World):
 
 
 def test_an_answer_that_is_lost_creates_no_duplicate(world: World):
+    """S2: the run repeated after a time-out finds what it had created."""
     world.fill("hosts", [host(f"h{n}.example.com") for n in range(5)])
     world.faults.arm("drop_after", match="PATCH /services/data/v59.0/composite")
     outcome = world.sync()
@@ -406,6 +416,7 @@ def test_newest_wins_by_time_and_over_what_the_sync_sent_itself(world: World):
 
 
 def test_the_breaker_stops_and_force_goes_on(world: World):
+    """S6: it stops and asks."""
     from dataclasses import replace
 
     spec = world.specs["hosts"]
@@ -435,6 +446,7 @@ def test_the_breaker_knows_the_share_of_the_org(world: World):
 
 
 def test_a_plan_that_was_seen_can_be_pushed_until_something_else_was(world: World):
+    """S1: what is pushed is what was looked at."""
     world.fill("hosts", [host("a.example.com")])
     spec = world.specs["hosts"]
     made = plan_sync(world.warehouse, world.client, spec, now=NOW, run_id="seen")

@@ -1,7 +1,13 @@
 with recursive
 
-pinged as not materialized (
-    select * from {{ ref('int_hosts__pinged') }}
+pinged as materialized (
+    select distinct
+        host_key,
+        clean_domain,
+        host_id,
+        install_uuid
+    from {{ ref('int_hosts__pinged') }}
+    where host_key is not null
 ),
 
 hosts as (
@@ -9,20 +15,24 @@ hosts as (
         host_key,
         clean_domain
     from pinged
-    where host_key is not null
 ),
 
 links as (
-    select distinct
-        pinged.host_key,
-        pinged.clean_domain,
-        link.link
+    select
+        host_key,
+        clean_domain,
+        'host_id:' || host_id as link
     from pinged
-    cross join
-        lateral (
-            values ('host_id:' || pinged.host_id), ('uuid:' || pinged.install_uuid)
-        ) as link (link)
-    where pinged.host_key is not null and link.link is not null
+    where host_id is not null
+
+    union
+
+    select
+        host_key,
+        clean_domain,
+        'uuid:' || install_uuid as link
+    from pinged
+    where install_uuid is not null
 ),
 
 -- A link on one host says nothing; one on very many is a copied image.
@@ -33,21 +43,26 @@ telling_links as (
     having count(*) between 2 and {{ var('install_max_hosts') }}
 ),
 
--- Installs of two companies are never one, whatever their ids say.
-edges as (
-    select distinct
-        links.host_key,
-        other.host_key as other_host_key
+linked as materialized (
+    select links.*
     from links
     inner join telling_links
         on links.link = telling_links.link
-    inner join links as other
+),
+
+-- Installs of two companies are never one, whatever their ids say.
+edges as (
+    select distinct
+        linked.host_key,
+        other.host_key as other_host_key
+    from linked
+    inner join linked as other
         on
-            links.link = other.link
-            and links.host_key <> other.host_key
+            linked.link = other.link
+            and linked.host_key <> other.host_key
             and (
-                links.clean_domain = other.clean_domain
-                or links.clean_domain is null
+                linked.clean_domain = other.clean_domain
+                or linked.clean_domain is null
                 or other.clean_domain is null
             )
 ),

@@ -141,11 +141,22 @@ chosen as (
         on named.install_id = checks.install_id
 ),
 
-final as (
+-- Many installs, few versions: each is read once.
+versions as (
     select
-        *,
+        version,
         {{ version_order('version') }} as version_order
     from chosen
+    group by version
+),
+
+final as (
+    select
+        chosen.*,
+        versions.version_order
+    from chosen
+    left join versions
+        on chosen.version = versions.version
 )
 
 select * from final

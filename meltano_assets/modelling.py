@@ -31,12 +31,12 @@ def run_dbt() -> None:
     gc.set_threshold(200_000, 50, 100)
     from dbt.cli.main import cli
 
-    _forget_the_place()
+    forget_the_place()
     gc.freeze()
     cli()
 
 
-def _forget_the_place() -> None:
+def forget_the_place() -> None:
     """What was parsed holds wherever the database is served: the embedded one's port changes.
 
     dbt compares these keys and parses all anew when one differs; no model reads them, while the

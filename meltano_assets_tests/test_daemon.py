@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 
+from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.definitions import defs
 from meltano_assets.environment import project_root
 from meltano_assets.warehouse import server as embedded
@@ -58,8 +60,11 @@ class Daemon:
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+def daemon(
+    tmp_path_factory: pytest.TempPathFactory, parsed_by_dbt: Callable[[Path], None]
+) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("daemon")
+    parsed_by_dbt(folder / "state" / "dbt" / WAREHOUSE_DATABASE)
     home = folder / "dagster_home"
     home.mkdir()
     shutil.copy(project_root() / "dagster.yaml", home)
@@ -82,7 +87,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     ):
         patch.setenv("MELTANO_DAGSTER_URL", server.ensure_database("dagster"))
         with dg.DagsterInstance.from_config(str(home)) as instance:
-            yield Daemon(process, instance, Warehouse(server.ensure_database("warehouse")))
+            yield Daemon(process, instance, Warehouse(server.ensure_database(WAREHOUSE_DATABASE)))
 
 
 SYNC = dg.AssetSelection.groups("salesforce_sync")

@@ -6,7 +6,7 @@ One company, one warehouse, one run after the other; each test looks at what the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ import requests
 
 from meltano_assets.clients.salesforce import SalesforceClient
 from meltano_assets.definitions import build_definitions
+from meltano_assets.modelling import dbt_variables, target_directory
 from meltano_assets.resources import Vendors, WarehouseResource
 from meltano_assets.salesforce_sync.spec import load_spec
 from meltano_assets.salesforce_sync.sync import plan_sync
@@ -68,11 +69,17 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    server: EmbeddedServer,
+    dbt_warehouse: Warehouse,
+    tmp_path_factory: pytest.TempPathFactory,
+    parsed_by_dbt: Callable[[Path], None],
+) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MELTANO_STATE_DIR", str(tmp_path_factory.mktemp("state")))
-        url = server.ensure_database("main_job")
+        state, url = tmp_path_factory.mktemp("state"), dbt_warehouse.url
+        patch.setenv("MELTANO_STATE_DIR", str(state))
         patch.setenv("MELTANO_WAREHOUSE_URL", url)
+        parsed_by_dbt(target_directory(dbt_variables(url)))
         with (
             serve_in_thread(
                 state_dir=tmp_path_factory.mktemp("company"),
@@ -90,7 +97,7 @@ def world(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> I
                 WarehouseResource(url=url),
                 Vendors(settings=settings, settings_are_sandbox=True),
             )
-            made = World(manifest, Warehouse(url), definitions, instance)
+            made = World(manifest, dbt_warehouse, definitions, instance)
             made.truths.append(made.known_truths())
             made.runs.append(made.run())
             advanced = requests.post(

@@ -263,6 +263,7 @@ class CompanyDatabase:
         self.title = f"{_TITLES[name]} (Postgres)"
         self._tables = DATABASES[name]
         self.faults = FaultBox(KINDS[name])
+        self._is_refusing = False
 
     def prepare(self, day: int) -> Login:
         """The database with all days up to ``day``; safe to call again."""
@@ -299,9 +300,12 @@ class CompanyDatabase:
         if self.faults.take("terminate"):
             self._terminate()
         is_refusing = any(status["kind"] == "refuse" for status in self.faults.status())
+        if is_refusing == self._is_refusing:
+            return
         with psycopg.connect(self._admin_url, autocommit=True) as admin:
             login = sql.SQL("nologin" if is_refusing else "login")
             admin.execute(sql.SQL("alter role {} {}").format(sql.Identifier(self._reader), login))
+        self._is_refusing = is_refusing
         if is_refusing:
             self._terminate()
 
@@ -316,7 +320,8 @@ class CompanyDatabase:
             "select 1 from pg_roles where rolname = %s", [self._reader]
         ).fetchone()
         if not found:
-            admin.execute(sql.SQL("create role {} login").format(role))
+            admin.execute(sql.SQL("create role {}").format(role))
+        # Whoever served this company before may have ended while logins were refused.
         admin.execute(
             sql.SQL("alter role {} login password {}").format(role, sql.Literal(self._password))
         )

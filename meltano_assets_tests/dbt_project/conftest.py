@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,8 @@ from dbt.cli.main import dbtRunner
 
 from meltano_assets import field_mapping
 from meltano_assets.environment import dbt_project_directory
-from meltano_assets.modelling import dbt_variables
-from meltano_assets.warehouse.server import EmbeddedServer
-
-DATABASE = "dbt_project"
+from meltano_assets.modelling import dbt_variables, forget_the_place
+from meltano_assets.warehouse.connection import Warehouse
 
 
 @contextmanager
@@ -88,18 +86,18 @@ class Project:
 @pytest.fixture(scope="package")
 def parsed() -> dict[str, Any]:
     """What dbt understood of the project, by its mapping."""
+    forget_the_place()
     return {}
 
 
 @pytest.fixture(scope="module")
 def project(
-    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory, parsed: dict[str, Any]
+    dbt_warehouse: Warehouse,
+    tmp_path_factory: pytest.TempPathFactory,
+    parsed: dict[str, Any],
+    parsed_by_dbt: Callable[[Path], None],
 ) -> Project:
-    """The project and a new database without tables, for the tests of one file.
-
-    Each file's database has the same name, so what dbt parsed holds for all of them.
-    """
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"drop database if exists {DATABASE} with (force)")
-    server.ensure_database(DATABASE)
-    return Project(server.url(DATABASE), tmp_path_factory.mktemp("dbt"), _parsed=parsed)
+    """The project and a new database without tables, for the tests of one file."""
+    target = tmp_path_factory.mktemp("dbt")
+    parsed_by_dbt(target)
+    return Project(dbt_warehouse.url, target, _parsed=parsed)

@@ -6,14 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from meltano_assets.warehouse.server import EmbeddedServer
 from meltano_assets_tests.dbt_project.conftest import Project
 from meltano_assets_tests.dbt_project.raw_tables import STREAMS, create_raw_tables, insert
 
 #: The whole project is built once.
 pytestmark = pytest.mark.timeout(900)
 
-DATABASE = "dbt_bad_data"
 GOOD: dict[str, object] = {
     "stage_name": "1-Discovery",
     "type": "New Business",
@@ -69,10 +67,8 @@ MEMBERS: tuple[dict[str, object], ...] = tuple(
 
 
 @pytest.fixture(scope="module")
-def built(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def built(project: Project) -> Project:
     """The project built over Salesforce's rows; no other vendor was ever loaded."""
-    server.ensure_database(DATABASE)
-    project = Project(server.url(DATABASE), tmp_path_factory.mktemp("dbt"))
     lead = {"id": "lead", "created_date": "2026-02-01", "is_deleted": False}
     with project.connect() as connection:
         create_raw_tables(connection)

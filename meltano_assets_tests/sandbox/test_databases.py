@@ -174,6 +174,9 @@ def test_faults_cut_refuse_and_change_the_schema(
     prepared.take_faults()
     with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
         psycopg.connect(login.url)
+    # A company whose server ended meanwhile is served again.
+    database(small_company, server, name).prepare(0)
+    psycopg.connect(login.url).close()
     prepared.faults.clear()
     prepared.faults.arm("change_schema", table="usage_data", add={"mood": "text"}, drop=["counts"])
     prepared.take_faults()

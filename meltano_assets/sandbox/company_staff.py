@@ -16,7 +16,7 @@ from meltano_assets.sandbox.company_words import dice, mailbox
 
 if TYPE_CHECKING:
     from meltano_assets.sandbox.company_hiring import Hire
-    from meltano_assets.sandbox.company_netsuite import Books
+    from meltano_assets.sandbox.company_netsuite_records import BookRecords
     from meltano_assets.sandbox.company_sales import Record
 
 #: Lever's department, or the job where that says more → the department that pays.
@@ -50,7 +50,7 @@ class Stay:
 class Staff:
     """Writes employees into the books, each once, and again when they leave."""
 
-    def __init__(self, books: Books, seed: int) -> None:
+    def __init__(self, books: BookRecords, seed: int) -> None:
         self._books = books
         self._seed = seed
         self._known: dict[str, Record] = {}

@@ -11,7 +11,7 @@ from meltano_assets.sandbox.company_acquisition_truths import acquisition_truths
 from meltano_assets.sandbox.company_billing_truths import billing_truths, self_serve_truths
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_marketing import MarketingDesk
-from meltano_assets.sandbox.company_netsuite import book_truths
+from meltano_assets.sandbox.company_netsuite_truths import book_truths
 from meltano_assets.sandbox.company_sales import (
     OPPORTUNITY_TRAPS,
     Record,

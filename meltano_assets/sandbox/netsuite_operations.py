@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import cast
 
 from meltano_assets.sandbox.company_books import Custom, Ref
-from meltano_assets.sandbox.company_netsuite import Deleted
+from meltano_assets.sandbox.company_netsuite_records import Deleted
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.netsuite_contract import Contract

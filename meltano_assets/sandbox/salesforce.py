@@ -32,7 +32,7 @@ from meltano_assets.sandbox.salesforce_login import bearer_user, oauth, parse_fo
 from meltano_assets.sandbox.salesforce_org import API_VERSIONS, SalesforceOrg
 from meltano_assets.sandbox.salesforce_rest import RestApi, identity, versions
 from meltano_assets.sandbox.salesforce_values import ApiProblem
-from meltano_assets.sandbox.service import BAD_BODIES, METADATA, bad_body
+from meltano_assets.sandbox.service import BAD_BODIES, METADATA, address_of, bad_body
 
 __all__ = ["SalesforceOrg", "build_app"]
 
@@ -176,9 +176,7 @@ class _Server:
     def _base_url(self, headers: dict[str, str], scope: Scope) -> str:
         if self.public_url:
             return self.public_url
-        scheme = headers.get("x-forwarded-proto", scope.get("scheme", "http"))
-        host = headers.get("x-forwarded-host") or headers.get("host") or "localhost"
-        return f"{scheme}://{host}"
+        return address_of(headers, scope.get("scheme", "http"))
 
     def _answer(
         self,

@@ -257,7 +257,7 @@ class AsyncApi:
                 "InvalidBatch : Failed to process query: FUNCTIONALITY_NOT_ENABLED: "
                 "Aggregate and nested queries are not supported in Bulk Query"
             )
-        if compiled.has_compound:
+        if compiled.has_compound or compiled.has_type_of:
             raise JobFailed(
                 "InvalidBatch : Failed to process query: FUNCTIONALITY_NOT_ENABLED: "
                 "Selecting compound data not supported in Bulk Query"

@@ -346,6 +346,8 @@ class BulkJobs:
             raise bad_job(
                 "FEATURENOTENABLED", "Selecting compound data not supported in Bulk Query"
             )
+        if compiled.has_type_of:
+            raise bad_job("FEATURENOTENABLED", "TYPEOF is not supported in Bulk Query")
         if soql.parse(text).offset is not None:
             raise bad_job("FEATURENOTENABLED", "OFFSET is not supported in Bulk Query")
         if compiled.children:

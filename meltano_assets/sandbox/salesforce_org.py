@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from meltano_assets.sandbox import soql_sqlite
+from meltano_assets.sandbox import soql_literals
 from meltano_assets.sandbox.salesforce_faults import salesforce_faults
 from meltano_assets.sandbox.salesforce_objects import build_schema
 from meltano_assets.sandbox.salesforce_schema import Schema, SObject, make_id, parse_id
@@ -112,7 +112,7 @@ class SalesforceOrg:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA busy_timeout = 30000")
         connection.execute("PRAGMA cache_size = -32000")
-        soql_sqlite.add_functions(connection)
+        soql_literals.add_functions(connection)
         self._connections.append(connection)
         return connection
 

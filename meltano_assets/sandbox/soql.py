@@ -230,10 +230,19 @@ Condition = Comparison | Membership | Not | Junction
 
 
 @dataclass(frozen=True, slots=True)
+class TypeOf:
+    """``TYPEOF What WHEN Account THEN Phone ELSE Name END``: the fields by the object found."""
+
+    path: Path
+    branches: tuple[tuple[Token, tuple[Path, ...]], ...]
+    otherwise: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
     """One item of the select list."""
 
-    item: Path | Aggregate | Query | str
+    item: Path | Aggregate | TypeOf | Query | str
     """``str`` is the argument of ``FIELDS()``: all, standard or custom."""
     alias: str = ""
     position: int = 0
@@ -419,12 +428,34 @@ class _Parser:
             if argument not in ("all", "standard", "custom"):
                 raise self.unexpected(self.tokens[self.index - 2])
             return Selected(argument, position=position)
+        if self.is_word("typeof") and self.tokens[self.index + 1].kind == "word":
+            return Selected(self.type_of(), position=position)
         is_wrapped = self.is_word(*_WRAPPERS) and self.tokens[self.index + 1].text == "("
         item = self.path_or_aggregate()
         alias = ""
         if self.peek.kind == "word" and not self.is_word("from"):
             alias = self.next().text
         return Selected(item, alias, position, is_wrapped)
+
+    def type_of(self) -> TypeOf:
+        self.expect("typeof")
+        path = self.path()
+        branches = []
+        while self.accept("when"):
+            name = self.word()
+            self.expect("then")
+            branches.append((name, self.paths()))
+        if not branches:
+            raise self.unexpected()
+        otherwise = self.paths() if self.accept("else") else ()
+        self.expect("end")
+        return TypeOf(path, tuple(branches), otherwise)
+
+    def paths(self) -> tuple[Path, ...]:
+        found = [self.path()]
+        while self.accept_punct(","):
+            found.append(self.path())
+        return tuple(found)
 
     def path_or_aggregate(self) -> Path | Aggregate:
         token = self.peek

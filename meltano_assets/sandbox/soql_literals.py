@@ -5,6 +5,7 @@ Weeks begin on Sunday and fiscal years are calendar years, as in an org with def
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import date, timedelta
 
 from meltano_assets.sandbox import soql
@@ -135,4 +136,21 @@ def wrong_type(
         value.position,
         f"value of filter criterion for field '{found.name}' must be of type {type_name} "
         f"and should {'' if quoted else 'not '}be enclosed in quotes",
+    )
+
+
+def folded(column: str, stored: str | int | float) -> tuple[str, str | int | float]:
+    """A comparison's two sides: SQLite ignores case in ASCII only, a function folds the rest."""
+    if isinstance(stored, str) and not stored.isascii():
+        return f"soql_fold({column})", stored.casefold()
+    return column, stored
+
+
+def add_functions(connection: sqlite3.Connection) -> None:
+    """What compiled queries need on their connection."""
+    connection.create_function(
+        "soql_fold",
+        1,
+        lambda value: value.casefold() if isinstance(value, str) else value,
+        deterministic=True,
     )

@@ -19,7 +19,10 @@ class Node:
     sobject: SObject
     id_index: int
     items: list[tuple[str, str, object]] = field(default_factory=list)
-    """(key, kind, payload): column index, parent node, indexes of a compound's parts or child list."""
+    """(key, kind, payload): column index, parent node, indexes of a compound's parts, child list, or
+    the nodes by object of a ``TYPEOF``."""
+    type_index: int = -1
+    """Where the object's name stands that a polymorphic reference leads to."""
 
     def find_parent(self, name: str) -> Node | None:
         for key, kind, payload in self.items:
@@ -58,6 +61,7 @@ class Compiled:
     """(key, kind) per column of an aggregate query."""
     group_by: str = ""
     has_compound: bool = False
+    has_type_of: bool = False
 
     def ids_sql(self) -> str:
         table = self.sobject.name
@@ -173,7 +177,7 @@ def _flat_records(
 def _record(
     node: Node, row: Sequence[object], base: str, lists: dict[str, dict[str, object]]
 ) -> dict[str, object]:
-    name = node.sobject.name
+    name = str(row[node.type_index]) if node.type_index >= 0 else node.sobject.name
     record_id = row[node.id_index]
     record: dict[str, object] = {"attributes": {"type": name, "url": f"{base}{name}/{record_id}"}}
     for key, kind, payload in node.items:
@@ -187,9 +191,19 @@ def _record(
             parts = {name: row[index] for name, index in payload.items()}
             is_there = any(part is not None for part in parts.values())
             record[key] = dict(sorted(parts.items())) if is_there else None
+        elif kind == "typeof" and isinstance(payload, dict):
+            record[key] = _chosen(payload, row, base)
         elif kind == "children":
             record[key] = lists[key].get(str(record_id))
     return record
+
+
+def _chosen(choices: dict[str, Node], row: Sequence[object], base: str) -> object:
+    """The branch of a ``TYPEOF`` whose object is there, else what all objects have."""
+    common = choices["Name"]
+    if row[common.id_index] is None:
+        return None
+    return _record(choices.get(str(row[common.type_index]), common), row, base, {})
 
 
 def part_name(part: str, compound: Field) -> str:

@@ -8,7 +8,6 @@ hold for nulls, text compares without regard to case, ``''`` is null, ids compar
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 
 from meltano_assets.sandbox import soql
@@ -20,7 +19,21 @@ from meltano_assets.sandbox.salesforce_schema import (
     SObject,
 )
 from meltano_assets.sandbox.soql import SoqlError, error_at
-from meltano_assets.sandbox.soql_literals import DATE_SQL, date_range, stored_literal, wrong_type
+from meltano_assets.sandbox.soql_literals import (
+    DATE_SQL,
+    date_range,
+    folded,
+    stored_literal,
+    wrong_type,
+)
+from meltano_assets.sandbox.soql_polymorphic import (
+    NAME,
+    NOT_POLYMORPHIC,
+    branches,
+    column_of,
+    is_polymorphic,
+    name_table,
+)
 from meltano_assets.sandbox.soql_records import ChildList, Compiled, Node, part_name
 
 MAX_OFFSET = 2000
@@ -69,6 +82,7 @@ class _Compiler:
         self.root = Node(sobject, -1)
         self.children: list[ChildList] = []
         self.has_compound = False
+        self.has_type_of = False
 
     # names
 
@@ -116,17 +130,23 @@ class _Compiler:
 
     def join(self, through: tuple[str, ...], alias: str, ref: Field) -> tuple[str, SObject]:
         if through not in self.joins:
-            # Of the kinds that a polymorphic owner may have, only users hold records here.
-            target = "User" if "User" in ref.refers_to else ref.refers_to[0]
-            sobject = self.schema.find(target)
-            if sobject is None:
-                raise SoqlError("INVALID_TYPE", f"sObject type '{target}' is not supported.")
-            new_alias = f"t{len(self.joins) + 1}"
-            self.join_sql.append(
-                f' LEFT JOIN "{sobject.name}" {new_alias} ON {new_alias}."Id" = {alias}."{ref.name}"'
-            )
-            self.joins[through] = (new_alias, sobject)
+            target = NAME if is_polymorphic(ref) else self.schema.find(ref.refers_to[0])
+            if target is None:
+                raise SoqlError(
+                    "INVALID_TYPE", f"sObject type '{ref.refers_to[0]}' is not supported."
+                )
+            rows = name_table(self.schema, ref) if target is NAME else f'"{target.name}"'
+            self.joins[through] = self.join_table(alias, ref, target, rows)
         return self.joins[through]
+
+    def join_table(
+        self, alias: str, ref: Field, sobject: SObject, table: str
+    ) -> tuple[str, SObject]:
+        new_alias = f"t{len(self.join_sql) + 1}"
+        self.join_sql.append(
+            f' LEFT JOIN {table} {new_alias} ON {new_alias}."Id" = {alias}."{ref.name}"'
+        )
+        return new_alias, sobject
 
     def expression(self, path: soql.Path) -> tuple[str, Field]:
         """SQL of a path, with its date function."""
@@ -189,6 +209,7 @@ class _Compiler:
             aggregates=aggregates,
             group_by=group_by,
             has_compound=self.has_compound,
+            has_type_of=self.has_type_of,
         )
 
     def select_fields(self) -> None:
@@ -197,6 +218,8 @@ class _Compiler:
             item = selected.item
             if isinstance(item, soql.Query):
                 self.select_children(item, selected.position)
+            elif isinstance(item, soql.TypeOf):
+                self.select_type_of(item)
             elif isinstance(item, str):
                 for found in self.all_fields(item):
                     path = soql.Path((found.name,), selected.position)
@@ -277,9 +300,33 @@ class _Compiler:
             if through:
                 node.sobject = self.joins[through][1]
             node.id_index = self.column(f'{alias}."Id"')
+            if node.sobject is NAME:
+                node.type_index = self.column(f'{alias}."Type"')
         for key, kind, payload in node.items:
             if kind == "parent" and isinstance(payload, Node):
                 self.complete_ids(payload, (*through, key))
+
+    def select_type_of(self, item: soql.TypeOf) -> None:
+        """One level whose fields depend on the object that the reference leads to."""
+        ref = self.sobject.by_relationship(".".join(item.path.names))
+        if ref is None or not is_polymorphic(ref):
+            raise self.error("MALFORMED_QUERY", item.path.position, NOT_POLYMORPHIC)
+        self.has_type_of = True
+        choices: dict[str, Node] = {}
+        for target, paths in branches(self.query.text, item, ref):
+            table = NAME if target == NAME.name else self.schema.find(target)
+            if table is None:
+                raise SoqlError("INVALID_TYPE", f"sObject type '{target}' is not supported.")
+            place = (str(ref.relationship), target)
+            rows = name_table(self.schema, ref) if table is NAME else f'"{table.name}"'
+            self.joins[place] = self.join_table("t0", ref, table, rows)
+            node = choices[target] = Node(table, -1)
+            for path in paths:
+                found = column_of(self.query.text, table, path)
+                index = self.column(f'{self.joins[place][0]}."{found.name}"')
+                node.items.append((found.name, "column", index))
+            self.complete_ids(node, place)
+        self.root.items.append((str(ref.relationship), "typeof", choices))
 
     def select_children(self, inner: soql.Query, position: int) -> None:
         found = self.schema.child(self.sobject, inner.object_name)
@@ -318,7 +365,7 @@ class _Compiler:
         grouped = {self.expression(path)[0] for path in self.query.group_by}
         for selected in self.query.selected:
             item = selected.item
-            if isinstance(item, (soql.Query, str)):
+            if isinstance(item, (soql.Query, soql.TypeOf, str)):
                 raise SoqlError(
                     "MALFORMED_QUERY", "Grouped query cannot use child relationships in SELECT list"
                 )
@@ -448,7 +495,7 @@ class _Compiler:
             return self.like(column, found, value, position)
         if value.kind == "range":
             return self.in_range(column, found, operator, value)
-        stored = self.value(found, value)
+        stored = stored_literal(self.query.text, found, value)
         if stored is None:
             if operator == "=":
                 return f"{column} IS NULL"
@@ -458,7 +505,7 @@ class _Compiler:
         # Ids have an order: the vendor itself cuts queries by ``Id >= … AND Id < …``.
         if found.kind == "boolean" and operator not in ("=", "!="):
             raise self.error("INVALID_FIELD", position, "invalid operator on boolean field")
-        column, stored = _folded(column, stored)
+        column, stored = folded(column, stored)
         self.parameters.append(stored)
         return f"{column} IS NOT ?" if operator == "!=" else f"{column} {operator} ?"
 
@@ -470,8 +517,8 @@ class _Compiler:
                 f"invalid operator on {'id' if found.kind in ID_KINDS else found.kind} field",
             )
         pattern = soql.unescape(value.text, for_like=True)
-        column, folded = _folded(column, pattern)
-        self.parameters.append(folded)
+        column, text = folded(column, pattern)
+        self.parameters.append(text)
         return f"{column} LIKE ? ESCAPE '\\'"
 
     def membership(self, condition: soql.Membership) -> str:
@@ -485,7 +532,7 @@ class _Compiler:
         if condition.query is not None:
             inner = self.semi_join(condition.query)
             return f"{column} {'NOT ' if condition.is_negated else ''}IN ({inner})"
-        stored = [self.value(found, value) for value in condition.values]
+        stored = [stored_literal(self.query.text, found, value) for value in condition.values]
         present = [value for value in stored if value is not None]
         has_null = len(present) < len(stored)
         if any(isinstance(value, str) and not value.isascii() for value in present):
@@ -533,17 +580,9 @@ class _Compiler:
         self.parameters.extend(compiler.parameters)
         return f'SELECT {column} FROM "{sobject.name}" t0{"".join(compiler.join_sql)}{where}'
 
-    def value(self, found: Field, value: soql.Value) -> str | int | float | None:
-        return stored_literal(self.query.text, found, value)
-
-    def wrong_type(
-        self, found: Field, value: soql.Value, type_name: str, *, quoted: bool
-    ) -> SoqlError:
-        return wrong_type(self.query.text, found, value, type_name, quoted=quoted)
-
     def in_range(self, column: str, found: Field, operator: str, value: soql.Value) -> str:
         if found.kind not in ("date", "datetime"):
-            raise self.wrong_type(found, value, "string", quoted=True)
+            raise wrong_type(self.query.text, found, value, "string", quoted=True)
         start, end = date_range(value.text, value.number, self.now.date())
         suffix = "T00:00:00.000+0000" if found.kind == "datetime" else ""
         low, high = start.isoformat() + suffix, end.isoformat() + suffix
@@ -553,20 +592,3 @@ class _Compiler:
             return inside if operator == "=" else f"NOT ifnull({inside}, 0)"
         self.parameters.append(high if operator in (">", "<=") else low)
         return f"{column} {'>=' if operator in ('>', '>=') else '<'} ?"
-
-
-def _folded(column: str, stored: str | int | float) -> tuple[str, str | int | float]:
-    """SQLite ignores case in ASCII only; other letters are folded by a function."""
-    if isinstance(stored, str) and not stored.isascii():
-        return f"soql_fold({column})", stored.casefold()
-    return column, stored
-
-
-def add_functions(connection: sqlite3.Connection) -> None:
-    """What compiled queries need on their connection."""
-    connection.create_function(
-        "soql_fold",
-        1,
-        lambda value: value.casefold() if isinstance(value, str) else value,
-        deterministic=True,
-    )

@@ -401,3 +401,17 @@ def test_rules_and_forms_come_in_both_kinds_of_pages(client: Client, path: str) 
     assert offset[key] == cursor[key]
     assert offset[key]
     assert cursor["meta"]["has_more"] is False
+
+
+def test_links_lead_to_where_the_client_came_from(client: Client, sandbox: Sandbox) -> None:
+    def link(**headers: str) -> str:
+        address = f"{client.base_url}/api/v2/users.json"
+        answer = client.session.get(address, params={"per_page": 2}, headers=headers, timeout=10)
+        return str(answer.json()["next_page"]).split("/api")[0]
+
+    assert link() == client.base_url
+    # A client that calls the vendor by name came through a tunnel that ended TLS for it.
+    assert link(Host="acme.zendesk.com") == "https://acme.zendesk.com"
+    assert link(Host="sandbox.internal:8080") == "http://sandbox.internal:8080"
+    forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "vendor.example"}
+    assert link(**forwarded) == "https://vendor.example"

@@ -307,3 +307,85 @@ def test_the_parser_refuses_rather_than_fails(text: str) -> None:
             soql.parse(query)
         except soql.SoqlError as error:
             assert error.code == "MALFORMED_QUERY"
+
+
+def _activities(api: Api) -> None:
+    for subject, who, what in (
+        ("a", known_id("003", 1), known_id("001", 1)),
+        ("b", None, known_id("006", 2)),
+        ("c", known_id("003", 2), None),
+    ):
+        answer = api.call(
+            "POST",
+            "/sobjects/Task",
+            json={
+                "Subject": subject,
+                "WhoId": who,
+                "WhatId": what,
+                "Status": "Completed",
+                "OwnerId": known_id("005", 2),
+            },
+        )
+        assert answer.status_code == 201, answer.text
+
+
+def test_a_polymorphic_reference_shows_what_all_its_objects_have(api: Api) -> None:
+    _activities(api)
+    found = api.query(
+        "SELECT Subject, Who.Name, Who.Type, What.Name, What.Type FROM Task ORDER BY Subject"
+    ).json()["records"]
+    assert [(t["Who"] or {}).get("Type") for t in found] == ["Contact", None, "Contact"]
+    assert found[0]["What"] == {
+        "attributes": {
+            "type": "Account",
+            "url": f"/services/data/v59.0/sobjects/Account/{known_id('001', 1)}",
+        },
+        "Name": "Müller & Söhne",
+        "Type": "Account",
+    }
+    assert (found[1]["Who"], found[1]["What"]["Type"]) == (None, "Opportunity")
+    where = "WHERE What.Type = 'Opportunity'"
+    assert api.column(f"SELECT Subject FROM Task {where}") == ["b"]
+    where = "WHERE What.Type IN ('Account', 'Lead') AND Who.FirstName = 'Ann1'"
+    assert api.column(f"SELECT Subject FROM Task {where}") == ["a"]
+    assert api.rows("SELECT What.Type t, COUNT(Id) n FROM Task GROUP BY What.Type") == [
+        {"t": None, "n": 1},
+        {"t": "Account", "n": 1},
+        {"t": "Opportunity", "n": 1},
+    ]
+    # What only some of the objects have is not there.
+    answer = api.query("SELECT What.Website FROM Task")
+    assert api.error(answer) == (400, "INVALID_FIELD")
+    assert "on entity 'Name'" in answer.json()[0]["message"]
+
+
+def test_typeof_gives_the_fields_of_the_object_that_is_there(api: Api) -> None:
+    _activities(api)
+    soql_text = (
+        "SELECT Subject, TYPEOF What WHEN Account THEN Website, NumberOfEmployees "
+        "WHEN Opportunity THEN Amount, StageName ELSE Name END FROM Task ORDER BY Subject"
+    )
+    first, second, third = api.query(soql_text).json()["records"]
+    assert first["What"].pop("attributes")["type"] == "Account"
+    assert first["What"] == {"Website": "https://www.account1.test", "NumberOfEmployees": 10}
+    assert second["What"].pop("attributes")["type"] == "Opportunity"
+    assert second["What"] == {"Amount": 2000.5, "StageName": "1-Discovery"}
+    assert third["What"] is None
+    found = api.query(
+        "SELECT Subject, TYPEOF What WHEN Account THEN Website ELSE Name, Type END FROM Task "
+        "WHERE Subject = 'b'"
+    ).json()["records"][0]
+    assert found["What"]["Name"] == "Deal 2"
+    assert found["What"]["attributes"]["type"] == "Opportunity"
+    for text, code in (
+        ("SELECT TYPEOF Account WHEN Account THEN Name END FROM Task", "MALFORMED_QUERY"),
+        ("SELECT TYPEOF What WHEN User THEN Name END FROM Task", "INVALID_TYPE"),
+        ("SELECT TYPEOF What WHEN Account THEN Nope END FROM Task", "INVALID_FIELD"),
+        ("SELECT TYPEOF What ELSE Name END FROM Task", "MALFORMED_QUERY"),
+    ):
+        assert api.error(api.query(text)) == (400, code), text
+    body = {
+        "operation": "query",
+        "query": "SELECT TYPEOF What WHEN Account THEN Name END FROM Task",
+    }
+    assert api.call("POST", "/jobs/query", json=body).status_code == 400

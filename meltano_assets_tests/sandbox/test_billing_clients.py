@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,11 @@ from typing import Any
 import pytest
 
 from meltano_assets_tests.sandbox.conftest import Sandbox
+from meltano_assets_tests.sandbox.other_environment import installed
 from meltano_assets_tests.sandbox.vendor_address import as_vendor
 
 pytestmark = pytest.mark.slow
 ZUORA_HOSTS = ("rest.zuora.com", "rest.na.zuora.com")
-
-
-def installed(folder: Path, *packages: str) -> Path:
-    """The ``bin`` folder of an environment with these packages; skips without an index."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True, timeout=120)
-    programs = folder / "venv" / "bin"
-    command = [str(programs / "pip"), "install", "-q", *packages]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        pytest.skip(f"cannot install {', '.join(packages)}")
-    return programs
 
 
 def run(command: list[str], environment: dict[str, str]) -> str:

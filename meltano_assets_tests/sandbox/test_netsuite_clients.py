@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from meltano_assets.sandbox.server import serve_in_thread
 from meltano_assets_tests.sandbox.conftest import SCALE, SEED, TODAY
+from meltano_assets_tests.sandbox.other_environment import installed
 
 pytestmark = pytest.mark.slow
 
@@ -68,16 +68,7 @@ print(json.dumps({"found": found, "errors": errors}))
 @pytest.fixture(scope="module")
 def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter with the client in it; skips where the index cannot be reached."""
-    folder = tmp_path_factory.mktemp("netsuitesdk")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    python = folder / "bin" / "python"
-    installed = subprocess.run(
-        [str(python), "-m", "pip", "install", "-q", PACKAGE],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if installed.returncode:
-        pytest.skip(f"{PACKAGE} cannot be installed here")
-    return python
+    return installed(tmp_path_factory.mktemp("netsuitesdk"), PACKAGE) / "python"
 
 
 def run(python: Path, settings: dict[str, object]) -> Any:

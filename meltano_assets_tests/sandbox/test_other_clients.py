@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ import pytest
 
 from meltano_assets.sandbox.server import serve_in_thread
 from meltano_assets_tests.sandbox.conftest import Sandbox
+from meltano_assets_tests.sandbox.other_environment import installed
 from meltano_assets_tests.sandbox.tls_proxy import TlsProxy, tls_proxy
 
 pytestmark = pytest.mark.slow
@@ -46,13 +46,8 @@ class Environment:
     """A client in an environment of its own."""
 
     def __init__(self, folder: Path, requirement: str, proxy: TlsProxy) -> None:
-        self._bin = folder / "venv" / "bin"
+        self._bin = installed(folder, requirement)
         self._proxy = proxy
-        subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-        pip = [str(self._bin / "python"), "-m", "pip", "install", "--quiet", requirement]
-        installed = subprocess.run(pip, capture_output=True, text=True, check=False)
-        if installed.returncode:
-            pytest.skip(f"{requirement} cannot be installed here")
         # Some clients look at no variable, so their environment's own list of authorities is told.
         trusted = Path(self.run("python", "-c", "import certifi; print(certifi.where())").strip())
         with trusted.open("a") as authorities:

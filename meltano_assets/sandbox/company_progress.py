@@ -11,18 +11,9 @@ from datetime import datetime
 from meltano_assets.sandbox.company_sales import STAGES, Record
 from meltano_assets.sandbox.company_words import dice
 from meltano_assets.sandbox.company_world import World
+from meltano_assets.sandbox.salesforce_picklists import FORECASTS
 
 _OPEN = list(STAGES)[1:8]
-_CATEGORIES = {
-    "4-Proposal": "BestCase",
-    "5-Negotiating": "Forecast",
-    "6-Awaiting Signature": "Forecast",
-    "Closed Won": "Closed",
-    "8-Closed Lost": "Omitted",
-    "9-Unqualified": "Omitted",
-    "10-Duplicate": "Omitted",
-    "00-Pre Opportunity": "Omitted",
-}
 _FORM = "%Y-%m-%dT%H:%M:%S.000%z"
 
 
@@ -74,7 +65,7 @@ def _write(world: World, day: int, deal: Record, stamp: object, is_deleted: obje
         "ExpectedRevenue": expected,
         "CloseDate": deal["CloseDate"],
         "Probability": probability,
-        "ForecastCategory": _CATEGORIES.get(str(deal["StageName"]), "Pipeline"),
+        "ForecastCategory": FORECASTS.get(str(deal["StageName"]), "Pipeline"),
         "CreatedDate": stamp,
         "SystemModstamp": stamp,
         "IsDeleted": is_deleted,

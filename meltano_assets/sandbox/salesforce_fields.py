@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, cast
 
 from meltano_assets.sandbox.salesforce_schema import Field, Kind, SObject
 
@@ -48,24 +49,58 @@ def owner(to: str = "User") -> Field:
     return reference("OwnerId", "Owner ID", to, "Owner", nillable=False, defaulted=True)
 
 
+def listed_field(kind: str, name: str) -> Field:
+    """A field of a listing: ``field>Object,Object`` is a lookup, ``field!`` may not be written."""
+    if kind == "owner":
+        return owner("Group,User")
+    is_fixed = "!" in name or kind.endswith("!")
+    name, _, target = name.replace("!", "").partition(">")
+    kind = kind.removesuffix("!")
+    options: dict[str, Any] = {"createable": False, "updateable": False} if is_fixed else {}
+    label = _spaced(name.removesuffix("__c").split("__")[-1].replace("_", " "))
+    if target:
+        relationship = name[:-1] + "r" if name.endswith("__c") else name.removesuffix("Id")
+        return reference(name, label, target, relationship, **options)
+    if kind == "boolean":
+        return flag(name, label, **options)
+    options |= {"length": 32_000} if kind == "textarea" else {}
+    options |= {"precision": 18, "scale": 9} if kind == "double" else {}
+    options |= {"scale": 0} if kind == "percent" else {}
+    return field(name, label, cast(Kind, kind), **options)
+
+
+def _spaced(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+
+
 def external_id(label: str = "Meltano Id") -> Field:
     """The key under which another system knows the record."""
     return Field("Meltano_Id__c", "string", label, external_id=True, unique=True)
 
 
-def address(prefix: str, label: str) -> tuple[Field, ...]:
-    """The parts of an address, and the compound field that shows them together."""
+def address(prefix: str) -> tuple[Field, ...]:
+    """The parts of an address, and the compound field that shows them together; a person's only
+    address has no prefix.
+
+    The codes are those of an organisation that has picklists of states and countries.
+    """
+
+    def label(words: str) -> str:
+        return f"{prefix} {words}".strip()
+
     parts = (
-        Field(f"{prefix}Street", "textarea", f"{label} Street"),
-        Field(f"{prefix}City", "string", f"{label} City", length=40),
-        Field(f"{prefix}State", "string", f"{label} State/Province", length=80),
-        Field(f"{prefix}PostalCode", "string", f"{label} Zip/Postal Code", length=20),
-        Field(f"{prefix}Country", "string", f"{label} Country", length=80),
-        number(f"{prefix}Latitude", f"{label} Latitude", scale=15),
-        number(f"{prefix}Longitude", f"{label} Longitude", scale=15),
-        pick(f"{prefix}GeocodeAccuracy", f"{label} Geocode Accuracy", "Address", "City", "Zip"),
+        Field(f"{prefix}Street", "textarea", label("Street")),
+        Field(f"{prefix}City", "string", label("City"), length=40),
+        Field(f"{prefix}State", "string", label("State/Province"), length=80),
+        Field(f"{prefix}PostalCode", "string", label("Zip/Postal Code"), length=20),
+        Field(f"{prefix}Country", "string", label("Country"), length=80),
+        pick(f"{prefix}StateCode", label("State/Province Code")),
+        pick(f"{prefix}CountryCode", label("Country Code")),
+        number(f"{prefix}Latitude", label("Latitude"), scale=15),
+        number(f"{prefix}Longitude", label("Longitude"), scale=15),
+        pick(f"{prefix}GeocodeAccuracy", label("Geocode Accuracy"), "Address", "City", "Zip"),
     )
-    return (*parts, _compound(f"{prefix}Address", "address", f"{label} Address", parts))
+    return (*parts, _compound(f"{prefix}Address", "address", label("Address"), parts))
 
 
 def location(name: str, label: str) -> tuple[Field, ...]:

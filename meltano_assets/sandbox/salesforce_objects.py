@@ -34,6 +34,7 @@ from meltano_assets.sandbox.salesforce_picklists import (
     STAGES,
 )
 from meltano_assets.sandbox.salesforce_schema import Field, Schema, SObject
+from meltano_assets.sandbox.salesforce_standard import standard_fields
 
 _ACCOUNT = sobject(
     "Account",
@@ -49,7 +50,8 @@ _ACCOUNT = sobject(
         "Parent",
         child_relationship="ChildAccounts",
     ),
-    *address("Billing", "Billing"),
+    *address("Billing"),
+    *address("Shipping"),
     *location("Headquarters__c", "Headquarters"),
     reference("RecordTypeId", "Record Type ID", "RecordType", "RecordType"),
     field("Phone", "Account Phone", "phone", length=40),
@@ -60,6 +62,7 @@ _ACCOUNT = sobject(
     field("Description", "Account Description", "textarea", length=32000),
     owner(),
     pick("AccountSource", "Account Source", *LEAD_SOURCES),
+    *standard_fields("Account"),
     pick("Sales_Segmentation__c", "Sales Segmentation", *SEGMENTS, restricted=True),
     flag("Using_CE__c", "Using CE"),
     number("Active_CE_Users__c", "Active CE Users"),
@@ -79,6 +82,8 @@ _CONTACT = sobject(
     field("Title", "Title", length=128),
     pick("LeadSource", "Lead Source", *LEAD_SOURCES),
     field("Description", "Contact Description", "textarea", length=32000),
+    *address("Mailing"),
+    *standard_fields("Contact"),
     owner(),
 )
 _LEAD = sobject(
@@ -117,6 +122,8 @@ _LEAD = sobject(
     ),
     pick("Industry", "Industry", *INDUSTRIES),
     field("NumberOfEmployees", "Employees", "int"),
+    *address(""),
+    *standard_fields("Lead"),
     owner("Group,User"),
     Field(
         "IsConverted",
@@ -203,6 +210,7 @@ _CAMPAIGN = sobject(
     money("ActualCost", "Actual Cost in Campaign"),
     flag("IsActive", "Active"),
     field("Description", "Description", "textarea", length=32000),
+    *standard_fields("Campaign"),
     owner(),
 )
 _CAMPAIGN_MEMBER = sobject(
@@ -250,6 +258,7 @@ _CAMPAIGN_MEMBER = sobject(
         defaulted=True,
         default="Sent",
     ),
+    *standard_fields("CampaignMember"),
     flag("HasResponded", "Responded", createable=False, updateable=False),
     field("FirstRespondedDate", "First Responded Date", "date", createable=False, updateable=False),
 )
@@ -273,6 +282,7 @@ _OPPORTUNITY = sobject(
         "CampaignId", "Campaign ID", "Campaign", "Campaign", child_relationship="Opportunities"
     ),
     reference("RecordTypeId", "Record Type ID", "RecordType", "RecordType"),
+    *standard_fields("Opportunity"),
     owner(),
     pick(
         "CurrencyIsoCode",
@@ -334,6 +344,7 @@ _PRODUCT = sobject(
     field("ProductCode", "Product Code"),
     field("Description", "Product Description", "textarea", length=4000),
     pick("Family", "Product Family", "Subscription", "Services", "Add-On"),
+    *standard_fields("Product2"),
     flag("IsActive", "Active"),
 )
 _LINE_ITEM = sobject(
@@ -417,6 +428,8 @@ _USER = sobject(
     field("Department", "Department", length=80),
     flag("IsActive", "Active", default=True),
     reference("ManagerId", "Manager ID", "User", "Manager", child_relationship="ManagedUsers"),
+    *address(""),
+    *standard_fields("User"),
     reference("UserRoleId", "Role ID", "UserRole", "UserRole"),
     has_deleted=False,
 )
@@ -472,7 +485,7 @@ _EMPTY_OBJECTS = (
     "CaseComment:00a CollaborationGroup:0F9 ContentDocument:069 ContentVersion:068 Contract:800 "
     "Dashboard:01Z Document:015 EmailMessage:02s EmailTemplate:00X Entitlement:550 "
     "FeedItem:0D5 Folder:00l Group:00G GroupMember:011 Idea:087 LeadHistory:00J "
-    "Note:002 OpportunityFieldHistory:017 "
+    "Note:002 "
     "OpportunityPartner:00I Order:801 "
     "OrderItem:802 Partner:00H PermissionSet:0PS "
     "ProcessInstance:04g Profile:00e Quote:0Q0 QuoteLineItem:0QL "

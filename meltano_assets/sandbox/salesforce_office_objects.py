@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from meltano_assets.sandbox.salesforce_fields import (
     STAMPS,
     field,
@@ -13,7 +15,7 @@ from meltano_assets.sandbox.salesforce_fields import (
     reference,
     sobject,
 )
-from meltano_assets.sandbox.salesforce_schema import Field
+from meltano_assets.sandbox.salesforce_schema import Field, SObject
 
 _ACCESS = ("None", "Read", "Edit")
 #: What an activity may be about, and who may take part in it.
@@ -31,6 +33,24 @@ def _activity(children: str) -> tuple[Field, ...]:
         reference("AccountId", "Account ID", "Account", "Account", createable=False),
         owner(),
         flag("IsArchived", "Archived", createable=False, updateable=False),
+    )
+
+
+def _history(name: str, of: str, *tracked: str) -> SObject:
+    label = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    parent = reference(
+        f"{of}Id", f"{of} ID", of, of, nillable=False, child_relationship="Histories"
+    )
+    return sobject(
+        name,
+        label,
+        label,
+        "017",
+        parent,
+        pick("Field", "Changed Field", *tracked),
+        field("OldValue", "Old Value"),
+        field("NewValue", "New Value"),
+        stamps=STAMPS[:1],
     )
 
 
@@ -170,22 +190,9 @@ OFFICE_OBJECTS = (
         flag("IsPrivate", "Private"),
     ),
     # Salesforce writes a row for every tracked field that changes, and nobody changes the row.
-    sobject(
-        "AccountHistory",
-        "Account History",
-        "Account History",
-        "017",
-        reference(
-            "AccountId",
-            "Account ID",
-            "Account",
-            "Account",
-            nillable=False,
-            child_relationship="Histories",
-        ),
-        pick("Field", "Changed Field", "created", "Name", "Type", "Owner", "Industry"),
-        field("OldValue", "Old Value"),
-        field("NewValue", "New Value"),
-        stamps=STAMPS[:1],
+    _history("AccountHistory", "Account", "created", "Name", "Type", "Owner", "Industry"),
+    _history(
+        "OpportunityFieldHistory", "Opportunity", "created", "Name", "StageName", "Amount", "CloseDate",
+        "Owner",
     ),
-)
+)  # fmt: skip

@@ -22,6 +22,7 @@ from typing import Protocol
 from meltano_assets.sandbox import soql_literals
 from meltano_assets.sandbox.salesforce_faults import salesforce_faults
 from meltano_assets.sandbox.salesforce_objects import build_schema
+from meltano_assets.sandbox.salesforce_rollups import SHOWN, roll_up
 from meltano_assets.sandbox.salesforce_schema import Schema, SObject, make_id, parse_id
 from meltano_assets.sandbox.salesforce_values import SqlValue, format_datetime, from_company
 
@@ -284,6 +285,8 @@ class SalesforceOrg:
                 if number == 0:
                     self._add_organization(connection)
                 self._name_authors(connection, records)
+                if SHOWN & records.keys():
+                    roll_up(connection)
                 connection.execute("INSERT OR REPLACE INTO _meta VALUES ('day', ?)", (str(number),))
 
     def _apply(

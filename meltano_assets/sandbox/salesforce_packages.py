@@ -1,17 +1,16 @@
 """The objects of Zuora's two managed packages, as ``salesforce_packages.txt`` lists them.
 
 A line without indent begins an object (API name, key prefix, label, plural), the others give its
-fields by kind; ``field>Object`` is a lookup. An administrator's own fields stand among the packages'.
+fields by kind, as ``listed_field`` reads them. An administrator's own fields stand among the packages'.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
-from meltano_assets.sandbox.salesforce_fields import field, flag, name_field, owner, reference
+from meltano_assets.sandbox.salesforce_fields import listed_field, name_field
 from meltano_assets.sandbox.salesforce_fields import sobject as build
-from meltano_assets.sandbox.salesforce_schema import Field, Kind, SObject
+from meltano_assets.sandbox.salesforce_schema import SObject
 
 _FILE = Path(__file__).parent / "salesforce_packages.txt"
 
@@ -23,7 +22,7 @@ def package_objects() -> tuple[SObject, ...]:
     for line in [*_FILE.read_text("utf-8").splitlines(), ""]:
         if line.startswith(" "):
             kind, _, names = line.strip().partition(": ")
-            fields += [_field(kind, name) for name in names.split()]
+            fields += [listed_field(kind, name) for name in names.split()]
             continue
         if heading:
             name, prefix, labels = heading.split(" ", 2)
@@ -31,19 +30,3 @@ def package_objects() -> tuple[SObject, ...]:
             found.append(build(name, label, plural, prefix, name_field("Name", 80), *fields))
         heading, fields = line, []
     return tuple(found)
-
-
-def _field(kind: str, name: str) -> Field:
-    if kind == "owner":
-        return owner("Group,User")
-    name, _, target = name.partition(">")
-    label = name.removesuffix("__c").split("__")[-1].replace("_", " ")
-    if target:
-        relationship = name[:-1] + "r" if name.endswith("__c") else name.removesuffix("Id")
-        return reference(name, label, target, relationship)
-    if kind == "boolean":
-        return flag(name, label)
-    options = {"length": 32_000} if kind == "textarea" else {}
-    if kind == "double":
-        options = {"precision": 18, "scale": 9}
-    return field(name, label, cast(Kind, kind), **options)

@@ -18,6 +18,18 @@ STAGES: tuple[tuple[str, int, bool, bool], ...] = (
 )
 """Name, default probability, closed, won."""
 
+#: Stages whose deals are counted as more or less than ``Pipeline`` in a forecast.
+FORECASTS = {
+    "00-Pre Opportunity": "Omitted",
+    "4-Proposal": "BestCase",
+    "5-Negotiating": "Forecast",
+    "6-Awaiting Signature": "Forecast",
+    "Closed Won": "Closed",
+    "8-Closed Lost": "Omitted",
+    "9-Unqualified": "Omitted",
+    "10-Duplicate": "Omitted",
+}
+
 LEAD_SOURCES = (
     "Advertisement",
     "AE Generated",

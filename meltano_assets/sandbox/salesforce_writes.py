@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from meltano_assets.sandbox.salesforce_drafts import Draft
+from meltano_assets.sandbox.salesforce_history import Row, is_remembered, remember, remembered
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
 from meltano_assets.sandbox.salesforce_picklists import STAGE_BY_NAME
+from meltano_assets.sandbox.salesforce_rollups import SHOWN, roll_up
 from meltano_assets.sandbox.salesforce_schema import Field, SObject, parse_id
 from meltano_assets.sandbox.salesforce_values import ApiProblem
 
@@ -30,6 +32,7 @@ _CASCADES = {
     "Opportunity": (
         ("OpportunityLineItem", "OpportunityId"),
         ("OpportunityHistory", "OpportunityId"),
+        ("OpportunityFieldHistory", "OpportunityId"),
     ),
     "Campaign": (("CampaignMember", "CampaignId"),),
     "Lead": (("CampaignMember", "LeadId"),),
@@ -91,6 +94,8 @@ class Writer:
                 outcomes += self._delete(chunk, is_hard=operation == "hardDelete")
             else:
                 outcomes += self._save(operation, chunk, external)
+        if self.sobject.name in SHOWN and any(outcome.success for outcome in outcomes):
+            roll_up(self.connection)
         return outcomes
 
     # finding
@@ -345,14 +350,23 @@ class Writer:
         good = [draft for draft in drafts if not draft.problems]
         new = [draft for draft in good if draft.record_id is None]
         new_ids = {id(draft) for draft in new}
+        before = self._remembered(good)
         self._insert(new)
         self._update([draft for draft in good if id(draft) not in new_ids])
+        if is_remembered(self.sobject):
+            remember(self.org, self.connection, self.sobject, before, self._remembered(good))
         return [
             Outcome(problems=tuple(draft.problems))
             if draft.problems
             else Outcome(draft.record_id, created=id(draft) in new_ids)
             for draft in drafts
         ]
+
+    def _remembered(self, drafts: Sequence[Draft]) -> dict[str, Row]:
+        if not is_remembered(self.sobject):
+            return {}
+        ids = [draft.record_id for draft in drafts if draft.record_id]
+        return remembered(self.connection, self.sobject, ids)
 
     def _match_external(self, drafts: Sequence[Draft], external: Field) -> None:
         matches = self._lookup(self.sobject, external.name, {d.key for d in drafts if d.key})
@@ -492,9 +506,9 @@ class Writer:
                 f'UPDATE "Host__c" SET "Account__c" = NULL WHERE "Account__c" {inside}', (keys,)
             )
         stamps = [n for n in ("LastModifiedDate", "SystemModstamp") if sobject.find(n)]
-        stamped = ", ".join(f'"{name}" = ?' for name in stamps)
+        stamped = "".join(f', "{name}" = ?' for name in stamps)
         self.connection.execute(
-            f'UPDATE "{sobject.name}" SET "IsDeleted" = 1, {stamped} WHERE "Id" {inside}',
+            f'UPDATE "{sobject.name}" SET "IsDeleted" = 1{stamped} WHERE "Id" {inside}',
             (*(self.stamp for _ in stamps), keys),
         )
 

@@ -1,7 +1,7 @@
 """Zendesk Support, as its OpenAPI description and its clients have it.
 
 Served with content: tickets, users, organizations, groups and what belongs to them, in the
-incremental exports (cursor and time based) and in lists (cursor and offset pagination). Other
+incremental exports (cursor and time based), in lists (cursor and offset pagination) and in the search. Other
 lists of the real service answer with their right, empty envelope. Every path may end in
 ``.json``. Times of records are the company's; "too recent" is judged by the real clock.
 """
@@ -26,6 +26,8 @@ from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
+from meltano_assets.sandbox.zendesk_empty import EMPTY_EXPORTS, EMPTY_LISTS
+from meltano_assets.sandbox.zendesk_search import MAX_RESULTS, TYPES, SearchError, search
 from meltano_assets.sandbox.zendesk_tickets import (
     EVENT_EXPORTS,
     MACROS,
@@ -37,52 +39,6 @@ from meltano_assets.sandbox.zendesk_tickets import (
     rating,
 )
 
-#: Path of a real list → the key of its envelope, for lists that are empty here.
-EMPTY_LISTS = {
-    "activities": "activities",
-    "audit_logs": "audit_logs",
-    "automations": "automations",
-    "bookmarks": "bookmarks",
-    "business_hours/schedules": "schedules",
-    "channels/voice/phone_numbers": "phone_numbers",
-    "custom_objects": "custom_objects",
-    "custom_roles": "custom_roles",
-    "custom_statuses": "custom_statuses",
-    "deletion_schedules": "deletion_schedules",
-    "dynamic_content/items": "items",
-    "job_statuses": "job_statuses",
-    "organization_fields": "organization_fields",
-    "organization_memberships": "organization_memberships",
-    "organization_subscriptions": "organization_subscriptions",
-    "problems": "tickets",
-    "recipient_addresses": "recipient_addresses",
-    "requests": "requests",
-    "resource_collections": "resource_collections",
-    "routing/attributes": "attributes",
-    "satisfaction_reasons": "reasons",
-    "search": "results",
-    "search/export": "results",
-    "sessions": "sessions",
-    "sharing_agreements": "sharing_agreements",
-    "skips": "skips",
-    "suspended_tickets": "suspended_tickets",
-    "target_failures": "target_failures",
-    "targets": "targets",
-    "ticket_skips": "skips",
-    "triggers": "triggers",
-    "triggers/active": "triggers",
-    "user_fields": "user_fields",
-    "views": "views",
-    "views/active": "views",
-    "webhooks": "webhooks",
-    "workspaces": "workspaces",
-}
-#: Time-based exports without content: path → envelope key.
-EMPTY_EXPORTS = {
-    "routing/attributes": "attributes",
-    "routing/attribute_values": "attribute_values",
-    "routing/instance_values": "instance_values",
-}
 _SINGULAR = {
     "tickets": "ticket",
     "users": "user",
@@ -321,6 +277,8 @@ class Zendesk:
             return self._page(request, "audits", [audit(ticket) for ticket in self._kept()])
         if path == "ticket_metrics":
             return self._page(request, path, [metric_set(ticket) for ticket in self._kept()])
+        if path in ("search", "search/count", "search/export", "users/search"):
+            return self._search(request, path)
         if path == "users/me":
             return self._one(request, "users", self._company.zendesk_records()["users"][0])
         name, _, rest = path.partition("/")
@@ -346,11 +304,47 @@ class Zendesk:
             return self._one(request, name, record)
         if name == "tickets":
             return self._ticket_part(request, record, part)
+        if part == "identities" and name == "users":
+            return self._page(request, part, [_identity(record)])
         if part in ("tickets/requested", "tickets"):
             key = "requester_id" if name == "users" else "organization_id"
             chosen = [t for t in self._kept() if t[key] == record["id"]]
             return self._page(request, "tickets", self._rendered(request, chosen, "tickets"))
         return _not_found("InvalidEndpoint")
+
+    def _search(self, request: Request, path: str) -> Response:
+        query = request.query_params
+        text = query.get("query", "")
+        only = query.get("filter[type]") if path == "search/export" else None
+        if path == "users/search":
+            only, text = "user", text or f"external_id:{query.get('external_id', '')}"
+        if path == "search/export" and not only:
+            return _invalid("filter[type] must be present")
+        records = {**self._company.zendesk_records(), "tickets": self._kept()}
+        try:
+            found = search(
+                text,
+                records,
+                datetime.now(UTC),
+                only=only,
+                sort_by=query.get("sort_by"),
+                descending=query.get("sort_order", "desc") == "desc",
+            )
+        except SearchError as error:
+            return _invalid(str(error))
+        if path == "search/count":
+            return json_response({"count": len(found)})
+        page, size = query.get("page", "1"), _page_size(query.get("per_page"), LIST_PAGE_SIZE)
+        if path == "search" and page.isdigit() and int(page) * size > MAX_RESULTS:
+            limits = "Requested response size was greater than Search Response Limits"
+            return _invalid(f"Invalid search: {limits}")
+        results = []
+        for kind, record in found:
+            [rendered] = self._rendered(request, [record], TYPES[kind])
+            results.append(
+                rendered if path == "users/search" else {**rendered, "result_type": kind}
+            )
+        return self._page(request, "users" if path == "users/search" else "results", results)
 
     def _ratings(self, request: Request) -> Response:
         """Ratings that changed in [start_time, end_time), both in seconds."""
@@ -485,6 +479,23 @@ def _too_many(seconds: float, *, with_header: bool = True) -> Response:
 
 def _not_found(error: str = "RecordNotFound") -> Response:
     return json_response({"error": error, "description": "Not found"}, 404)
+
+
+def _invalid(description: str) -> Response:
+    return json_response({"error": "invalid", "description": description}, 422)
+
+
+def _identity(user: Record) -> Record:
+    return {
+        "id": int(str(user["id"])) + 900_000,
+        "user_id": user["id"],
+        "type": "email",
+        "value": user["email"],
+        "verified": True,
+        "primary": True,
+        "created_at": user["created_at"],
+        "updated_at": user["updated_at"],
+    }
 
 
 def _items(value: object) -> list[object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from meltano_assets.sources import salesforce_users
 from meltano_assets.sources.naming import column_name
 from meltano_assets.streams import NEEDED, Column, ColumnType, Stream, Sweep
 
@@ -91,6 +92,31 @@ def stream(
 
 
 _AUTHORS = text("CreatedById", "LastModifiedById")
+#: When the user of the interface last saw a record or one related to it.
+_SEEN = fields("timestamptz", "LastViewedDate", "LastReferencedDate")
+_ACTIVITY = fields("date", "LastActivityDate")
+
+
+def address(prefix: str, *, is_pii: bool = False) -> tuple[Column, ...]:
+    """The parts of an address; the codes are those of organisations with picklists of countries."""
+    lines = " ".join(f"{prefix}{part}" for part in ("Street", "City", "PostalCode"))
+    return (
+        *fields("text", lines, is_pii=is_pii),
+        *text(f"{prefix}State {prefix}StateCode {prefix}Country {prefix}CountryCode"),
+        *fields("numeric", f"{prefix}Latitude {prefix}Longitude", is_pii=is_pii),
+        *text(f"{prefix}GeocodeAccuracy"),
+    )
+
+
+_USER = (
+    *personal(salesforce_users.PERSONAL),
+    *address("", is_pii=True),
+    *text(salesforce_users.TEXTS),
+    *fields("boolean", salesforce_users.flags()),
+    *fields("timestamptz", salesforce_users.TIMES),
+    *_AUTHORS,
+    *_SEEN,
+)
 
 STREAMS: tuple[Stream, ...] = (
     stream(
@@ -99,11 +125,20 @@ STREAMS: tuple[Stream, ...] = (
         "Companies: customers, prospects and partners.",
         *text("Name", "Type", "Website", "Industry", "Description"),
         *fields("bigint", "NumberOfEmployees"),
-        *text("Phone", "BillingCountry", "ParentId", "OwnerId", "AccountSource"),
+        *text("Phone", "ParentId", "OwnerId", "AccountSource"),
         *text("Sales_Segmentation__c", "RecordTypeId"),
         *fields("boolean", "Using_CE__c"),
         *fields("numeric", "Active_CE_Users__c"),
         *text("Meltano_Id__c"),
+        *address("Billing"),
+        *address("Shipping"),
+        *text("AccountNumber Site TickerSymbol Ownership Rating Sic SicDesc Fax"),
+        *fields("numeric", "AnnualRevenue"),
+        *fields("boolean", "IsPartner"),
+        *text("MasterRecordId JigsawCompanyId PhotoUrl"),
+        *_AUTHORS,
+        *_ACTIVITY,
+        *_SEEN,
     ),
     stream(
         "contacts",
@@ -112,6 +147,16 @@ STREAMS: tuple[Stream, ...] = (
         *text("AccountId"),
         *personal("FirstName", "LastName", "Email"),
         *text("Title", "LeadSource", "OwnerId"),
+        *personal("Name", "Salutation", "Suffix", "Phone", "MobilePhone"),
+        *address("Mailing", is_pii=True),
+        *text("Department ReportsToId RecordTypeId MasterRecordId JigsawContactId"),
+        *personal("PhotoUrl"),
+        *fields("boolean", "DoNotCall HasOptedOutOfEmail IsEmailBounced"),
+        *text("EmailBouncedReason"),
+        *fields("timestamptz", "EmailBouncedDate LastCURequestDate LastCUUpdateDate"),
+        *_AUTHORS,
+        *_ACTIVITY,
+        *_SEEN,
     ),
     stream(
         "leads",
@@ -124,6 +169,17 @@ STREAMS: tuple[Stream, ...] = (
         *text("ConvertedAccountId", "ConvertedContactId", "ConvertedOpportunityId"),
         *fields("date", "MQL_Date__c"),
         *references("OwnerId"),
+        *personal("Name", "Salutation", "Suffix", "Phone", "MobilePhone"),
+        *address("", is_pii=True),
+        *fields("bigint", "NumberOfEmployees"),
+        *text("RecordTypeId MasterRecordId JigsawContactId"),
+        *personal("PhotoUrl"),
+        *fields("boolean", "DoNotCall HasOptedOutOfEmail IsUnreadByOwner"),
+        *text("EmailBouncedReason"),
+        *fields("timestamptz", "EmailBouncedDate"),
+        *_AUTHORS,
+        *_ACTIVITY,
+        *_SEEN,
     ),
     stream(
         "campaigns",
@@ -134,6 +190,14 @@ STREAMS: tuple[Stream, ...] = (
         *fields("date", "StartDate", "EndDate"),
         *fields("numeric", "BudgetedCost", "ActualCost", "ExpectedRevenue"),
         *text("ParentId", "OwnerId"),
+        *text("Description CampaignMemberRecordTypeId"),
+        *fields("numeric", "ExpectedResponse NumberSent AmountAllOpportunities"),
+        *fields("numeric", "AmountWonOpportunities"),
+        *fields("bigint", "NumberOfLeads NumberOfConvertedLeads NumberOfContacts"),
+        *fields("bigint", "NumberOfResponses NumberOfOpportunities NumberOfWonOpportunities"),
+        *_AUTHORS,
+        *_ACTIVITY,
+        *_SEEN,
     ),
     stream(
         "campaign_members",
@@ -142,6 +206,11 @@ STREAMS: tuple[Stream, ...] = (
         *text("CampaignId", "LeadId", "ContactId", "Status"),
         *fields("boolean", "HasResponded"),
         *fields("date", "FirstRespondedDate"),
+        *text("Type LeadOrContactId LeadOrContactOwnerId LeadSource CompanyOrAccount Title"),
+        *personal("Salutation", "City", "State", "Country"),
+        *text("Description"),
+        *fields("boolean", "DoNotCall HasOptedOutOfEmail HasOptedOutOfFax"),
+        *_AUTHORS,
     ),
     stream(
         "opportunities",
@@ -158,6 +227,14 @@ STREAMS: tuple[Stream, ...] = (
         *fields("numeric", "Incremental_ACV__c", "ACV__c"),
         *text("Sales_Segmentation__c", "Reason_for_Loss__c", "CurrencyIsoCode"),
         *text("RecordTypeId"),
+        *text("Description NextStep ForecastCategory ForecastCategoryName"),
+        *text("Fiscal Pricebook2Id SyncedQuoteId"),
+        *fields("integer", "FiscalYear FiscalQuarter"),
+        *fields("numeric", "ExpectedRevenue"),
+        *fields("boolean", "HasOpportunityLineItem HasOpenActivity HasOverdueTask"),
+        *_AUTHORS,
+        *_ACTIVITY,
+        *_SEEN,
     ),
     stream(
         "products",
@@ -165,6 +242,8 @@ STREAMS: tuple[Stream, ...] = (
         "What the company sells.",
         *text("Name", "ProductCode", "Description", "Family"),
         *fields("boolean", "IsActive"),
+        *_AUTHORS,
+        *_SEEN,
     ),
     stream(
         "opportunity_line_items",
@@ -175,6 +254,7 @@ STREAMS: tuple[Stream, ...] = (
         *fields("date", "ServiceDate"),
         *text("Description"),
         *fields("integer", "SortOrder"),
+        *_AUTHORS,
     ),
     stream(
         "opportunity_history",
@@ -184,8 +264,17 @@ STREAMS: tuple[Stream, ...] = (
         *fields("numeric", "Amount", "ExpectedRevenue"),
         *fields("date", "CloseDate"),
         *fields("numeric", "Probability"),
-        *text("ForecastCategory"),
+        *text("ForecastCategory", "CreatedById"),
         times=MADE,
+    ),
+    stream(
+        "opportunity_field_history",
+        "OpportunityFieldHistory",
+        "How tracked fields of deals changed, as Salesforce keeps it.",
+        *text("OpportunityId", "Field", "OldValue", "NewValue", "CreatedById"),
+        times=TIMES[:1],
+        # A row goes with its deal, and nothing tells when.
+        sweep=Sweep(),
     ),
     stream(
         "users",
@@ -195,6 +284,7 @@ STREAMS: tuple[Stream, ...] = (
         *text("Title", "Department"),
         *fields("boolean", "IsActive"),
         *text("ManagerId", "UserRoleId"),
+        *_USER,
         has_deleted=False,
     ),
     stream(

@@ -415,3 +415,58 @@ def test_links_lead_to_where_the_client_came_from(client: Client, sandbox: Sandb
     assert link(Host="sandbox.internal:8080") == "http://sandbox.internal:8080"
     forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "vendor.example"}
     assert link(**forwarded) == "https://vendor.example"
+
+
+def test_search_by_its_own_language(client: Client) -> None:
+    tickets = client.get("/api/v2/tickets.json", per_page=100, sort="id")
+    everything: list[dict[str, Any]] = tickets.json()["tickets"]
+    while (link := tickets.json()["next_page"]) is not None:
+        tickets = client.get(link)
+        everything += tickets.json()["tickets"]
+    users = {user["id"]: user for user in client.get("/api/v2/users.json").json()["users"]}
+
+    def found(query: str, **params: object) -> list[Any]:
+        answer = client.get("/api/v2/search.json", query=query, **params)
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        count = client.get("/api/v2/search/count.json", query=query).json()["count"]
+        assert body["count"] == count
+        return [result["id"] for result in body["results"]]
+
+    def ids(fits: Any) -> set[Any]:
+        return {ticket["id"] for ticket in everything if fits(ticket)}
+
+    size = {"per_page": 100}
+    assert set(found("type:ticket status:new", **size)) == ids(lambda t: t["status"] == "new")
+    waiting = ids(lambda t: t["status"] in ("new", "open") and t["priority"] == "high")
+    assert waiting
+    assert set(found("type:ticket status<pending priority:high", **size)) == waiting
+    assert set(found("type:ticket status:new status:open priority:high", **size)) == waiting
+    one = everything[5]
+    day = one["created_at"][:10]
+    assert one["id"] in found(f"type:ticket created:{day}", **size)
+    assert found(f"type:ticket created<{min(t['created_at'] for t in everything)}") == []
+    requester = users[one["requester_id"]]
+    theirs = ids(lambda t: t["requester_id"] == requester["id"])
+    assert set(found(f"requester:{requester['email']} type:ticket", **size)) == theirs
+    assert found(f'type:user "{requester["name"]}"') == [requester["id"]]
+    assert found(f"type:ticket {one['id']}")[0] == one["id"] or one["id"] in found(str(one["id"]))
+    without = found("type:ticket -status:closed -status:solved order_by:created sort:asc", **size)
+    times = {ticket["id"]: ticket["created_at"] for ticket in everything}
+    assert without == sorted(without, key=lambda number: (times[number], number))
+    answer = client.get("/api/v2/search.json", query="type:user role:agent").json()
+    assert {result["role"] for result in answer["results"]} == {"agent"}
+    assert {result["result_type"] for result in answer["results"]} == {"user"}
+    # More than the first thousand only the export gives.
+    assert client.get("/api/v2/search.json", query="a", page=11, per_page=100).status_code == 422
+    answer = client.get("/api/v2/search.json", query="created>soon")
+    assert (answer.status_code, answer.json()["error"]) == (422, "invalid")
+    params = {"query": "status>=new", "filter[type]": "ticket", "page[size]": 100}
+    page = client.get("/api/v2/search/export.json", **params).json()
+    exported = [result["id"] for result in page["results"]]
+    while page["meta"]["has_more"]:
+        page = client.get(page["links"]["next"]).json()
+        exported += [result["id"] for result in page["results"]]
+    assert sorted(exported) == sorted(ids(lambda t: True))
+    answer = client.get("/api/v2/users/search.json", query=requester["email"]).json()
+    assert [user["id"] for user in answer["users"]] == [requester["id"]]

@@ -498,3 +498,80 @@ def test_a_duplicate_rule_can_be_switched_on(api: Api) -> None:
     assert answer.json()[0]["message"] == "Use one of these records?"
     chosen = {"Sforce-Duplicate-Rule-Header": "allowSave=true"}
     assert api.call("POST", "/sobjects/Account", json=body, headers=chosen).status_code == 201
+
+
+# --- what Salesforce writes by itself ---------------------------------------------------------
+
+
+def test_a_deal_that_a_client_changes_has_a_history(api: Api) -> None:
+    deal = known_id("006", 2)
+
+    def progress() -> list[dict[str, Any]]:
+        return api.rows(
+            "SELECT StageName, Amount, Probability, ForecastCategory, ExpectedRevenue "
+            f"FROM OpportunityHistory WHERE OpportunityId = '{deal}' ORDER BY Id"
+        )
+
+    changes = {"StageName": "5-Negotiating", "OwnerId": known_id("005", 3)}
+    assert api.call("PATCH", f"/sobjects/Opportunity/{deal}", json=changes).status_code == 204
+    last = progress()[-1]
+    assert last["StageName"] == "5-Negotiating"
+    assert (last["Amount"], last["Probability"]) == (2000.5, 75.0)
+    assert (last["ForecastCategory"], last["ExpectedRevenue"]) == ("Forecast", 1500.38)
+    tracked = api.rows(
+        "SELECT Field, OldValue, NewValue FROM OpportunityFieldHistory "
+        f"WHERE OpportunityId = '{deal}' ORDER BY Id"
+    )
+    owners = (known_id("005", 1), known_id("005", 3))
+    assert [tuple(row.values()) for row in tracked] == [
+        ("StageName", "1-Discovery", "5-Negotiating"),
+        ("Owner", "First Last1", "First Last3"),
+        ("Owner", *owners),
+    ]
+    # What changes nothing that is tracked leaves no row; a new deal has its first.
+    seen = len(progress())
+    api.call("PATCH", f"/sobjects/Opportunity/{deal}", json={"NextStep": "call"})
+    assert len(progress()) == seen
+    deal = _create(
+        api, "Opportunity", Name="New", StageName="1-Discovery", CloseDate="2024-06-01", Amount=10
+    )
+    assert [(row["StageName"], row["Amount"]) for row in progress()] == [("1-Discovery", 10.0)]
+    rows = api.column(f"SELECT Field FROM OpportunityFieldHistory WHERE OpportunityId = '{deal}'")
+    assert rows == ["created"]
+    api.call("DELETE", f"/sobjects/Opportunity/{deal}")
+    assert progress() == []
+
+
+def test_an_account_that_a_client_changes_has_a_history(api: Api) -> None:
+    account = known_id("001", 3)
+    api.call("PATCH", f"/sobjects/Account/{account}", json={"Industry": "Media", "Phone": "1"})
+    rows = api.rows(
+        f"SELECT Field, OldValue, NewValue FROM AccountHistory WHERE AccountId = '{account}'"
+    )
+    assert rows == [{"Field": "Industry", "OldValue": None, "NewValue": "Media"}]
+
+
+def test_fields_that_follow_from_others(api: Api) -> None:
+    campaign = _create(api, "Campaign", Name="Fair")
+    lead = _create(
+        api, "Lead", LastName="King", FirstName="Ada", Company="Analytical", City="London"
+    )
+    member = _create(api, "CampaignMember", CampaignId=campaign, LeadId=lead)
+    shown = _read(api, "CampaignMember", member)
+    assert (shown["Type"], shown["LeadOrContactId"]) == ("Lead", lead)
+    assert (shown["FirstName"], shown["City"]) == ("Ada", "London")
+    assert shown["CompanyOrAccount"] == "Analytical"
+    deal = _create(
+        api, "Opportunity", Name="d", StageName="Closed Won", CloseDate="2024-05-02", Amount=7,
+        CampaignId=campaign,
+    )  # fmt: skip
+    made = _read(api, "Opportunity", deal)
+    assert (made["ForecastCategory"], made["Fiscal"]) == ("Closed", "2024 2")
+    assert (made["FiscalYear"], made["FiscalQuarter"]) == (2024, 2)
+    counted = _read(api, "Campaign", campaign)
+    assert (counted["NumberOfLeads"], counted["NumberOfContacts"]) == (1, 0)
+    assert (counted["NumberOfWonOpportunities"], counted["AmountWonOpportunities"]) == (1, 7.0)
+    refused = api.call("PATCH", f"/sobjects/Opportunity/{deal}", json={"Fiscal": "x"})
+    assert api.error(refused) == (400, "INVALID_FIELD_FOR_INSERT_UPDATE")
+    user = _read(api, "User", known_id("005", 1))
+    assert (user["UserType"], user["TimeZoneSidKey"]) == ("Standard", "America/Los_Angeles")

@@ -8,6 +8,7 @@ final as (
     select
         {{ clean_text('id') }} as opportunity_history_id,
         {{ clean_text('opportunity_id') }} as opportunity_id,
+        {{ clean_text('created_by_id') }} as created_by_id,
         {{ clean_text('stage_name') }} as stage_name,
         {{ clean_text('forecast_category') }} as forecast_category,
         amount,

@@ -10,6 +10,8 @@ final as (
         {{ clean_text('opportunity_id') }} as opportunity_id,
         {{ clean_text('product2_id') }} as product2_id,
         {{ clean_text('pricebook_entry_id') }} as pricebook_entry_id,
+        {{ clean_text('created_by_id') }} as created_by_id,
+        {{ clean_text('last_modified_by_id') }} as last_modified_by_id,
         {{ clean_text('product_code') }} as product_code,
         {{ clean_text('name') }} as opportunity_line_item_name,
         {{ clean_text('description') }} as opportunity_line_item_description,

@@ -108,7 +108,7 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
         )
         deal["Sales_Accepted_Date__c"] = deal["Sales_Qualified_Date__c"] = None
         sell(world, day, world.put(day, "Opportunity", deal))
-        remember_change(world, day, deal, deal["CreatedDate"])
+        remember_change(world, day, None, deal, deal["CreatedDate"])
     trapped = {
         i for name, ids in world.traps.items() if name.startswith("opportunity_") for i in ids
     }
@@ -140,7 +140,7 @@ def _deals(world: World, rng, day: int, owner, moment) -> None:  # type: ignore[
             {k: closed[k] for k in ("IsWon", "IsClosed", "Probability", "Reason_for_Loss__c")}
         )
         changed = world.change(day, "Opportunity", deal, at, **fields)
-        remember_change(world, day, changed, changed["SystemModstamp"])
+        remember_change(world, day, deal, changed, changed["SystemModstamp"])
         if "Amount" in fields:
             sell(world, day, changed)
 

@@ -1,7 +1,7 @@
-"""How the company's deals came to their stage: the rows of Salesforce's OpportunityHistory.
+"""How the company's deals came to their stage: Salesforce's OpportunityHistory and -FieldHistory.
 
-Salesforce writes one whenever stage, amount, probability or close date change. What was before the
-first day follows from the deal's id, so that nothing else of the company changes with it.
+Salesforce writes a row of the first whenever stage, amount, probability or close date change, and one of
+the second for each of the tracked fields. What was before the first day follows from the deal's id, so that nothing else of the company changes with it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from meltano_assets.sandbox.company_world import World
 from meltano_assets.sandbox.salesforce_picklists import FORECASTS
 
 _OPEN = list(STAGES)[1:8]
+_TRACKED = ("StageName", "Amount", "CloseDate", "OwnerId")
 _FORM = "%Y-%m-%dT%H:%M:%S.000%z"
 
 
@@ -30,16 +31,23 @@ def remember_progress(world: World, deal: Record) -> None:
     at = [first, *(first + (last - first) * place for place in places)]
     if len(path) > 1 and stage not in _OPEN:
         at[-1] = last
+    before: Record | None = None
     for number, (passed, moment) in enumerate(zip(path, at, strict=True)):
         values = {"StageName": passed, "Probability": STAGES[passed]}
         if number < len(path) - 1 and isinstance(deal["Amount"], float) and rng.random() < 0.3:
             values["Amount"] = round(deal["Amount"] * rng.uniform(0.5, 1.5), 2)
-        _write(world, 0, {**deal, **values}, moment.strftime(_FORM), deal["IsDeleted"])
+        now, stamp = {**deal, **values}, moment.strftime(_FORM)
+        _write(world, 0, now, stamp, deal["IsDeleted"])
+        _track(world, 0, before, now, stamp)
+        before = now
 
 
-def remember_change(world: World, day: int, deal: Record, stamp: object) -> None:
-    """The row that Salesforce writes when a deal is made or changed."""
+def remember_change(
+    world: World, day: int, before: Record | None, deal: Record, stamp: object
+) -> None:
+    """The rows that Salesforce writes when a deal is made (``before`` is None) or changed."""
     _write(world, day, deal, stamp, False)
+    _track(world, day, before, deal, stamp)
 
 
 def forget_progress(world: World, day: int, deal: Record) -> None:
@@ -71,3 +79,25 @@ def _write(world: World, day: int, deal: Record, stamp: object, is_deleted: obje
         "IsDeleted": is_deleted,
     }
     world.put(day, "OpportunityHistory", record)
+
+
+def _track(world: World, day: int, before: Record | None, deal: Record, stamp: object) -> None:
+    changes: list[tuple[str, object, object]] = [("created", None, None)]
+    if before is not None:
+        changes = [
+            (name.removesuffix("Id"), before[name], deal[name])
+            for name in _TRACKED
+            if before[name] != deal[name]
+        ]
+    for name, old, new in changes:
+        record: Record = {
+            "Id": world.sales.new_id("OpportunityFieldHistory"),
+            "OpportunityId": deal["Id"],
+            "Field": name,
+            "OldValue": old,
+            "NewValue": new,
+            "CreatedById": deal["OwnerId"],
+            "CreatedDate": stamp,
+            "IsDeleted": False,
+        }
+        world.put(day, "OpportunityFieldHistory", record)

@@ -44,6 +44,7 @@ KEY_PREFIXES = {
     "Task": "00T",
     "Event": "00U",
     "AccountHistory": "017",
+    "OpportunityFieldHistory": "017",
     "zqu__ZProduct__c": "a01",
     "zqu__ProductRatePlan__c": "a02",
     "zqu__ProductRatePlanCharge__c": "a03",
@@ -56,6 +57,8 @@ KEY_PREFIXES = {
     "Zuora__Subscription__c": "a10",
     "Zuora__SubscriptionProductCharge__c": "a11",
 }
+#: Histories of all objects share their prefix, and no id is given twice.
+_FIRST = {"OpportunityFieldHistory": 62**4}
 #: Name → number of the record types and roles, in the order in which they were made.
 RECORD_TYPES = {"Standard Account": 1, "Partner Account": 2, "Standard": 3, "Renewal": 4}
 ROLES = {"Executive": 1, "VP Sales": 2, "Account Executive": 3, "SDR": 4, "BDR": 5}
@@ -200,7 +203,7 @@ class Sales:
 
     def new_id(self, object_name: str) -> str:
         """The next id of that object."""
-        number = self.numbers.get(object_name, 0) + 1
+        number = self.numbers.get(object_name, _FIRST.get(object_name, 0)) + 1
         self.numbers[object_name] = number
         return salesforce_id(KEY_PREFIXES[object_name], number)
 

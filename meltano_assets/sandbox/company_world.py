@@ -20,6 +20,7 @@ SALESFORCE_OBJECTS = (
     "Product2",
     "OpportunityLineItem",
     "OpportunityHistory",
+    "OpportunityFieldHistory",
     "Host__c",
 )
 PING_TABLES = ("usage_data", "version_checks", "hosts", "versions")

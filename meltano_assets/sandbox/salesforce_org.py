@@ -286,7 +286,7 @@ class SalesforceOrg:
                     self._add_organization(connection)
                 self._name_authors(connection, records)
                 if SHOWN & records.keys():
-                    roll_up(connection)
+                    roll_up(connection, self.stamp())
                 connection.execute("INSERT OR REPLACE INTO _meta VALUES ('day', ?)", (str(number),))
 
     def _apply(

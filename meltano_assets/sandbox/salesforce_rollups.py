@@ -1,7 +1,8 @@
-"""Fields that show what other records hold: Salesforce works them out when a record is read.
+"""Fields that follow from other records: counts and sums of a campaign, the person behind a member.
 
-Here they are worked out after the records that they show have changed. As with the vendor, a record
-whose shown fields change is not thereby changed itself: its ``SystemModstamp`` stays.
+Here they are worked out after the records that they follow from have changed. A count that changes is
+a change by the system, which stamps ``SystemModstamp`` and nothing else. What a member shows of its
+person is looked up when it is read, and leaves no trace in the member.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ SHOWN = frozenset(
 )
 
 
-def roll_up(connection: sqlite3.Connection) -> None:
-    """Bring every such field up to date."""
+def roll_up(connection: sqlite3.Connection, stamp: str) -> None:
+    """Bring every such field up to date; ``stamp`` is the present."""
     _of_members(connection)
-    _of_campaigns(connection)
+    _recount(connection, stamp)
     connection.execute(
         'UPDATE "Opportunity" SET "HasOpportunityLineItem" = EXISTS (SELECT 1 FROM '
         '"OpportunityLineItem" i WHERE i."OpportunityId" = "Opportunity"."Id" AND NOT i."IsDeleted")'
@@ -68,6 +69,17 @@ def _of_members(connection: sqlite3.Connection) -> None:
         )
 
 
-def _of_campaigns(connection: sqlite3.Connection) -> None:
-    settings = ", ".join(f'"{name}" = (SELECT {sql})' for name, sql in _COUNTS.items())
-    connection.execute(f'UPDATE "Campaign" SET {settings}')
+def _recount(connection: sqlite3.Connection, stamp: str) -> None:
+    columns = [f'"{column}"' for column in _COUNTS]
+    selected = ", ".join(f'(SELECT {sql}) AS "{column}"' for column, sql in _COUNTS.items())
+    settings = ", ".join(f"{column} = new.{column}" for column in columns)
+    before, after = (
+        ", ".join(f"{name}.{column}" for column in columns) for name in ('"Campaign"', "new")
+    )
+    # A campaign that was never counted is new, and its own stamp tells of it.
+    connection.execute(
+        f'UPDATE "Campaign" SET {settings}, "SystemModstamp" = CASE WHEN "Campaign".{columns[0]} '
+        f'IS NULL THEN "SystemModstamp" ELSE ? END FROM (SELECT "Id", {selected} FROM "Campaign") '
+        f'new WHERE new."Id" = "Campaign"."Id" AND ({before}) IS NOT ({after})',
+        (stamp,),
+    )

@@ -28,7 +28,11 @@ Operation = Literal["insert", "update", "upsert", "delete", "hardDelete"]
 CHUNK = 200
 
 _CASCADES = {
-    "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId")),
+    "Account": (
+        ("Contact", "AccountId"),
+        ("Opportunity", "AccountId"),
+        ("AccountHistory", "AccountId"),
+    ),
     "Opportunity": (
         ("OpportunityLineItem", "OpportunityId"),
         ("OpportunityHistory", "OpportunityId"),
@@ -95,7 +99,7 @@ class Writer:
             else:
                 outcomes += self._save(operation, chunk, external)
         if self.sobject.name in SHOWN and any(outcome.success for outcome in outcomes):
-            roll_up(self.connection)
+            roll_up(self.connection, self.stamp)
         return outcomes
 
     # finding
@@ -501,14 +505,18 @@ class Writer:
             ).fetchall()
             if child:
                 self._recycle(child, [row[0] for row in rows])
+        if sobject.has_shared_prefix:
+            # Histories of fields go for good, and nobody is told.
+            self.connection.execute(f'DELETE FROM "{sobject.name}" WHERE "Id" {inside}', (keys,))
+            return
         if sobject.name == "Account":
             self.connection.execute(
                 f'UPDATE "Host__c" SET "Account__c" = NULL WHERE "Account__c" {inside}', (keys,)
             )
         stamps = [n for n in ("LastModifiedDate", "SystemModstamp") if sobject.find(n)]
-        stamped = "".join(f', "{name}" = ?' for name in stamps)
+        stamped = ", ".join(f'"{name}" = ?' for name in stamps)
         self.connection.execute(
-            f'UPDATE "{sobject.name}" SET "IsDeleted" = 1{stamped} WHERE "Id" {inside}',
+            f'UPDATE "{sobject.name}" SET "IsDeleted" = 1, {stamped} WHERE "Id" {inside}',
             (*(self.stamp for _ in stamps), keys),
         )
 

@@ -1,7 +1,7 @@
 """Stripe: the company's account for customers who serve themselves, as its clients have it.
 
 Lists with cursors, objects by id, nested lists, events of thirty days, ``expand``, errors in
-Stripe's own form. Other lists of the real service are empty. Writing is refused as it is for a
+Stripe's own form, and the search. Other lists of the real service are empty. Writing is refused as it is for a
 restricted key. ``created`` and the age of events count by the company's clock.
 """
 
@@ -24,6 +24,7 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_stripe import API_VERSION, SelfServe
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, json_response
+from meltano_assets.sandbox.stripe_search import FIELDS, SearchError, found
 
 ACCOUNT = "acct_1MeltanoSandbox00"
 EVENTS_SECONDS = 30 * 86_400
@@ -44,11 +45,14 @@ _SINGULAR = {kind: path for path, kind in LISTS.items()}
 #: Lists of the real service that hold nothing here.
 EMPTY_LISTS = frozenset(
     {
+        "accounts",
         "application_fees",
         "balance_transactions",
         "checkout/sessions",
         "coupons",
         "credit_notes",
+        "file_links",
+        "files",
         "invoiceitems",
         "payment_intents",
         "payment_methods",
@@ -213,8 +217,8 @@ class Stripe:
             case ["events"]:
                 return self._page(request, self._events(request))
             case ["events", key]:
-                found = next((e for e in self._events(request) if e["id"] == key), None)
-                return self._rendered(request, self._one("event", key, found))
+                event = next((e for e in self._events(request) if e["id"] == key), None)
+                return self._rendered(request, self._one("event", key, event))
             case ["invoices", key, "lines"]:
                 invoice = self._one("invoice", key, books.live["invoice"].get(key))
                 return self._page(request, _items(invoice["lines"]))
@@ -233,14 +237,16 @@ class Stripe:
             case ["plans"]:
                 return self._page(request, self._plans())
             case ["plans", key]:
-                found = next((p for p in self._plans() if p["id"] == key), None)
-                return self._one("plan", key, found)
+                plan = next((p for p in self._plans() if p["id"] == key), None)
+                return self._one("plan", key, plan)
             case [name] if name in EMPTY_LISTS:
                 return self._page(request, [])
             case [name, section] if f"{name}/{section}" in EMPTY_LISTS:
                 return self._page(request, [])
             case [name] if name in LISTS:
                 return self._page(request, self._list(request, LISTS[name]))
+            case [name, "search"] if LISTS.get(name) in FIELDS:
+                return self._search(request, LISTS[name])
             case [name, key] if name in LISTS:
                 kind = LISTS[name]
                 if key in books.deleted.get(kind, ()):
@@ -338,6 +344,34 @@ class Stripe:
             records = [r for r in records if r.get("status") == status]
         return _newest_first(records)
 
+    def _search(self, request: Request, kind: str) -> dict[str, object]:
+        query = request.query_params
+        if not query.get("query"):
+            raise _ProblemError(400, "Missing required param: query.", "parameter_missing", "query")
+        records = self._books().live.get(kind, {}).values()
+        try:
+            hits = found(kind, query["query"], _newest_first(records))
+        except SearchError as error:
+            raise _ProblemError(400, str(error), None, "query") from error
+        limit = self._limit(query.get("limit"))
+        page = query.get("page", "0")
+        begin = int(page) if page.isdigit() else -1
+        if begin < 0 or self.service.faults.take("lose_cursor", request.url.path):
+            raise _ProblemError(400, f"Invalid page: {page}", None, "page")
+        end = begin + limit
+        has_more = end < len(hits)
+        following = begin if self.service.faults.take("repeat_page", request.url.path) else end
+        answer: dict[str, object] = {
+            "object": "search_result",
+            "data": [self._rendered(request, r, in_list=True) for r in hits[begin:end]],
+            "has_more": has_more,
+            "next_page": str(following) if has_more else None,
+            "url": request.url.path.rstrip("/"),
+        }
+        if any(value == "total_count" for _, value in query.multi_items()):
+            answer["total_count"] = len(hits)
+        return answer
+
     # Pages
 
     def _page(self, request: Request, records: Sequence[Record]) -> dict[str, object]:
@@ -400,6 +434,8 @@ class Stripe:
             return {**shown, "data": {**data, "object": self._changed(_shortened(data["object"]))}}
         expands = [v for k, v in request.query_params.multi_items() if k.startswith("expand")]
         for expand in expands:
+            if expand == "total_count":
+                continue
             steps = expand.split(".")
             if in_list and steps[0] == "data":
                 steps = steps[1:]

@@ -169,3 +169,49 @@ def test_events_are_forgotten_after_thirty_days(forgetful: Account) -> None:
     oldest = min(event["created"] for event in events)
     assert min(charge["created"] for charge in charges) < oldest
     assert max(event["created"] for event in events) - oldest <= 30 * 86_400
+
+
+def test_search_by_its_own_language(account: Account) -> None:
+    charges = account.all("charges", limit=100)
+    customers = account.all("customers", limit=100)
+
+    def found(path: str, query: str, **params: Any) -> list[dict[str, Any]]:
+        hits: list[dict[str, Any]] = []
+        while True:
+            answer = account.get(f"{path}/search", query=query, **params)
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            assert page["object"] == "search_result"
+            hits += page["data"]
+            if not page["has_more"]:
+                assert page["next_page"] is None
+                return hits
+            params["page"] = page["next_page"]
+
+    def ids(records: Any) -> list[str]:
+        return [record["id"] for record in records]
+
+    large = [c for c in charges if c["status"] == "succeeded" and c["amount"] > 5000]
+    query = "status:'succeeded' AND amount>5000"
+    assert ids(found("charges", query, limit=7)) == ids(large) != []
+    either = [c for c in charges if c["amount"] < 2000 or c["status"] == "failed"]
+    assert ids(found("charges", "amount<2000 OR status:'failed'", limit=100)) == ids(either)
+    one = customers[3]
+    assert ids(found("customers", f"email:'{one['email']}'")) == [one["id"]]
+    part = one["email"][2:7]
+    some = [c for c in customers if part in c["email"]]
+    assert ids(found("customers", f'email~"{part}"', limit=100)) == ids(some)
+    mine = [c for c in charges if c["customer"] == one["id"]]
+    hits = found(
+        "charges", f"customer:'{one['id']}' -status:'failed'", **{"expand[]": "data.customer"}
+    )
+    assert ids(hits) == ids(c for c in mine if c["status"] != "failed")
+    assert all(hit["customer"]["object"] == "customer" for hit in hits)
+    assert account.get("customers/search", query="email~'@'", **{"expand[]": "total_count"}).json()[
+        "total_count"
+    ] == len(customers)
+    for bad in ("", "foo bar", "nope:'1'", "amount>'x'", "amount>1 AND amount<2 OR amount>3"):
+        answer = account.get("charges/search", query=bad)
+        assert answer.status_code == 400, bad
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert account.get("refunds/search", query="amount>1").status_code == 404

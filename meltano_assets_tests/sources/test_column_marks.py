@@ -28,19 +28,20 @@ salesforce:
   streams:
     contacts:
       columns: {email: pseudonymize, last_name: drop, title: {rule: pseudonymize, domain: job}}
-      add: [{field: Phone, pii: true}]
+      add: [{field: Fax, pii: true}]
     accounts:
       select: [name, website]
 """
 ONLY_CONTACTS = replace(
     SALESFORCE, streams=(SALESFORCE.stream("contacts"), SALESFORCE.stream("accounts"))
 )
+PERSONAL = [column.name for column in SALESFORCE.stream("contacts").columns if column.is_pii]
 CONTACTS = {
-    "first_name": {"pii": "true"},
+    **{name: {"pii": "true"} for name in PERSONAL},
     "last_name": {"pii": "true", "withheld": "true"},
     "email": {"pii": "true", "pseudonym": "email"},
     "title": {"pseudonym": "job"},
-    "phone": {"pii": "true"},
+    "fax": {"pii": "true"},
 }
 
 
@@ -117,7 +118,7 @@ def test_dbt_tells_of_source_columns_and_staging_models_inherit_it(
         if column["config"]["meta"]
     }
     assert marked == CONTACTS
-    assert source["columns"]["phone"]["data_type"] == "text"
+    assert source["columns"]["fax"]["data_type"] == "text"
 
     relation = f'"{source["database"]}"."salesforce"."contacts"'
     sql = (

@@ -40,6 +40,112 @@ TICKETS = """id requester_id submitter_id assignee_id organization_id group_id f
     sharing_agreement_ids followup_ids email_cc_ids macro_ids collaborators tags has_incidents
     allow_channelback is_public due_at created_at updated_at via custom_fields
     satisfaction_rating fields"""
+#: The vendor's own fields of each object in 2018, in lower case; an organisation's come besides.
+FIELDS = {
+    "Account": """billingcity billingcountry billingcountrycode billinggeocodeaccuracy billingpostalcode
+        billingstate billingstatecode billingstreet createdbyid description id industry
+        jigsawcompanyid lastmodifiedbyid masterrecordid name ownerid parentid photourl
+        recordtypeid shippingcity shippingcountry shippingcountrycode shippinggeocodeaccuracy
+        shippingpostalcode shippingstate shippingstatecode shippingstreet type website
+        lastactivitydate billinglatitude billinglongitude shippinglatitude shippinglongitude
+        createddate lastmodifieddate lastreferenceddate lastvieweddate systemmodstamp isdeleted
+        ispartner numberofemployees""",
+    "Campaign": """actualcost amountallopportunities amountwonopportunities budgetedcost expectedresponse
+        expectedrevenue numbersent campaignmemberrecordtypeid createdbyid description id
+        lastmodifiedbyid name ownerid parentid status type createddate lastmodifieddate
+        lastreferenceddate lastvieweddate systemmodstamp enddate lastactivitydate startdate
+        isactive isdeleted numberofcontacts numberofconvertedleads numberofleads
+        numberofopportunities numberofresponses numberofwonopportunities""",
+    "CampaignMember": """campaignid city companyoraccount contactid country createdbyid description id
+        lastmodifiedbyid leadid leadorcontactid leadorcontactownerid leadsource salutation state
+        status title type createddate lastmodifieddate systemmodstamp donotcall hasoptedoutofemail
+        hasoptedoutoffax hasresponded isdeleted firstrespondeddate""",
+    "Contact": """accountid createdbyid department emailbouncedreason id jigsawcontactid lastmodifiedbyid
+        leadsource mailingcity mailingcountry mailingcountrycode mailinggeocodeaccuracy
+        mailingpostalcode mailingstate mailingstatecode mailingstreet masterrecordid mobilephone
+        name ownerid photourl recordtypeid reportstoid salutation suffix title createddate
+        emailbounceddate lastcurequestdate lastcuupdatedate lastmodifieddate lastreferenceddate
+        lastvieweddate systemmodstamp mailinglatitude mailinglongitude donotcall
+        hasoptedoutofemail isdeleted isemailbounced lastactivitydate""",
+    "Lead": """city company convertedaccountid convertedcontactid convertedopportunityid country
+        countrycode createdbyid emailbouncedreason geocodeaccuracy id industry jigsawcontactid
+        lastmodifiedbyid leadsource masterrecordid name ownerid photourl postalcode recordtypeid
+        salutation state statecode status street suffix title converteddate lastactivitydate
+        createddate emailbounceddate lastmodifieddate lastreferenceddate lastvieweddate
+        systemmodstamp latitude longitude donotcall hasoptedoutofemail isconverted isdeleted
+        isunreadbyowner numberofemployees""",
+    "Opportunity": """accountid campaignid createdbyid description fiscal forecastcategory forecastcategoryname
+        id lastmodifiedbyid leadsource name nextstep ownerid pricebook2id recordtypeid stagename
+        syncedquoteid type amount probability hasopenactivity hasopportunitylineitem
+        hasoverduetask isclosed isdeleted iswon closedate createddate lastactivitydate
+        lastmodifieddate lastreferenceddate lastvieweddate systemmodstamp fiscalquarter fiscalyear""",
+    "OpportunityContactRole": """contactid createdbyid id lastmodifiedbyid opportunityid role createddate lastmodifieddate
+        systemmodstamp isdeleted isprimary""",
+    "OpportunityHistory": """amount createdbyid expectedrevenue forecastcategory id opportunityid probability stagename
+        closedate createddate systemmodstamp isdeleted""",
+    "OpportunityLineItem": """createdbyid description id lastmodifiedbyid name opportunityid pricebookentryid product2id
+        productcode createddate lastmodifieddate systemmodstamp isdeleted listprice quantity
+        totalprice unitprice servicedate sortorder""",
+    "OpportunityStage": """apiname createdbyid description forecastcategory forecastcategoryname id lastmodifiedbyid
+        masterlabel createddate lastmodifieddate systemmodstamp defaultprobability isactive
+        isclosed iswon sortorder""",
+    "PricebookEntry": """createdbyid id lastmodifiedbyid name pricebook2id product2id productcode createddate
+        lastmodifieddate systemmodstamp isactive isdeleted usestandardprice unitprice""",
+    "Product2": """createdbyid description family id lastmodifiedbyid name productcode createddate
+        lastmodifieddate lastreferenceddate lastvieweddate systemmodstamp isactive isdeleted""",
+    "RecordType": """businessprocessid createdbyid description developername id lastmodifiedbyid name
+        namespaceprefix sobjecttype createddate lastmodifieddate systemmodstamp isactive""",
+    "User": """aboutme accountid alias badgetext bannerphotourl callcenterid city communitynickname
+        companyname contactid country countrycode createdbyid defaultgroupnotificationfrequency
+        delegatedapproverid department digestfrequency division email emailencodingkey
+        employeenumber extension federationidentifier fullphotourl geocodeaccuracy id
+        languagelocalekey lastmodifiedbyid localesidkey managerid mediumphotourl middlename name
+        portalrole postalcode profileid senderemail sendername signature smallphotourl state
+        statecode stayintouchnote stayintouchsignature stayintouchsubject street suffix
+        timezonesidkey title userroleid usertype username emailpreferencesautobcc
+        emailpreferencesautobccstayintouch emailpreferencesstayintouchreminder forecastenabled
+        isactive isportalenabled isprmsuperuser isprofilephotoactive receivesadmininfoemails
+        receivesinfoemails userpermissionsavantgouser userpermissionscallcenterautologin
+        userpermissionschatteranswersuser userpermissionsinteractionuser
+        userpermissionsmarketinguser userpermissionsmobileuser userpermissionsofflineuser
+        userpermissionssfcontentuser userpermissionssupportuser
+        userpreferencesactivityreminderspopup userpreferencesapexpagesdevelopermode
+        userpreferencescachediagnostics userpreferencesdiscommentafterlikeemail
+        userpreferencesdismentionscommentemail userpreferencesdisprofpostcommentemail
+        userpreferencesdisableallfeedsemail userpreferencesdisablebookmarkemail
+        userpreferencesdisablechangecommentemail userpreferencesdisableendorsementemail
+        userpreferencesdisablefilesharenotificationsforapi userpreferencesdisablefollowersemail
+        userpreferencesdisablelatercommentemail userpreferencesdisablelikeemail
+        userpreferencesdisablementionspostemail userpreferencesdisablemessageemail
+        userpreferencesdisableprofilepostemail userpreferencesdisablesharepostemail
+        userpreferencesenableautosubforfeeds userpreferenceseventreminderscheckboxdefault
+        userpreferenceshidebiggerphotocallout userpreferenceshidecsndesktoptask
+        userpreferenceshidecsngetchattermobiletask userpreferenceshidechatteronboardingsplash
+        userpreferenceshideenduseronboardingassistantmodal
+        userpreferenceshidelightningmigrationmodal userpreferenceshides1browserui
+        userpreferenceshidesecondchatteronboardingsplash userpreferenceshidesfxwelcomemat
+        userpreferenceslightningexperiencepreferred userpreferencespathassistantcollapsed
+        userpreferencespreviewlightning userpreferencesremindersoundoff
+        userpreferencesshowcitytoexternalusers userpreferencesshowcitytoguestusers
+        userpreferencesshowcountrytoexternalusers userpreferencesshowcountrytoguestusers
+        userpreferencesshowemailtoexternalusers userpreferencesshowemailtoguestusers
+        userpreferencesshowfaxtoexternalusers userpreferencesshowfaxtoguestusers
+        userpreferencesshowmanagertoexternalusers userpreferencesshowmanagertoguestusers
+        userpreferencesshowmobilephonetoexternalusers userpreferencesshowmobilephonetoguestusers
+        userpreferencesshowpostalcodetoexternalusers userpreferencesshowpostalcodetoguestusers
+        userpreferencesshowprofilepictoguestusers userpreferencesshowstatetoexternalusers
+        userpreferencesshowstatetoguestusers userpreferencesshowstreetaddresstoexternalusers
+        userpreferencesshowstreetaddresstoguestusers userpreferencesshowtitletoexternalusers
+        userpreferencesshowtitletoguestusers userpreferencesshowworkphonetoexternalusers
+        userpreferencesshowworkphonetoguestusers userpreferencessortfeedbycomment
+        userpreferencestaskreminderscheckboxdefault createddate lastlogindate lastmodifieddate
+        lastpasswordchangedate lastreferenceddate lastvieweddate offlinepdatrialexpirationdate
+        offlinetrialexpirationdate systemmodstamp latitude longitude""",
+    "UserRole": """caseaccessforaccountowner contactaccessforaccountowner developername forecastuserid id
+        lastmodifiedbyid name opportunityaccessforaccountowner parentroleid portalaccountid
+        portalaccountownerid portalrole portaltype rollupdescription lastmodifieddate
+        systemmodstamp mayforecastmanagershare""",
+}
 MONEY = re.compile("price|amount|revenue|cost|mrr|tcv|balance|total")
 BY_NAME = {source.name: source for source in SOURCES}
 
@@ -53,6 +159,15 @@ def test_every_object_that_was_read_in_2018_is_a_stream(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_table_that_was_filled_in_2018_is_a_stream(name: str) -> None:
     assert set(NAMES[name].split()) <= {stream.name for stream in BY_NAME[name].streams}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_standard_field_that_was_read_in_2018_is_a_column(name: str) -> None:
+    [stream] = [s for s in BY_NAME["salesforce"].streams if s.options["object"] == name]
+    fields = {column.vendor_field.lower(): column.type for column in stream.columns}
+    assert set(FIELDS[name].split()) <= fields.keys()
+    dates = {field: kind for field, kind in fields.items() if field in FIELDS[name].split()}
+    assert all(kind != "text" for field, kind in dates.items() if field.endswith("date"))
 
 
 def test_tickets_have_every_column_of_2018_with_times_for_dates() -> None:

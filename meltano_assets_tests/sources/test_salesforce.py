@@ -105,9 +105,9 @@ def test_an_object_that_is_not_there_is_fatal_and_says_so(vendors: Vendors) -> N
 
 def test_fields_that_nobody_declared_are_told_and_not_loaded(vendors: Vendors) -> None:
     batches, reader = read(vendors.settings("salesforce"), ACCOUNTS)
-    assert "LastModifiedById" in reader.undeclared["accounts"]
+    assert "CleanStatus" in reader.undeclared["accounts"]
     assert "Industry" not in reader.undeclared["accounts"]
-    assert "last_modified_by_id" not in batches[0].records.schema.names
+    assert "clean_status" not in batches[0].records.schema.names
 
 
 def test_a_user_with_a_password_reads_the_same(vendors: Vendors) -> None:

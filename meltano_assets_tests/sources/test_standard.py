@@ -36,6 +36,14 @@ BREAKS = {
     "stripe": ("truncate", {"match": "/v1/charges", "times": 2}),
     **dict.fromkeys(DATABASES, ("terminate", {})),
 }
+#: What a record shows of another one, whose changes do not change it.
+LOOKED_UP = {
+    "salesforce.campaign_members": (
+        "lead_or_contact_owner_id", "lead_source", "company_or_account", "title", "salutation", "city",
+        "state", "country", "description", "do_not_call", "has_opted_out_of_email",
+        "has_opted_out_of_fax",
+    )
+}  # fmt: skip
 #: Streams of which the vendor does not tell what is gone: it stays until a full refresh.
 UNTOLD_DELETES = frozenset(
     {
@@ -224,6 +232,9 @@ def test_a_second_read_yields_only_news(source: Source, vendors: Vendors) -> Non
         news = rows(stream, read(source, stream, settings, bookmarks[stream.name]))
         everything = rows(stream, read(source, stream, settings))
         known = known_to(everything, {**before[stream.name], **news})
+        for row in [*known.values(), *everything.values()]:
+            for name in LOOKED_UP.get(stream.key, ()):
+                row.pop(name, None)
         if stream.key in UNTOLD_DELETES:
             known = {key: row for key, row in known.items() if key in everything}
         assert known == everything, stream.key

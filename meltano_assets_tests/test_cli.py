@@ -420,20 +420,20 @@ def test_calls_are_counted_priced_and_shown(
     assert used
     assert 0 < int(used[0]) < 10
     assert "no daily limit" in command("quota", "show", "zendesk").out
-    refused = command("backfill", "salesforce.accounts", "LastModifiedById", "--plan")
+    refused = command("backfill", "salesforce.accounts", "CleanStatus", "--plan")
     assert refused.code == 2
     assert "streams.yml" in refused.err
     (tmp_path / "streams.yml").write_text(
-        f"salesforce: {{{quota}, streams: {{accounts: {{add: [LastModifiedById]}}}}}}"
+        f"salesforce: {{{quota}, streams: {{accounts: {{add: [CleanStatus]}}}}}}"
     )
-    plan = command("backfill", "salesforce.accounts", "LastModifiedById", "--plan")
+    plan = command("backfill", "salesforce.accounts", "CleanStatus", "--plan")
     assert plan.code == 0
-    assert "where LastModifiedById is not null" in plan.out
+    assert "where CleanStatus is not null" in plan.out
     assert re.search(r"about \d+ calls of [\d,]+ that are left of our share", plan.out)
     filled = "select count(*) from information_schema.columns where column_name = %s"
-    name = "last_modified_by_id"
+    name = "clean_status"
     assert rows(configured, filled.replace("%s", f"'{name}'")) == [(0,)]
-    ran = command("backfill", "salesforce.accounts", "LastModifiedById")
+    ran = command("backfill", "salesforce.accounts", "CleanStatus")
     assert ran.code == 0
     assert re.search(r"[1-9]\d* rows changed", ran.out)
     assert command("extract", "salesforce.accounts").code == 0

@@ -213,15 +213,25 @@ def save_results(response: Response, size: int, *, is_create: bool = False) -> l
 
 
 def whole_csv(response: Response) -> Response:
-    """A page of results; ValueError when it is not CSV or ends inside a quoted value."""
+    """A page of results; ValueError when it is not CSV, ends inside a value or has too few records."""
     kind = response.headers.get("Content-Type", "text/csv")
     if not kind.startswith("text/csv"):
         raise ValueError("not CSV")
-    if not response.body and response.headers.get("Sforce-NumberOfRecords", "0") != "0":
-        raise ValueError("the records are missing")
+    told = response.headers.get("Sforce-NumberOfRecords", "")
+    if told.isdigit() and _rows(response.body) != int(told):
+        raise ValueError("records are missing")
     if response.body.count(b'"') % 2 or (response.body and not response.body.endswith(b"\n")):
         raise ValueError("the last line is cut off")
     return response
+
+
+def _rows(body: bytes) -> int:
+    """Records below the header; an end of line within quotes ends none."""
+    lines = body.count(b"\n")
+    if b'"' in body:
+        # Every second piece between quotes is inside of them.
+        lines -= sum(piece.count(b"\n") for piece in body.split(b'"')[1::2])
+    return max(0, lines - 1)
 
 
 def csv_rows(response: Response) -> list[dict[str, str]]:
@@ -237,7 +247,11 @@ def job_error(job: Mapping[str, object]) -> str:
 
 
 def session(response: Response) -> tuple[str, str, str | None]:
-    """Session id, instance address and organisation from a SOAP login's answer."""
+    """Session id, instance address and organisation from a SOAP login's answer; ValueError when it has
+    none, or brings entities along.
+    """
+    if "<!DOCTYPE" in response.text[:1000]:
+        raise ValueError("a document type where none belongs")
     organization = re.search(r"<(?:\w+:)?organizationId>([^<]+)</", response.text)
     token = re.search(r"<(?:\w+:)?sessionId>([^<]+)</", response.text)
     server = re.search(r"<(?:\w+:)?serverUrl>([^<]+)</", response.text)

@@ -35,6 +35,12 @@ _ACTIONS: Mapping[str | int, Action] = {
     "INVALID_QUERY_LOCATOR": "later",
     "INVALID_SESSION": "refresh",
     "90000011": "refresh",
+    # In answers of status 200, too: what the vendor asks to try again.
+    "LOCK_COMPETITION": "retry",
+    "REQUEST_EXCEEDED_RATE": "throttle",
+    "SERVER_UNAVAILABLE": "retry",
+    "TRANSACTION_TERMINATED": "retry",
+    "UNKNOWN_ERROR": "retry",
 }
 _ZOQL_ROWS = 2_000
 #: What comes in the place of a file when something went wrong on the way.

@@ -59,20 +59,23 @@ MARKETO: Kinds = {
     "cut_file": "the file ends in the middle",
     "wrong_checksum": "the file is another than the job told of",
 }
+_ENTITIES: Kinds = {"entities": "an answer in XML with a DOCTYPE and entities"}
 NETSUITE: Kinds = {
     **REQUEST,
     **_SESSION,
     **_LISTING,
     "fault": "a SOAP fault by name (invalidSessionFault …), code and message",
     "not_success": "an answer of status 200 whose status says no, by code",
+    **_ENTITIES,
     "expire_search": "every open search ends",
-    "entities": "an answer with a DOCTYPE and entities",
 }
 ZUORA: Kinds = {
     **REQUEST,
     **_SESSION,
     **_LISTING,
     **_FOREIGN_LINK,
+    **_ENTITIES,
+    "inside_error": "an error inside an answer of status 200 (code, message)",
     "concurrency": "429: too many requests at once, to be tried again in two minutes",
     "lose_locator": "the locator of a query's next page has expired",
     "job_error": "a job ends in error (message)",

@@ -168,8 +168,6 @@ class NetSuite:
                 )
             if self.service.faults.take("expire_search", subject):
                 self._searches.searches.clear()
-            if self.service.faults.take("entities", subject):
-                return Response(_BOMB, media_type=_XML)
             if name == "login":
                 passport = operation[0] if len(operation) else operation
                 self._gate.check_user(passport)
@@ -217,16 +215,3 @@ class NetSuite:
         else:
             return PlainTextResponse("Service unavailable", 503)
         return Response(writer.fault(told), 500, media_type=_XML)
-
-
-#: Entities that a parser must not follow: a file, and a text that grows as it is read.
-_BOMB = (
-    b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY file SYSTEM "file:///etc/hostname">'
-    b'<!ENTITY a "aaaaaaaaaa">'
-    + b"".join(
-        b'<!ENTITY %c "%s">' % (name, b"&%c;" % (name - 1) * 10)
-        for name in range(ord("b"), ord("j"))
-    )
-    + b']><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">'
-    b"<soapenv:Body><x>&file;&i;</x></soapenv:Body></soapenv:Envelope>"
-)

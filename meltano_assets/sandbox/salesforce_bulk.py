@@ -462,6 +462,8 @@ class BulkJobs:
             first = number * RESULT_PART
             found = json.loads(body)
             lines += found[max(0, start - first) : max(0, end - first)]
+        if self.org.faults.take("cut_results", f"{call.method} {call.path}"):
+            del lines[1 + len(lines) // 2 :]
         return Reply(
             200,
             "".join(lines),

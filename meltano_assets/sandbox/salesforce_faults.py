@@ -34,6 +34,8 @@ REQUEST_FAULTS: Mapping[str, str] = {
     " http://203.0.113.66)",
     "lose_cursor": "400 INVALID_QUERY_LOCATOR for a query's next page",
     "lose_results": "404 for the results of a completed query job",
+    "cut_results": "the CSV of a query job's results ends in the middle, at the end of a line",
+    "entities": "an answer in XML with a DOCTYPE and entities",
 }
 RECORD_FAULTS: Mapping[str, str] = {
     "lock_rows": "UNABLE_TO_LOCK_ROW for that many records",
@@ -45,6 +47,8 @@ ORG_FAULTS: Mapping[str, str] = {
     "missing_field": "field (Object.Field) is hidden from the user",
     "missing_object": "object is hidden, as if its package were not installed",
     "read_only_field": "field can be read but not written",
+    "change_type": "field (Object.Field) is a text now, described and answered as such: value"
+    " (default 'much')",
     "query_timeout": "queries that find more than rows records of object (default: any) run for"
     " too long: 400 QUERY_TIMEOUT, or a bulk query job that fails; with counts also COUNT()",
 }

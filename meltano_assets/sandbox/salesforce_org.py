@@ -86,7 +86,7 @@ class SalesforceOrg:
         self.bulk_polls = 2
         """How many times a finished bulk job still answers that it is on its way."""
         self.schema = build_schema()
-        self._restricted: tuple[frozenset[str], frozenset[str], Schema] | None = None
+        self._restricted: tuple[object, Schema] | None = None
         self._api_day = ""
         self._local = threading.local()
         self._write_lock = threading.RLock()
@@ -190,18 +190,23 @@ class SalesforceOrg:
 
     @property
     def user_schema(self) -> Schema:
-        """The schema without the objects and fields that faults hide, and with those they lock."""
+        """The schema without the objects and fields that faults hide, with those they lock or change."""
         hidden = frozenset(
             fault.text(what).lower()
             for what in ("field", "object")
             for fault in self.faults.standing(f"missing_{what}")
         )
         locked = frozenset(f.text("field").lower() for f in self.faults.standing("read_only_field"))
-        if not hidden and not locked:
+        texts = {
+            fault.text("field").lower(): fault.text("value", "much")
+            for fault in self.faults.standing("change_type")
+        }
+        if not hidden and not locked and not texts:
             return self.schema
-        if self._restricted is None or self._restricted[:2] != (hidden, locked):
-            self._restricted = (hidden, locked, self.schema.restricted(hidden, locked))
-        return self._restricted[2]
+        wanted = (hidden, locked, texts)
+        if self._restricted is None or self._restricted[0] != wanted:
+            self._restricted = (wanted, self.schema.restricted(*wanted))
+        return self._restricted[1]
 
     def stamp(self) -> str:
         """The present, in stored form."""

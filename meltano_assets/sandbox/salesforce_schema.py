@@ -126,6 +126,8 @@ class Field:
     name_field: bool = False
     generated: str | None = None
     """SQL expression of a field that Salesforce composes (``Contact.Name``)."""
+    shown: str | None = None
+    """A text that every record shows in its place."""
     components: tuple[str, ...] = ()
     """The fields that a compound one is made of."""
 
@@ -348,9 +350,13 @@ class Schema:
         """The child object and its reference behind ``Contacts`` or ``Hosts__r``."""
         return self._children.get(parent.name, {}).get(relationship.lower())
 
-    def restricted(self, hidden: frozenset[str], read_only: frozenset[str]) -> Schema:
-        """The same org for a user without some objects and fields (``Object.Field``, any case)."""
-        if not hidden and not read_only:
+    def restricted(
+        self, hidden: frozenset[str], read_only: frozenset[str], texts: Mapping[str, str]
+    ) -> Schema:
+        """The same org for a user without some objects and fields (``Object.Field``, in lower case), and
+        with fields that hold a text in ``texts``.
+        """
+        if not hidden and not read_only and not texts:
             return self
         objects = []
         for sobject in self.objects.values():
@@ -363,6 +369,8 @@ class Schema:
                     continue
                 if path in read_only:
                     item = replace(item, createable=False, updateable=False)  # noqa: PLW2901
+                if path in texts:
+                    item = replace(item, kind="string", shown=texts[path])  # noqa: PLW2901
                 fields.append(item)
             objects.append(replace(sobject, fields=tuple(fields)))
         return Schema(objects)

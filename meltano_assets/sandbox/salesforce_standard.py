@@ -33,6 +33,7 @@ _MADE = {
 }
 #: What a new record has where nobody says otherwise.
 _DEFAULTS = {
+    "Account.CleanStatus": "Pending",
     "User.EmailEncodingKey": "UTF-8",
     "User.LanguageLocaleKey": "en_US",
     "User.LocaleSidKey": "en_US",

@@ -94,13 +94,26 @@ class Counters:
 #: Where a client inside a cloud would find that cloud's credentials.
 METADATA = "http://169.254.169.254/latest/meta-data/"
 #: Faults of which the body alone is bad.
-BAD_BODIES = ("garbage", "huge", "gzip_bomb")
+BAD_BODIES = ("garbage", "huge", "gzip_bomb", "entities")
+#: Entities that a parser must not follow: a file, and a text that grows as it is read.
+_ENTITIES = (
+    b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY file SYSTEM "file:///etc/hostname">'
+    b'<!ENTITY a "aaaaaaaaaa">'
+    + b"".join(
+        b'<!ENTITY %c "%s">' % (name, b"&%c;" % (name - 1) * 10)
+        for name in range(ord("b"), ord("j"))
+    )
+    + b']><soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/">'
+    b"<soapenv:Body><x>&file;&i;</x></soapenv:Body></soapenv:Envelope>"
+)
 
 
 def bad_body(fault: Fault) -> tuple[bytes, dict[str, str]]:
     """A body that cannot be read or is too much to read, and its headers."""
     if fault.kind == "garbage":
         return b'{"records": [{"id": 1, "na', {}
+    if fault.kind == "entities":
+        return _ENTITIES, {"Content-Type": "text/xml; charset=utf-8"}
     if fault.kind == "huge":
         size = int(fault.number("mebibytes", 10) * (1 << 20))
         return b'{"records": [{"id": 1, "name": "' + b"x" * size, {}
@@ -180,7 +193,7 @@ class HttpService:
         for kind in BAD_BODIES:
             if fault := self.faults.take(kind, subject):
                 body, headers = bad_body(fault)
-                return Response(body, 200, headers, self.media_type)
+                return Response(body, 200, {"Content-Type": self.media_type, **headers})
         if fault := self.faults.take("redirect", subject):
             return Response(b"", 302, {"Location": fault.text("location", METADATA)})
         return None

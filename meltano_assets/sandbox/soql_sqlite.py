@@ -265,7 +265,7 @@ class _Compiler:
             )
         through, alias, sobject, found = self.resolve(path)
         if name_in_answer:
-            index = self.column(f'{alias}."{found.name}"')
+            index = self.column(_shown(alias, found))
             self.root.items.append((name_in_answer, "column", index))
             self.header.append(name_in_answer)
             self.csv_kinds.append(found.kind)
@@ -286,7 +286,7 @@ class _Compiler:
             }
             node.items.append((found.name, "compound", parts))
             return
-        index = self.column(f'{alias}."{found.name}"')
+        index = self.column(_shown(alias, found))
         node.items.append((found.name, "column", index))
         if found.kind == "id":
             node.id_index = index
@@ -592,3 +592,9 @@ class _Compiler:
             return inside if operator == "=" else f"NOT ifnull({inside}, 0)"
         self.parameters.append(high if operator in (">", "<=") else low)
         return f"{column} {'>=' if operator in ('>', '>=') else '<'} ?"
+
+
+def _shown(alias: str, found: Field) -> str:
+    if found.shown is None:
+        return f'{alias}."{found.name}"'
+    return "'{}'".format(found.shown.replace("'", "''"))

@@ -124,6 +124,9 @@ class Zuora:
             return _failure(90000021, "The entity does not exist or you may not use it", 403)
         if self.service.faults.take("concurrency", f"{request.method} {path}"):
             return _concurrent()
+        if fault := self.service.faults.take("inside_error", f"{request.method} {path}"):
+            code, message = fault.text("code", "LOCK_COMPETITION"), fault.text("message", "No.")
+            return json_response({"errorCode": code, "message": message})
         return self._route(request, path, _json(body))
 
     def _route(self, request: Request, path: str, body: dict[str, object] | None) -> Response:

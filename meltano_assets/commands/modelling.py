@@ -29,7 +29,10 @@ def scaffold_command(
 
 
 def dbt_command(context: typer.Context) -> None:
-    """Run dbt on the project, with the warehouse's address and the field mapping."""
+    """Run dbt on the project, with the warehouse's address and the field mapping.
+
+    What follows are dbt's own words; alone it prints dbt's help.
+    """
     import os
     import subprocess
 

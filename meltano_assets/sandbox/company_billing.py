@@ -16,7 +16,8 @@ from decimal import Decimal
 from itertools import count
 from math import floor
 
-from meltano_assets.sandbox.company_ledger import Ledger, money
+from meltano_assets.sandbox.company_catalog import money
+from meltano_assets.sandbox.company_ledger import Ledger
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_words import dice, mailbox, person
 from meltano_assets.sandbox.company_world import World
@@ -199,7 +200,7 @@ class BillingDesk:
     # Customers
 
     def _begin(self) -> None:
-        self.ledger.open_catalog(-1_300.0)
+        self.ledger.catalog.open(-1_300.0)
         state = self._world.salesforce_state(0)
         accounts = state["Account"]
         deals = [o for o in state["Opportunity"].values() if o["IsWon"] and not o["IsDeleted"]]
@@ -269,7 +270,7 @@ class BillingDesk:
             Batch=f"Batch{1 + number % 3}",
             BillToContactId=contacts[0],
             SoldToContactId=contacts[1],
-            CommunicationProfileId=self.ledger.profile(number),
+            CommunicationProfileId=self.ledger.catalog.profile(number),
             AdditionalEmailAddresses=f"billing@{organisation.domain}" if number % 4 == 0 else None,
             AllowInvoiceEdit=False,
             AutoPay=number % 3 == 0,

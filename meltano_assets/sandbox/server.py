@@ -22,7 +22,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from meltano_assets.sandbox.company_stripe import API_VERSION
+from meltano_assets.sandbox.company_stripe_records import API_VERSION
 from meltano_assets.sandbox.control import Control, Manifest
 from meltano_assets.sandbox.databases import DATABASES, CompanyDatabase, Login
 from meltano_assets.sandbox.dns import NameServer, UdpProtocol

@@ -21,7 +21,8 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.company_stripe import API_VERSION, SelfServe
+from meltano_assets.sandbox.company_stripe import SelfServe
+from meltano_assets.sandbox.company_stripe_records import API_VERSION
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, json_response
 from meltano_assets.sandbox.stripe_search import FIELDS, SearchError, found

@@ -27,7 +27,9 @@ def discover_command(
     from meltano_assets.sources import SOURCES, databases, entries, singer
 
     name = name.partition(".")[0]
-    own = [entry for file in (databases.FILE, singer.FILE) for entry, _ in entries.read_entries(file)]
+    own = [
+        entry for file in (databases.FILE, singer.FILE) for entry, _ in entries.read_entries(file)
+    ]
     if name not in own and name not in {source.name for source in SOURCES}:
         raise FatalError(
             f"no entry {name!r} in {databases.FILE} or {singer.FILE}",

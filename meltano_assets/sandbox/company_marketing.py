@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -64,7 +63,8 @@ class MarketingDesk:
         self._accounts: dict[str, Record] = {}
         self._by_salesforce_id: dict[str, int] = {}
         self._salesforce_ids: dict[int, list[str]] = {}
-        self._program_of: dict[str, int] = {}
+        #: Campaign of Salesforce → number of its program.
+        self.program_of: dict[str, int] = {}
         self._programs_of: dict[int, set[int]] = {}
         self._next_activity = 1
         self._built = -1
@@ -349,12 +349,12 @@ class MarketingDesk:
 
     def _take_campaign(self, campaign: Record, day: int) -> None:
         key = str(campaign["Id"])
-        number = self._program_of.get(key)
+        number = self.program_of.get(key)
         if campaign["IsDeleted"]:
             self.programs.pop(number or 0, None)
             return
         if number is None:
-            number = self._program_of[key] = FIRST_PROGRAM + len(self._program_of)
+            number = self.program_of[key] = FIRST_PROGRAM + len(self.program_of)
         channel, kind = CHANNELS.get(str(campaign["Type"]), ("Operational", "Default"))
         created = self._asset_time(campaign["CreatedDate"])
         updated = self._asset_time(campaign["LastModifiedDate"])
@@ -437,7 +437,7 @@ class MarketingDesk:
         return record
 
     def _take_member(self, member: Record) -> Iterator[Record]:
-        program = self._program_of.get(str(member["CampaignId"]))
+        program = self.program_of.get(str(member["CampaignId"]))
         lead = self._by_salesforce_id.get(str(member["LeadId"] or member["ContactId"]))
         if program not in self.programs or lead not in self.leads:
             return
@@ -549,51 +549,6 @@ class MarketingDesk:
              "Success": status == "Responded", "Acquired By": False},
             campaign + 1,
         )  # fmt: skip
-
-    # Truths
-
-    def truths(self) -> dict[str, object]:
-        """What must come out of Marketo as it stands now."""
-        spend = {
-            str(number): sum(int(str(cost["cost"])) for cost in _costs(program))
-            for number, program in self.programs.items()
-        }
-        members = Counter(str(program) for program, _lead in self.members)
-        return {
-            "leads": {
-                "live": len(self.leads),
-                "gone": len(self.gone),
-                "by_salesforce_type": dict(
-                    sorted(
-                        Counter(str(lead.get("sfdcType")) for lead in self.leads.values()).items()
-                    )
-                ),
-                "unsubscribed": sum(1 for lead in self.leads.values() if lead["unsubscribed"]),
-            },
-            "activities": {
-                "total": len(self.activities),
-                "by_type": dict(
-                    sorted(Counter(str(a["activityTypeId"]) for a in self.activities).items())
-                ),
-            },
-            "programs": len(self.programs),
-            "campaigns": len(self.campaigns),
-            "lists": len(self.lists),
-            "program_spend": {"total": sum(spend.values()), "by_program": spend},
-            "program_of_campaign": {
-                key: number for key, number in self._program_of.items() if number in self.programs
-            },
-            "program_members": {
-                "total": len(self.members),
-                "by_program": dict(sorted(members.items())),
-                "reached_success": sum(1 for m in self.members.values() if m["reachedSuccess"]),
-            },
-        }
-
-
-def _costs(program: Record) -> list[Record]:
-    costs = program["costs"]
-    return costs if isinstance(costs, list) else []
 
 
 def _period_costs(campaign: Record, today: str) -> list[Record]:

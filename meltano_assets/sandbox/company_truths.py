@@ -11,6 +11,7 @@ from meltano_assets.sandbox.company_acquisition_truths import acquisition_truths
 from meltano_assets.sandbox.company_billing_truths import billing_truths, self_serve_truths
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_marketing import MarketingDesk
+from meltano_assets.sandbox.company_marketing_truths import marketing_truths
 from meltano_assets.sandbox.company_netsuite_truths import book_truths
 from meltano_assets.sandbox.company_sales import (
     OPPORTUNITY_TRAPS,
@@ -239,7 +240,7 @@ def _books(company: Company, day: int) -> dict[str, object]:
 def _marketing(company: Company, day: int) -> dict[str, object]:
     desk = MarketingDesk(company)
     desk.build(day)
-    return desk.truths()
+    return marketing_truths(desk)
 
 
 def _hiring(company: Company, day: int) -> dict[str, object]:

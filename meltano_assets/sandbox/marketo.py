@@ -21,9 +21,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
-from meltano_assets.sandbox.company_marketing import BEGAN, CHANGE_VALUE, DELETE_LEAD, MarketingDesk
+from meltano_assets.sandbox.company_marketing import CHANGE_VALUE, DELETE_LEAD, MarketingDesk
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.marketo_assets import Assets
 from meltano_assets.sandbox.marketo_bulk import BulkExtract
 from meltano_assets.sandbox.marketo_schema import (
     ACTIVITY_FIELDS,
@@ -88,6 +89,7 @@ class Marketo:
         self._types = activity_types()
         self._fields = lead_fields()
         self.service = HttpService("marketo", "Marketo Engage", self.handle, self._error)
+        self._assets = Assets(company, self.service.faults)
         self._bulk = BulkExtract(self, folder, self.service.faults, limits)
 
     # Requests
@@ -112,7 +114,8 @@ class Marketo:
             if method != "GET":
                 raise MarketoError("603", "Access denied")
             if path.startswith("/rest/asset/v1/"):
-                return self._asset(path.removeprefix("/rest/asset/v1/"), query)
+                asked = path.removeprefix("/rest/asset/v1/")
+                return self._assets.answer(asked, query, self.desk)
             if path.startswith("/rest/v1/"):
                 return self._database(path.removeprefix("/rest/v1/"), query)
             raise MarketoError("610", "Requested resource not found")
@@ -553,94 +556,6 @@ class Marketo:
         errors = [{"errorCode": c, "count": n} for c, n in sorted(self._errors_today.items())]
         total = sum(self._errors_today.values())
         return envelope({"result": [{"date": date, "total": total, "errors": errors}]})
-
-    # Assets
-
-    def _asset(self, path: str, query: Mapping[str, str]) -> Response:
-        match path.split("/"):
-            case ["programs"]:
-                programs = [self.desk.programs[number] for number in sorted(self.desk.programs)]
-                for name, is_after in (("earliestUpdatedAt", True), ("latestUpdatedAt", False)):
-                    if name in query:
-                        bound = wire_time(query[name], name)[:19]
-                        programs = [
-                            p
-                            for p in programs
-                            if (str(p["updatedAt"])[:19] >= bound) is is_after
-                            or str(p["updatedAt"])[:19] == bound
-                        ]
-                if "status" in query:
-                    programs = [p for p in programs if p["status"] == query["status"]]
-                return self._assets(query, programs)
-            case ["program", "byName"]:
-                return self._assets(
-                    query,
-                    [p for p in self.desk.programs.values() if p["name"] == query.get("name")],
-                )
-            case ["program", number] if number.isdigit():
-                program = self.desk.programs.get(int(number))
-                if program is None:
-                    raise MarketoError("702", f"Program with id '{number}' not found")
-                return self._assets(query, [{**program, "tags": []}])
-            case ["folders"]:
-                return self._assets(query, _folders(self._company))
-            case ["channels"]:
-                return self._assets(query, [])
-            case ["tagTypes"] | ["smartLists"]:
-                return self._assets(query, [])
-            case ["staticLists"]:
-                folder = {"id": 20, "type": "Folder"}
-                lists = [
-                    {**record, "folder": folder, "url": None, "workspace": "Default"}
-                    for _number, record in sorted(self.desk.lists.items())
-                ]
-                return self._assets(query, lists)
-            case ["smartCampaigns"]:
-                return self._assets(
-                    query,
-                    [
-                        {**record, "isActive": record["active"], "isSystem": False}
-                        for _number, record in sorted(self.desk.campaigns.items())
-                    ],
-                )
-        raise MarketoError("610", "Requested resource not found")
-
-    def _assets(self, query: Mapping[str, str], records: list[Record]) -> Response:
-        """A page by offset; beyond the end a warning stands for the result."""
-        offset, most = query.get("offset", "0"), query.get("maxReturn", "20")
-        if not offset.isdigit() or not most.isdigit() or not 1 <= int(most) <= 200:
-            raise MarketoError("1003", "Invalid value for 'offset' or 'maxReturn'")
-        page = records[int(offset) : int(offset) + int(most)]
-        if self.service.faults.take("repeat_page", "assets"):
-            page = records[: int(most)]
-        if not page:
-            nothing = ["No assets found for the given search criteria."]
-            return envelope({"errors": [], "warnings": nothing})
-        return envelope({"errors": [], "warnings": [], "result": page})
-
-
-def _folders(company: Company) -> list[Record]:
-    """The root folders, which are as old as the subscription."""
-    began = f"{company.clock.stamp(BEGAN)[:19]}Z+0000"
-    return [
-        {
-            "id": number,
-            "name": name,
-            "description": None,
-            "createdAt": began,
-            "updatedAt": began,
-            "url": None,
-            "folderId": {"id": number, "type": "Folder"},
-            "folderType": "Zone",
-            "parent": None,
-            "path": f"/{name}",
-            "isArchive": False,
-            "isSystem": True,
-            "accessZoneId": 1,
-            "workspace": "Default",
-        }
-        for number, name in ((1, "Design Studio"), (2, "Marketing Activities"))
-    ]
 
 
 async def _asked(request: Request) -> tuple[dict[str, str], object]:

@@ -12,7 +12,6 @@ import contextlib
 import functools
 import gc
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from meltano_assets.sandbox.addresses import LOOPBACK, WHOIS_CHAIN, Addresses
 from meltano_assets.sandbox.company_stripe_records import API_VERSION
 from meltano_assets.sandbox.control import Control, Manifest
 from meltano_assets.sandbox.databases import DATABASES, CompanyDatabase, Login
@@ -36,32 +36,12 @@ from meltano_assets.sandbox.netsuite_passport import Credentials
 from meltano_assets.sandbox.rdap import Rdap
 from meltano_assets.sandbox.registries import Registries
 from meltano_assets.sandbox.service import Counted, Counters, HangUpProtocol, HttpService
-from meltano_assets.sandbox.state import CompanyClock, StateFolder, remembered_ports
+from meltano_assets.sandbox.state import CompanyClock, StateFolder
 from meltano_assets.sandbox.stripe import Stripe
 from meltano_assets.sandbox.whois import Whois
 from meltano_assets.sandbox.zendesk import Zendesk
 from meltano_assets.sandbox.zuora import ENTITY, PARTNER, ZONE, Zuora
 
-LOOPBACK = "127.0.0.1"
-#: Ports count up in this order from ``port_base``.
-SERVICES = (
-    "salesforce",
-    "zendesk",
-    "discoverorg",
-    "clearbit",
-    "rdap",
-    "whois",
-    "dns",
-    "control",
-    "whois_chain",
-    "zuora",
-    "stripe",
-    "marketo",
-    "lever",
-    "netsuite",
-)
-#: Where the servers of the WHOIS chain listen, where the machine has these addresses.
-_WHOIS_CHAIN = {"iana": "127.0.0.1", "registry": "127.0.0.2", "registrar": "127.0.0.3"}
 ZENDESK_EMAIL = "admin@meltano-sandbox.com"
 DISCOVERORG_USERNAME = "sandbox@meltano-sandbox.com"
 NETSUITE_ACCOUNT = "1234567_SB1"
@@ -108,9 +88,7 @@ class Sandbox:
         self._secrets = self._folder.secrets()
         self.company = self._folder.company(options.seed, options.scale, options.today)
         self.clock = CompanyClock(self.company, self._folder)
-        self._sockets: dict[str, socket.socket] = {}
-        self._ports: dict[str, int] = {}
-        self._chain: dict[str, tuple[str, int]] = {}
+        self._addresses = Addresses(self._folder, options.port_base)
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._plain: list[asyncio.Server] = []
@@ -199,7 +177,7 @@ class Sandbox:
         ).service
         registries = Registries(self.company, day)
         self._http["rdap"] = Rdap(registries).service
-        self._whois = Whois(registries, lambda role: self._chain[role])
+        self._whois = Whois(registries, lambda role: self._addresses.chain[role])
         self._dns = NameServer(registries)
         self._databases: dict[str, CompanyDatabase] = {}
         if self._options.postgres_url is not None:
@@ -247,7 +225,7 @@ class Sandbox:
 
     async def start(self) -> Manifest:
         """Bring everything up; the manifest says where it is."""
-        self._bind()
+        self._addresses.bind()
         day = self.clock.day
         filling = asyncio.create_task(asyncio.to_thread(self._fill_databases, day))
         await asyncio.to_thread(self._org.advance_to, day)
@@ -282,7 +260,7 @@ class Sandbox:
             )
         )
         self._servers.append(server)
-        task = asyncio.create_task(server.serve(sockets=[self._sockets[name]]))
+        task = asyncio.create_task(server.serve(sockets=[self._addresses.sockets[name]]))
         self._tasks.append(task)
         while not server.started:
             if task.done():
@@ -292,15 +270,17 @@ class Sandbox:
 
     async def _serve_lines(self) -> None:
         loop = asyncio.get_running_loop()
-        roles = {"whois": "gateway", **{f"whois_{role}": role for role in _WHOIS_CHAIN}}
+        roles = {"whois": "gateway", **{f"whois_{role}": role for role in WHOIS_CHAIN}}
         for name, role in roles.items():
             serve = functools.partial(self._whois.serve, role)
-            self._plain.append(await asyncio.start_server(serve, sock=self._sockets[name]))
+            self._plain.append(
+                await asyncio.start_server(serve, sock=self._addresses.sockets[name])
+            )
         self._plain.append(
-            await asyncio.start_server(self._dns.serve_tcp, sock=self._sockets["dns"])
+            await asyncio.start_server(self._dns.serve_tcp, sock=self._addresses.sockets["dns"])
         )
         transport, _protocol = await loop.create_datagram_endpoint(
-            lambda: UdpProtocol(self._dns), sock=self._sockets["dns_udp"]
+            lambda: UdpProtocol(self._dns), sock=self._addresses.sockets["dns_udp"]
         )
         self._datagrams.append(transport)
 
@@ -313,7 +293,7 @@ class Sandbox:
         for transport in self._datagrams:
             transport.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for open_socket in self._sockets.values():
+        for open_socket in self._addresses.sockets.values():
             open_socket.close()
         close = getattr(self._org, "close", None)
         if close is not None:
@@ -370,53 +350,13 @@ class Sandbox:
 
     # Addresses
 
-    def _bind(self) -> None:
-        base = self._options.port_base
-        known = remembered_ports(self._folder)
-        for place, name in enumerate(SERVICES):
-            wanted = known.get(name, 0) if base is None else base + place
-            is_fixed = base is not None
-            try:
-                if name == "whois_chain":
-                    self._bind_chain(wanted, is_fixed)
-                elif name == "dns":
-                    tcp, udp = _bind_twice(wanted, is_fixed)
-                    self._sockets |= {"dns": tcp, "dns_udp": udp}
-                else:
-                    self._sockets[name] = _bind_one(LOOPBACK, wanted, is_fixed)
-            except OSError as error:
-                message = f"port {wanted} for {name}: {error.strerror}"
-                raise OSError(error.errno, message) from error
-            if name in self._sockets:
-                self._ports[name] = self._sockets[name].getsockname()[1]
-        self._folder.write("ports", self._ports)
-
-    def _bind_chain(self, wanted: int, is_fixed: bool) -> None:
-        first = _bind_one(LOOPBACK, wanted, is_fixed)
-        port = first.getsockname()[1]
-        self._ports["whois_chain"] = port
-        for role, address in _WHOIS_CHAIN.items():
-            if role == "iana":
-                bound = first
-            else:
-                try:
-                    bound = _bind_one(address, port, is_fixed=True)
-                except OSError:
-                    bound = _bind_one(LOOPBACK, 0, is_fixed=False)
-            self._sockets[f"whois_{role}"] = bound
-            host, number = bound.getsockname()[:2]
-            self._chain[role] = (str(host), int(number))
-
-    def _url(self, name: str) -> str:
-        return f"http://{LOOPBACK}:{self._ports[name]}"
-
     def manifest(self) -> Manifest:
         """Service → addresses and credentials, as the vendor calls them."""
         made, org = self._secrets, self._org.credentials
         manifest: Manifest = {
             "salesforce": {
-                "base_url": self._url("salesforce"),
-                "login_url": self._url("salesforce"),
+                "base_url": self._addresses.url("salesforce"),
+                "login_url": self._addresses.url("salesforce"),
                 "client_id": org.client_id,
                 "client_secret": org.client_secret,
                 "username": org.username,
@@ -426,24 +366,24 @@ class Sandbox:
                 "api_version": _api_version(),
             },
             "zendesk": {
-                "base_url": self._url("zendesk"),
+                "base_url": self._addresses.url("zendesk"),
                 "subdomain": "sandbox",
                 "email": ZENDESK_EMAIL,
                 "api_token": made["zendesk_api_token"],
                 "oauth_token": made["zendesk_oauth_token"],
             },
             "discoverorg": {
-                "base_url": self._url("discoverorg"),
+                "base_url": self._addresses.url("discoverorg"),
                 "username": DISCOVERORG_USERNAME,
                 "password": made["discoverorg_password"],
                 "partner_key": made["discoverorg_partner_key"],
             },
             "clearbit": {
-                "base_url": self._url("clearbit"),
+                "base_url": self._addresses.url("clearbit"),
                 "api_key": made["clearbit_api_key"],
             },
             "zuora": {
-                "base_url": self._url("zuora"),
+                "base_url": self._addresses.url("zuora"),
                 "client_id": ZUORA_CLIENT_ID,
                 "client_secret": made["zuora_client_secret"],
                 "username": ZUORA_USERNAME,
@@ -453,24 +393,24 @@ class Sandbox:
                 "time_zone": str(ZONE),
             },
             "stripe": {
-                "base_url": self._url("stripe"),
+                "base_url": self._addresses.url("stripe"),
                 "api_key": _stripe_key(made),
                 "api_version": API_VERSION,
             },
             "marketo": {
-                "base_url": self._url("marketo"),
+                "base_url": self._addresses.url("marketo"),
                 "client_id": made["marketo_client_id"],
                 "client_secret": made["marketo_client_secret"],
                 "calls_per_20_seconds": 100 if self._options.has_vendor_limits else 10_000,
             },
             "lever": {
-                "base_url": self._url("lever") + "/v1",
+                "base_url": self._addresses.url("lever") + "/v1",
                 "api_key": made["lever_api_key"],
                 "oauth_token": made["lever_oauth_token"],
                 "requests_per_second": 10 if self._options.has_vendor_limits else 500,
             },
             "netsuite": {
-                "base_url": self._url("netsuite"),
+                "base_url": self._addresses.url("netsuite"),
                 "account": NETSUITE_ACCOUNT,
                 "consumer_key": made["netsuite_consumer_key"],
                 "consumer_secret": made["netsuite_consumer_secret"],
@@ -481,15 +421,15 @@ class Sandbox:
                 "password": made["netsuite_password"],
                 "role": "3",
             },
-            "rdap": {"bootstrap_url": self._url("rdap") + "/rdap/dns.json"},
+            "rdap": {"bootstrap_url": self._addresses.url("rdap") + "/rdap/dns.json"},
             "whois": {
                 "host": LOOPBACK,
-                "port": self._ports["whois"],
-                "iana_host": self._chain["iana"][0],
-                "iana_port": self._chain["iana"][1],
+                "port": self._addresses.ports["whois"],
+                "iana_host": self._addresses.chain["iana"][0],
+                "iana_port": self._addresses.chain["iana"][1],
             },
-            "dns": {"host": LOOPBACK, "port": self._ports["dns"]},
-            "control": {"base_url": self._url("control")},
+            "dns": {"host": LOOPBACK, "port": self._addresses.ports["dns"]},
+            "control": {"base_url": self._addresses.url("control")},
         }
         for name, login in self._logins.items():
             manifest[name] = {
@@ -511,43 +451,6 @@ def _api_version() -> str:
     from meltano_assets.sandbox.salesforce_org import DEFAULT_API_VERSION
 
     return DEFAULT_API_VERSION
-
-
-def _bind_one(
-    address: str, port: int, is_fixed: bool, kind: socket.SocketKind = socket.SOCK_STREAM
-) -> socket.socket:
-    """A bound socket at the port, or at a free one where the port is only a wish."""
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it, an answer in
-    # two writes waits 40 ms for the client's acknowledgement.
-    protocol = socket.IPPROTO_TCP if kind is socket.SOCK_STREAM else socket.IPPROTO_UDP
-    bound = socket.socket(socket.AF_INET, kind, protocol)
-    try:
-        if kind is socket.SOCK_STREAM:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((address, port))
-        if kind is socket.SOCK_STREAM:
-            bound.listen(256)
-    except OSError:
-        bound.close()
-        if is_fixed or port == 0:
-            raise
-        return _bind_one(address, 0, is_fixed, kind)
-    return bound
-
-
-def _bind_twice(port: int, is_fixed: bool) -> tuple[socket.socket, socket.socket]:
-    """TCP and UDP at one port."""
-    for _ in range(20):
-        tcp = _bind_one(LOOPBACK, port, is_fixed)
-        number = tcp.getsockname()[1]
-        try:
-            return tcp, _bind_one(LOOPBACK, number, is_fixed=True, kind=socket.SOCK_DGRAM)
-        except OSError:
-            tcp.close()
-            if is_fixed:
-                raise
-            port = 0
-    raise OSError("no port is free for both TCP and UDP")
 
 
 def _options(

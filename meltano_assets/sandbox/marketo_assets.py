@@ -1,0 +1,108 @@
+"""Marketo's assets (``/rest/asset/v1``): programs, folders, static lists, smart campaigns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_marketing import BEGAN, MarketingDesk
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.faults import FaultBox
+from meltano_assets.sandbox.marketo_wire import MarketoError, envelope, wire_time
+
+
+class Assets:
+    """Answers requests for assets."""
+
+    def __init__(self, company: Company, faults: FaultBox) -> None:
+        self._company = company
+        self._faults = faults
+
+    def answer(self, path: str, query: Mapping[str, str], desk: MarketingDesk) -> Response:
+        """The answer to one path below ``/rest/asset/v1``."""
+        match path.split("/"):
+            case ["programs"]:
+                programs = [desk.programs[number] for number in sorted(desk.programs)]
+                for name, is_after in (("earliestUpdatedAt", True), ("latestUpdatedAt", False)):
+                    if name in query:
+                        bound = wire_time(query[name], name)[:19]
+                        programs = [
+                            p
+                            for p in programs
+                            if (str(p["updatedAt"])[:19] >= bound) is is_after
+                            or str(p["updatedAt"])[:19] == bound
+                        ]
+                if "status" in query:
+                    programs = [p for p in programs if p["status"] == query["status"]]
+                return self._page(query, programs)
+            case ["program", "byName"]:
+                return self._page(
+                    query,
+                    [p for p in desk.programs.values() if p["name"] == query.get("name")],
+                )
+            case ["program", number] if number.isdigit():
+                program = desk.programs.get(int(number))
+                if program is None:
+                    raise MarketoError("702", f"Program with id '{number}' not found")
+                return self._page(query, [{**program, "tags": []}])
+            case ["folders"]:
+                return self._page(query, _folders(self._company))
+            case ["channels"]:
+                return self._page(query, [])
+            case ["tagTypes"] | ["smartLists"]:
+                return self._page(query, [])
+            case ["staticLists"]:
+                folder = {"id": 20, "type": "Folder"}
+                lists = [
+                    {**record, "folder": folder, "url": None, "workspace": "Default"}
+                    for _number, record in sorted(desk.lists.items())
+                ]
+                return self._page(query, lists)
+            case ["smartCampaigns"]:
+                return self._page(
+                    query,
+                    [
+                        {**record, "isActive": record["active"], "isSystem": False}
+                        for _number, record in sorted(desk.campaigns.items())
+                    ],
+                )
+        raise MarketoError("610", "Requested resource not found")
+
+    def _page(self, query: Mapping[str, str], records: list[Record]) -> Response:
+        """A page by offset; beyond the end a warning stands for the result."""
+        offset, most = query.get("offset", "0"), query.get("maxReturn", "20")
+        if not offset.isdigit() or not most.isdigit() or not 1 <= int(most) <= 200:
+            raise MarketoError("1003", "Invalid value for 'offset' or 'maxReturn'")
+        page = records[int(offset) : int(offset) + int(most)]
+        if self._faults.take("repeat_page", "assets"):
+            page = records[: int(most)]
+        if not page:
+            nothing = ["No assets found for the given search criteria."]
+            return envelope({"errors": [], "warnings": nothing})
+        return envelope({"errors": [], "warnings": [], "result": page})
+
+
+def _folders(company: Company) -> list[Record]:
+    """The root folders, which are as old as the subscription."""
+    began = f"{company.clock.stamp(BEGAN)[:19]}Z+0000"
+    return [
+        {
+            "id": number,
+            "name": name,
+            "description": None,
+            "createdAt": began,
+            "updatedAt": began,
+            "url": None,
+            "folderId": {"id": number, "type": "Folder"},
+            "folderType": "Zone",
+            "parent": None,
+            "path": f"/{name}",
+            "isArchive": False,
+            "isSystem": True,
+            "accessZoneId": 1,
+            "workspace": "Default",
+        }
+        for number, name in ((1, "Design Studio"), (2, "Marketing Activities"))
+    ]

@@ -90,7 +90,8 @@ class SalesforceOrg:
         self._api_day = ""
         self._local = threading.local()
         self._write_lock = threading.RLock()
-        self._connections: list[sqlite3.Connection] = []
+        self._readers: dict[threading.Thread, sqlite3.Connection] = {}
+        self._readers_lock = threading.Lock()
         self._count_lock = threading.Lock()
         self._writer = self._connect()
         self._depth = 0
@@ -114,7 +115,6 @@ class SalesforceOrg:
         connection.execute("PRAGMA busy_timeout = 30000")
         connection.execute("PRAGMA cache_size = -32000")
         soql_literals.add_functions(connection)
-        self._connections.append(connection)
         return connection
 
     def reader(self) -> sqlite3.Connection:
@@ -124,6 +124,11 @@ class SalesforceOrg:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
+            with self._readers_lock:
+                # The server's threads come and go; what an ended one had open is closed here.
+                for thread in [thread for thread in self._readers if not thread.is_alive()]:
+                    self._readers.pop(thread).close()
+                self._readers[threading.current_thread()] = connection
         return connection
 
     @contextmanager
@@ -152,10 +157,10 @@ class SalesforceOrg:
 
     def close(self) -> None:
         """Closes the file; the org can be opened again."""
-        with self._write_lock:
-            for connection in self._connections:
+        with self._write_lock, self._readers_lock:
+            for connection in (self._writer, *self._readers.values()):
                 connection.close()
-            self._connections.clear()
+            self._readers.clear()
 
     def _create_tables(self) -> None:
         self._writer.executescript(_TABLES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -188,3 +190,24 @@ def test_the_whole_sandbox_company_fits(tmp_path: Path) -> None:
         count = org.reader().execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
         assert count >= len(rows)
     org.close()
+
+
+def test_threads_that_ended_leave_no_file_open(api: Api) -> None:
+    """A server's threads come and go; an ordinary user may open a thousand files."""
+    opened = Path("/proc/self/fd")
+    if not opened.is_dir():
+        pytest.skip("this system does not tell which files are open")
+
+    def files() -> int:
+        found = 0
+        for each in opened.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += str(each.readlink()).startswith(str(api.org.path))
+        return found
+
+    before = files()
+    for _ in range(30):
+        thread = threading.Thread(target=lambda: api.org.reader().execute("SELECT 1").fetchone())
+        thread.start()
+        thread.join()
+    assert files() - before < 10

@@ -19,11 +19,12 @@ import pytest
 import requests
 import uvicorn
 
+from meltano_assets.sandbox.addresses import SERVICES
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.databases import DATABASES
 from meltano_assets.sandbox.fault_kinds import KINDS
 from meltano_assets.sandbox.faults import FaultBox, parse_fault
-from meltano_assets.sandbox.server import SERVICES, Options, serve_in_thread
+from meltano_assets.sandbox.server import Options, serve_in_thread
 from meltano_assets.sandbox.server import Sandbox as Running
 from meltano_assets.sandbox.service import METADATA
 from meltano_assets.sandbox.state import CompanyClock, StateFolder

@@ -279,6 +279,21 @@ def test_a_bulk_job_that_fails_half_way_is_completed(world: World):
     assert len(world.records("Host__c")) == 60
 
 
+@pytest.mark.slow
+def test_a_bulk_job_of_25000_that_fails_after_10000_is_completed(world: World):
+    """S4, at the size of a real job: nothing is lost, nothing is created twice."""
+    world.options = PushOptions(lock_wait_seconds=0)
+    world.fill("hosts", [host(f"h{n:05d}.example.com") for n in range(25_000)])
+    world.faults.arm("fail_bulk_job", after=10_000)
+    outcome = world.sync(force=True)
+    assert (outcome.created, outcome.failed, outcome.parked) == (25_000, 0, 0)
+    names = [str(record["Name"]) for record in world.records("Host__c", "Name")]
+    assert len(names) == len(set(names)) == 25_000
+
+    again = world.sync()
+    assert (again.sent, again.unchanged) == (0, 25_000)
+
+
 def test_an_answer_that_is_lost_creates_no_duplicate(world: World):
     """S2: the run repeated after a time-out finds what it had created."""
     world.fill("hosts", [host(f"h{n}.example.com") for n in range(5)])

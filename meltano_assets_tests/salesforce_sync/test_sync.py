@@ -197,6 +197,25 @@ def test_bad_values_are_parked_by_reason_and_nothing_is_truncated(world: World):
     ]
 
 
+def test_an_account_whose_name_is_too_long_is_parked_and_its_host_waits_for_it(world: World):
+    """S5: neither a cut name nor a host without its account."""
+    named = {"meltano_id__c": "long.com", "website": "long.com"}
+    ours = host("gitlab.long.com", account_meltano_id="long.com")
+    world.fill("new_accounts", [{**named, "name": "n" * 300}])
+    world.fill("hosts", [ours])
+    first = world.sync("new_accounts")
+    assert (first.created, first.reasons) == (0, {"too_long": 1})
+    before = {str(each["Id"]) for each in world.records("Account", "Name")}
+    assert world.sync().reasons == {"reference_not_found": 1}
+
+    world.fill("new_accounts", [{**named, "name": "Long"}])
+    assert world.sync("new_accounts").created == 1
+    assert world.sync().created == 1
+    (record,) = world.records("Host__c", "Account__c")
+    (made,) = (each for each in world.records("Account", "Name") if str(each["Id"]) not in before)
+    assert (record["Account__c"], made["Name"]) == (made["Id"], "Long")
+
+
 def test_a_read_only_field_parks_the_records_that_would_change_it(world: World):
     world.fill("hosts", [host("a.example.com", host_users__c=1)])
     world.sync()

@@ -17,7 +17,7 @@ from meltano_assets import connections, environment
 from meltano_assets.commands.sandbox import sandbox_advance
 from meltano_assets.demo.report import print_report
 from meltano_assets.demo.run import advance_company
-from meltano_assets.demo.story import Story
+from meltano_assets.demo.story import AssetAccount, Story
 from meltano_assets.errors import FatalError, RetriableError, SkippableError
 from meltano_assets.resources import CopyIOManager, WarehouseResource
 from meltano_assets.warehouse.connection import Warehouse
@@ -127,6 +127,25 @@ def test_every_asset_and_every_failure_is_told(
     assert "First run: 2 assets and 2 checks in 2 s." in text
     if not is_terminal:
         assert "\x1b[" not in text
+
+
+def test_a_narrow_terminal_cuts_no_number(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELTANO_WAREHOUSE_URL", warehouse.url)
+    screen = io.StringIO()
+    out = Console(file=screen, force_terminal=False, width=80, color_system=None)
+    story = Story(out, {})
+    key = "zuora/revenue_schedule_item_invoice_item_adjustments"
+    facts = {"read": 1_234_567, "inserted": 1_234_560, "unchanged": 5, "quarantined": 2}
+    story.accounts[key] = AssetAccount(
+        key, "sources", "raw/zuora", {**facts, "seconds": 123.4}, passed=11
+    )
+    print_report(out, story, 1.5, is_first=True)
+    lines = screen.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    [landed] = [line for line in lines if line.startswith("zuora/")]
+    assert landed.split()[1:] == ["1,234,567", "1,234,560", "5", "2", "123.4", "11", "✓"]
 
 
 # time passes

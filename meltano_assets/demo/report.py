@@ -101,7 +101,8 @@ def _landed_table(story: Story) -> Table:
         title="What landed where",
         title_justify="left",
     )
-    table.add_column("", no_wrap=True)
+    # Where the terminal is narrow, long names go on in a second line: a number is never cut.
+    table.add_column("", overflow="fold")
     for name in ("read", "loaded", "unchanged", "quarantined", "sec", "checks"):
         table.add_column(name, justify="right", no_wrap=True)
     accounts = sorted(story.accounts.values(), key=lambda a: (HOPS.index(a.hop), a.key))

@@ -226,7 +226,7 @@ PING = (
 
 
 def test_incremental_models_equal_a_full_rebuild(empty: Project) -> None:
-    """New, changed, late and deleted pings; one whose load ended after a later one's."""
+    """New, changed, late, moved and deleted pings; one whose load ended after a later one's."""
     models = ["int_usage_pings__unpacked", "int_installs__used_monthly"]
     models += ["fct_usage_pings", "agg_usage_monthly"]
     tables = ("analytics.fct_usage_pings", "analytics.agg_usage_monthly")
@@ -234,7 +234,15 @@ def test_incremental_models_equal_a_full_rebuild(empty: Project) -> None:
     with empty.connect() as connection:
         connection.execute("truncate version.usage_data")
         for number, (uuid, pinged) in enumerate(
-            [("a", "2026-01-10"), ("a", "2026-01-20"), ("b", "2026-01-05"), ("c", "2026-02-01")]
+            [
+                ("a", "2026-01-10"),
+                ("a", "2026-01-20"),
+                ("b", "2026-01-05"),
+                ("c", "2026-02-01"),
+                ("e", "2026-01-02"),
+                ("e", "2026-01-03"),
+                ("f", "2026-01-04"),
+            ]
         ):
             values = (number, uuid, "h", "10.0", '{"issues": 1}', pinged, first)
             connection.execute(PING, values)
@@ -252,12 +260,23 @@ def test_incremental_models_equal_a_full_rebuild(empty: Project) -> None:
             "update version.usage_data set _deleted_at = %s, _loaded_at = %s where id = 3",
             [later, later],
         )
+        # The last ping of its month, and the only one of another's, are told again with new times.
+        connection.execute(
+            "update version.usage_data set updated_at = '2026-02-03', _loaded_at = %s"
+            " where id in (5, 6)",
+            [later],
+        )
     assert empty.dbt("run", "--select", *models) == {}
+    untouched = empty.rows(
+        "select usage_ping_id from intermediate.int_usage_pings__unpacked where unpacked_at ="
+        " (select min(unpacked_at) from intermediate.int_usage_pings__unpacked) order by 1"
+    )
+    assert untouched == [(0,), (1,), (4,)]
     incremental = [empty.rows(f"select * from {table} order by 1") for table in tables]
     assert empty.dbt("run", "--full-refresh", "--select", *models) == {}
     full = [empty.rows(f"select * from {table} order by 1") for table in tables]
     assert incremental == full
-    assert [len(rows) for rows in full] == [6, 3]
+    assert [len(rows) for rows in full] == [9, 6]
 
 
 #: Opportunity → its states: since, until, in the pipeline, state, closes, value.

@@ -1,13 +1,25 @@
-{#- The months of an install that got pings since the last run are found anew, the others stay. -#}
+{#-
+    The months that pings unpacked since the last run are of, or were of, are found anew; the others
+    stay. A month that has no ping left keeps a row without one, which agg_usage_monthly leaves out.
+-#}
 {{
     config(
         materialized='incremental',
         unique_key='install_month_id',
         incremental_strategy='delete+insert',
         on_schema_change='append_new_columns',
-        indexes=[{'columns': ['install_month_id'], 'unique': true}, {'columns': ['loaded_at']}],
+        indexes=[
+            {'columns': ['install_month_id'], 'unique': true},
+            {'columns': ['usage_ping_id']},
+            {'columns': ['unpacked_at']},
+        ],
     )
 }}
+{%- set months = 'touched' if is_incremental() else 'latest' %}
+{#- A table that was made before the column was known has all its months found anew, once. #}
+{%- set has_times = is_incremental() and 'unpacked_at' in (
+    adapter.get_columns_in_relation(this) | map(attribute='name') | list
+) %}
 
 with
 
@@ -17,20 +29,39 @@ pings as (
 ),
 
 {% if is_incremental() -%}
-touched as (
-    select distinct
+news as (
+    select
+        usage_ping_id,
         install_uuid,
         date_trunc('month', pinged_at at time zone 'UTC') as month
     from {{ ref('int_usage_pings__unpacked') }}
+    {%- if has_times %}
     where
-        install_uuid is not null
-        and loaded_at >= (
-            select coalesce(max(loaded_at), '-infinity') from {{ this }}
-        ) - interval '{{ var("incremental_lookback_hours") }} hours'
+        unpacked_at > (
+            select coalesce(max(known.unpacked_at), '-infinity') from {{ this }} as known
+        )
+    {%- endif %}
+),
+
+touched as (
+    select
+        install_uuid,
+        month
+    from news
+    where install_uuid is not null and month is not null
+    union
+    select
+        known.install_uuid,
+        known.month_start_date::timestamp as month
+    from {{ this }} as known
+    inner join news
+        on known.usage_ping_id = news.usage_ping_id
 ),
 
 chosen as (
-    select pings.*
+    select
+        pings.*,
+        touched.month
     from pings
     inner join touched
         on
@@ -39,41 +70,50 @@ chosen as (
 ),
 {%- else -%}
 chosen as (
-    select * from pings
+    select
+        *,
+        date_trunc('month', pinged_at at time zone 'UTC') as month
+    from pings
 ),
 {%- endif %}
 
 -- The last ping of the month stands for the month: counters are running totals.
 latest as (
-    select distinct on (install_uuid, date_trunc('month', pinged_at at time zone 'UTC')) *
+    select distinct on (install_uuid, month) *
     from chosen
     order by
         install_uuid,
-        date_trunc('month', pinged_at at time zone 'UTC'),
+        month,
         pinged_at desc,
         usage_ping_id desc
 ),
 
 final as (
     select
-        install_uuid
-        || ' ' || date_trunc('month', pinged_at at time zone 'UTC')::date as install_month_id,
-        usage_ping_id,
-        install_uuid,
-        raw_host,
-        date_trunc('month', pinged_at at time zone 'UTC')::date as month_start_date,
-        main_edition,
-        product_tier,
-        version,
-        version_major,
-        version_minor,
-        active_user_count,
+        {{ months }}.install_uuid || ' ' || {{ months }}.month::date as install_month_id,
+        latest.usage_ping_id,
+        {{ months }}.install_uuid,
+        latest.raw_host,
+        {{ months }}.month::date as month_start_date,
+        latest.main_edition,
+        latest.product_tier,
+        latest.version,
+        latest.version_major,
+        latest.version_minor,
+        latest.active_user_count,
         {%- for counter in usage_counters() %}
-        coalesce({{ counter }}_count > 0, false) as uses_{{ counter }},
+        coalesce(latest.{{ counter }}_count > 0, false) as uses_{{ counter }},
         {%- endfor %}
-        pinged_at,
-        loaded_at
-    from latest
+        latest.pinged_at,
+        latest.loaded_at,
+        latest.unpacked_at
+    from {{ months }}
+    {%- if is_incremental() %}
+    left join latest
+        on
+            touched.install_uuid = latest.install_uuid
+            and touched.month = latest.month
+    {%- endif %}
 )
 
 select * from final

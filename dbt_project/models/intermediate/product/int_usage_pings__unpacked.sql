@@ -1,5 +1,6 @@
 {#-
     Unpacking the counters is what costs: it is done once for each ping, when it comes or changes.
+    A ping that is here as it was loaded is left alone, however lately that was.
     What may change later without the ping (host, account) is joined by those who read.
 -#}
 {{
@@ -8,20 +9,31 @@
         unique_key='usage_ping_id',
         incremental_strategy='delete+insert',
         on_schema_change='append_new_columns',
-        indexes=[{'columns': ['usage_ping_id'], 'unique': true}, {'columns': ['loaded_at']}],
+        indexes=[
+            {'columns': ['usage_ping_id'], 'unique': true},
+            {'columns': ['loaded_at']},
+            {'columns': ['unpacked_at']},
+        ],
     )
 }}
 
 with
 
 pings as (
-    select * from {{ ref('stg_version__usage_data') }}
+    select staged.* from {{ ref('stg_version__usage_data') }} as staged
     {%- if is_incremental() %}
-    -- A load carries the time of its beginning and may end after a later one.
     where
-        loaded_at >= (
+        -- A load carries the time of its beginning and may end after a later one.
+        staged.loaded_at >= (
             select coalesce(max(loaded_at), '-infinity') from {{ this }}
         ) - interval '{{ var("incremental_lookback_hours") }} hours'
+        and not exists (
+            select 1 from {{ this }} as known
+            where
+                known.usage_ping_id = staged.usage_ping_id
+                and known.loaded_at = staged.loaded_at
+                and known.is_deleted = staged.is_deleted
+        )
     {%- endif %}
 ),
 
@@ -70,7 +82,8 @@ final as (
         pings.recorded_at,
         pings.created_at,
         pings.updated_at as pinged_at,
-        pings.loaded_at
+        pings.loaded_at,
+        now() as unpacked_at
     from pings
     left join parsed_versions
         on pings.version = parsed_versions.version

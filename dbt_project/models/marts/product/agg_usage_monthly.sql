@@ -2,17 +2,10 @@
 
 with
 
+-- A month whose pings were all deleted or moved since has none left.
 used as (
     select * from {{ ref('int_installs__used_monthly') }}
-),
-
--- A month whose pings were all deleted since has none left.
-pings as (
-    select
-        usage_ping_id,
-        is_deleted
-    from {{ ref('int_usage_pings__unpacked') }}
-    where is_deleted
+    where usage_ping_id is not null
 ),
 
 hosts as (
@@ -37,11 +30,8 @@ final as (
         {%- endfor %}
         used.pinged_at
     from used
-    left join pings
-        on used.usage_ping_id = pings.usage_ping_id
     left join hosts
         on used.raw_host = hosts.raw_host
-    where pings.usage_ping_id is null
 )
 
 select * from final

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from meltano_assets.environment import project_root
 from meltano_assets.shared_process import wait_until_ended
@@ -57,6 +59,15 @@ class Running:
             assert self.process.poll() is None, f"ended before {what}:\n{self.output()}"
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.output()}"
             time.sleep(0.1)
+
+    def processor_seconds(self) -> float:
+        """What it and its children, ended ones too, have used of the processors so far."""
+        root = psutil.Process(self.process.pid)
+        used = 0.0
+        for one in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                used += sum(one.cpu_times()[:4])
+        return used
 
     def interrupt(self) -> int:
         """Ctrl-C; returns the exit code once the process has ended."""

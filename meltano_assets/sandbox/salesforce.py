@@ -204,7 +204,7 @@ class _Server:
         if bulk := _ASYNC.match(path):
             if not self.org.count_request():
                 return self._limited(failure(403, _REQUEST_LIMIT))
-            call = Call(self.org, method, bulk[2] or "", params, headers, body, version=bulk[1])
+            call = Call(self.org, method, bulk[2] or "", query, headers, body, version=bulk[1])
             return self.bulk_1.dispatch(call)
         user = bearer_user(self.org, headers)
         if path.startswith("/id/"):
@@ -218,13 +218,13 @@ class _Server:
             return failure(404, NOT_FOUND)
         if not self.org.count_request():
             return self._limited(failure(403, _REQUEST_LIMIT))
-        override = params.pop("_HttpMethod", "").upper() or headers.get(
+        override = params.get("_HttpMethod", "").upper() or headers.get(
             "x-http-method-override", ""
         )
         if method == "POST" and override in ("PATCH", "DELETE", "PUT"):
             method = override
         call = Call(
-            self.org, method, data[2] or "", params, headers, body, version=data[1], base_url=base
+            self.org, method, data[2] or "", query, headers, body, version=data[1], base_url=base
         )
         return self._limited(self.api.dispatch(call))
 

@@ -7,7 +7,7 @@ import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from meltano_assets.sandbox.salesforce_drafts import Draft, draft_from_json
 from meltano_assets.sandbox.salesforce_http import (
@@ -249,12 +249,11 @@ class Composite:
             raise _bad_request("INVALID_INPUT", f"The url of a subrequest is invalid: {url}")
         text = b"" if body is None else json.dumps(body).encode()
         # Within the body of a subrequest, blanks in its query are not always encoded.
-        params = dict(parse_qsl(match[3] or "", keep_blank_values=True))
         return Call(
             self.org,
             method.upper(),
             quote(match[2] or "", safe="/%@+:"),
-            params,
+            match[3] or "",
             {**call.headers, **{k.lower(): str(v) for k, v in headers.items()}},
             text,
             version=match[1],

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
@@ -43,12 +43,22 @@ class Call:
     method: str
     path: str
     """Encoded, below the version: ``/sobjects/Account``."""
-    params: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
+    """Encoded, as it stood in the address."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     body: bytes = b""
     version: str = ""
     base_url: str = ""
+
+    params: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.params = dict(parse_qsl(self.query, keep_blank_values=True))
+
+    def values(self, name: str) -> list[str]:
+        """All values of a parameter that stands more than once."""
+        return [value for key, value in parse_qsl(self.query) if key == name]
 
     @property
     def segments(self) -> list[str]:

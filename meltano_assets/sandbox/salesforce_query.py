@@ -42,20 +42,34 @@ def compile_soql(org: SalesforceOrg, text: str, *, include_deleted: bool) -> Com
         )
     try:
         query = soql.parse(text)
+    except soql.SoqlError as error:
+        raise RequestProblem(400, ApiProblem(error.code, error.message)) from error
+    except RecursionError as error:
+        raise _too_complicated() from error
+    return compile_tree(org, query, include_deleted=include_deleted)
+
+
+def compile_tree(org: SalesforceOrg, query: soql.Query, *, include_deleted: bool) -> Compiled:
+    """A query that was read already, checked against what the user may see."""
+    try:
         return compile_query(
             query, org.user_schema, org.clock.now(), include_deleted=include_deleted
         )
     except soql.SoqlError as error:
         raise RequestProblem(400, ApiProblem(error.code, error.message)) from error
     except RecursionError as error:
-        raise RequestProblem(
-            400,
-            ApiProblem(
-                "QUERY_TOO_COMPLICATED",
-                "Query is either selecting too many fields or "
-                "the filter conditions are too complicated.",
-            ),
-        ) from error
+        raise _too_complicated() from error
+
+
+def _too_complicated() -> RequestProblem:
+    return RequestProblem(
+        400,
+        ApiProblem(
+            "QUERY_TOO_COMPLICATED",
+            "Query is either selecting too many fields or "
+            "the filter conditions are too complicated.",
+        ),
+    )
 
 
 def refuse_slow(

@@ -25,6 +25,7 @@ from meltano_assets.sandbox.salesforce_http import (
 from meltano_assets.sandbox.salesforce_org import API_VERSIONS, ORGANIZATION_ID, SalesforceOrg
 from meltano_assets.sandbox.salesforce_query import Queries, compile_soql
 from meltano_assets.sandbox.salesforce_schema import Field, SObject, parse_id
+from meltano_assets.sandbox.salesforce_search import Searches
 from meltano_assets.sandbox.salesforce_values import (
     ApiProblem,
     RequestProblem,
@@ -37,9 +38,11 @@ _RESOURCES = (
     "composite",
     "jobs",
     "limits",
+    "parameterizedSearch",
     "query",
     "queryAll",
     "recent",
+    "search",
     "sobjects",
 )
 _WRITTEN_STATUS = {
@@ -61,6 +64,7 @@ class RestApi:
         self.org = org
         self.queries = Queries()
         self.composite = Composite(self)
+        searches = Searches()
         self._routes: dict[str, Callable[[Call, list[str]], Reply]] = {
             "query": self.queries.handle,
             "queryall": self.queries.handle,
@@ -69,6 +73,8 @@ class RestApi:
             "composite": self.composite.handle,
             "jobs": jobs.handle,
             "recent": self._recent,
+            "search": searches.handle,
+            "parameterizedsearch": searches.parameterized,
         }
 
     def dispatch(self, call: Call) -> Reply:

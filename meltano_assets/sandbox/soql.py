@@ -121,8 +121,7 @@ _TOKENS = re.compile(
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 
 
-def _tokens(soql: str) -> Iterator[Token]:
-    position = 0
+def _tokens(soql: str, position: int) -> Iterator[Token]:
     while position < len(soql):
         match = _TOKENS.match(soql, position)
         if not match:
@@ -304,13 +303,15 @@ _CLAUSES = frozenset(
 
 def parse(soql: str) -> Query:
     """The tree of a query; raises ``SoqlError`` as the vendor words it."""
-    return _Parser(soql).parse()
+    return Parser(soql).parse()
 
 
-class _Parser:
-    def __init__(self, soql: str) -> None:
+class Parser:
+    """The clauses of a query, one method each; SOSL has some of them too, behind its own ``start``."""
+
+    def __init__(self, soql: str, start: int = 0) -> None:
         self.soql = soql
-        self.tokens = list(_tokens(soql))
+        self.tokens = list(_tokens(soql, start))
         self.index = 0
 
     def parse(self) -> Query:
@@ -391,6 +392,16 @@ class _Parser:
                 query.group_by.append(self.path())
         if self.accept("having"):
             query.having = self.condition()
+        self.ordering(query)
+        if self.accept("all"):
+            self.expect("rows")
+            query.all_rows = True
+        while self.accept("for"):
+            self.word()
+        return query
+
+    def ordering(self, query: Query) -> None:
+        """``ORDER BY … LIMIT … OFFSET …``, each as may be."""
         if self.accept("order"):
             self.expect("by")
             query.order_by.append(self.order())
@@ -400,12 +411,6 @@ class _Parser:
             query.limit = self.whole_number()
         if self.accept("offset"):
             query.offset = self.whole_number()
-        if self.accept("all"):
-            self.expect("rows")
-            query.all_rows = True
-        while self.accept("for"):
-            self.word()
-        return query
 
     def whole_number(self) -> int:
         token = self.next()
@@ -433,7 +438,7 @@ class _Parser:
         is_wrapped = self.is_word(*_WRAPPERS) and self.tokens[self.index + 1].text == "("
         item = self.path_or_aggregate()
         alias = ""
-        if self.peek.kind == "word" and not self.is_word("from"):
+        if self.peek.kind == "word" and not self.is_word("from", *_CLAUSES):
             alias = self.next().text
         return Selected(item, alias, position, is_wrapped)
 

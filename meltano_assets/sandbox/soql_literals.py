@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import date, timedelta
 
-from meltano_assets.sandbox import soql
+from meltano_assets.sandbox import soql, sosl
 from meltano_assets.sandbox.salesforce_schema import ID_KINDS, NUMBER_KINDS, Field, parse_id
 from meltano_assets.sandbox.salesforce_values import format_datetime, parse_datetime
 from meltano_assets.sandbox.soql import SoqlError, error_at
@@ -154,3 +154,4 @@ def add_functions(connection: sqlite3.Connection) -> None:
         lambda value: value.casefold() if isinstance(value, str) else value,
         deterministic=True,
     )
+    connection.create_function("sosl_stands_in", 2, sosl.stands_in, deterministic=True)

@@ -384,7 +384,7 @@ def test_every_resource_of_the_root_answers(shared: Api) -> None:
     for name, path in shared.get("").json().items():
         answer = shared.get(shared.base + path)
         is_root_of_others = name == "jobs"
-        needs_a_query = name in ("query", "queryAll")
+        needs_a_query = name in ("parameterizedSearch", "query", "queryAll", "search")
         expected = 404 if is_root_of_others else 400 if needs_a_query else 200
         assert answer.status_code == expected, name
 

@@ -156,6 +156,11 @@ def not_found() -> RequestProblem:
     return RequestProblem(404, NOT_FOUND)
 
 
+def bad_request(code: str, message: str) -> RequestProblem:
+    """400 with one problem."""
+    return RequestProblem(400, ApiProblem(code, message))
+
+
 def allows_duplicates(headers: Mapping[str, str]) -> bool:
     """Did the client choose to save in spite of duplicate rules?"""
     value = headers.get("sforce-duplicate-rule-header", "")

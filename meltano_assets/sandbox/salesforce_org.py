@@ -72,6 +72,10 @@ CREATE TABLE IF NOT EXISTS _result (
 """
 
 
+class RollBack(Exception):
+    """Raised inside ``writing`` to leave it undone, and caught around it: no error."""
+
+
 class SalesforceOrg:
     """The org's state and the rules that hold whichever API is used."""
 

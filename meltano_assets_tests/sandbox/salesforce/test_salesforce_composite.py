@@ -277,3 +277,24 @@ def test_a_tree_is_planted_whole_or_not_at_all(api: Api) -> None:
     assert [r["referenceId"] for r in planted.json()["results"]] == ["a", "c"]
     found = api.rows("SELECT Account.Name FROM Contact WHERE LastName = 'Leaf'")
     assert found[0]["Account"]["Name"] == "Tree"
+
+
+def test_a_tree_has_limits_and_names_each_record_once(api: Api) -> None:
+    def account(reference: str | None, **more: Any) -> dict[str, Any]:
+        attributes = {"type": "Account", "referenceId": reference}
+        return {"attributes": attributes, "Name": "Tree", **more}
+
+    def plant(*records: dict[str, Any]) -> requests.Response:
+        return api.call("POST", "/composite/tree/Account", json={"records": records})
+
+    deep = account("r0")
+    for level in range(1, 6):
+        deep = account(f"r{level}", ChildAccounts={"records": [deep]})
+    assert api.error(plant(deep)) == (400, "INVALID_INPUT")
+    assert api.error(plant(*[account(f"r{n}") for n in range(201)])) == (400, "EXCEEDED_ID_LIMIT")
+    refused = plant(account("same"), account("same"), account(None), account("_x"))
+    assert refused.status_code == 400
+    told = [(r["referenceId"], r["errors"][0]["statusCode"]) for r in refused.json()["results"]]
+    assert told == [(name, "INVALID_INPUT") for name in ("same", "", "_x")]
+    assert api.rows("SELECT Id FROM Account WHERE Name = 'Tree'") == []
+    assert plant(*[account(f"r{n}") for n in range(200)]).status_code == 201

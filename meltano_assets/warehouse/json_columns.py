@@ -33,6 +33,9 @@ _PIECE_BYTES = 1024 * 1024
 #: So many blocks refused one after the other, and the next ones are not tried.
 _PATIENCE = 3
 
+#: A character that a name of printable ASCII may have been written with.
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
+
 _ALL_BUT_OPENING = bytes(code for code in range(256) if chr(code) not in "[{\n")
 
 
@@ -43,9 +46,14 @@ class Columns:
         self._kinds = kinds
         self._refused = 0
 
+    @property
+    def has_given_up(self) -> bool:
+        """True when so many blocks were refused that no further one is looked at."""
+        return self._refused >= _PATIENCE
+
     def read(self, block: bytes) -> pa.RecordBatch | None:
         """The block's records, numerics as they are written; None to parse record by record."""
-        if self._refused >= _PATIENCE or not self._kinds or _may_be_deep(block):
+        if self.has_given_up or not self._kinds or _may_be_deep(block):
             return None
         batch = self._read(block)
         self._refused = self._refused + 1 if batch is None else 0
@@ -148,4 +156,6 @@ def _may_be_deep(block: bytes) -> bool:
 def _is_mentioned(field: str, block: bytes) -> bool:
     """True when a record may have the field; also when its name may be written in another way."""
     name = json.dumps(field, ensure_ascii=False)
-    return not field.isascii() or "\\" in name or b"\\u00" in block or name.encode() in block
+    if not field.isascii() or "\\" in name or name.encode() in block:
+        return True
+    return _ESCAPED_ASCII.search(block) is not None

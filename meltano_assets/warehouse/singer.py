@@ -29,9 +29,10 @@ from psycopg import sql
 from meltano_assets import json_objects, singer_schema
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
-from meltano_assets.warehouse import files, json_records, state
+from meltano_assets.warehouse import files, json_records, singer_blocks, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.evolution import IS_WHOLE, OBSERVED
+from meltano_assets.warehouse.json_columns import Columns
 from meltano_assets.warehouse.load import load, new_load_id
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.records import DELETED_AT, INFERRED
@@ -72,6 +73,10 @@ class _Table:
     declaration: Mapping[str, object]
     is_stored: bool = False
     has_batches: bool = False
+    #: Lines whose records come after all others here, and are still to be parsed.
+    block: singer_blocks.Block | None = None
+    #: Records that are columns already; those of ``records`` come after them.
+    batches: list[pa.RecordBatch] = field(default_factory=list)
     records: list[dict[str, object]] = field(default_factory=list)
     #: Records that cannot be loaded as the schema says, as text, with their line and the reason.
     refused: list[tuple[str, int | None, str]] = field(default_factory=list)
@@ -92,6 +97,34 @@ class _Table:
         """Count the values that are lost because their object has the key once more."""
         self.repeated += json_records.repeated_keys(b"\n".join(self.lines))
         self.lines, self.line_bytes = [], 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True when nothing has been gathered."""
+        has_lines = self.block is not None and bool(self.block.lines)
+        return not (has_lines or self.batches or self.records or self.refused)
+
+    def gather(self) -> None:
+        """Make columns of the records, behind those that are there."""
+        if self.records:
+            # A field that a record leaves out is null, whatever the other records of the load hold.
+            batch = json_records.batch(self.records, dict(self.kinds), self.kinds)
+            if batch.num_columns:
+                self.batches.append(batch)
+            else:
+                empty = json_records.empty(self.records)
+                self.refused += [(text, None, "the record is empty") for text in empty]
+            self.records = []
+
+    def append(self, batch: pa.RecordBatch, version: int | None) -> None:
+        """Keep records that were parsed at once, all of one version."""
+        self.gather()
+        if version is not None:
+            column = pa.repeat(pa.scalar(version, pa.int64()), batch.num_rows)
+            if _VERSION in batch.schema.names:
+                batch = batch.drop_columns([_VERSION])
+            batch = batch.append_column(_VERSION, column)
+        self.batches.append(singer_blocks.completed(batch, self.kinds))
 
 
 class SingerTarget:
@@ -145,7 +178,7 @@ class SingerTarget:
             if self._gathered >= FLUSH_RECORDS or self._bytes >= FLUSH_BYTES or is_due:
                 self.flush()
         for table in self._tables.values():
-            if not table.is_stored and not table.records and not table.refused:
+            if not table.is_stored and table.is_empty:
                 # A stream without records is a table without rows, not a table that is missing.
                 self._store(table, iter(()))
         self.flush()
@@ -153,6 +186,8 @@ class SingerTarget:
 
     def flush(self) -> None:
         """Commit what was gathered, then hand on the latest STATE."""
+        for table in self._tables.values():
+            self._settle(table)
         for table in self._tables.values():
             self._load(table)
         self._gathered = self._bytes = 0
@@ -162,19 +197,15 @@ class SingerTarget:
             self._state = None
 
     def _take(self, line: bytes, number: int) -> None:
-        try:
-            message = (
-                json_records.loads_exactly(line)
-                if files.has_inexact_number(line)
-                else orjson.loads(line)
-            )
-        except (ValueError, RecursionError):
-            message = json_records.loads_leniently(line)
-        if not isinstance(message, dict):
-            raise FatalError(f"line {number} is no Singer message", hint="is this a tap's output?")
+        if self._waits(line, number):
+            return
+        message = _message(line, number)
         kind = message.get("type")
         if kind == "RECORD":
-            self._record(message, line, number)
+            table = self._table(message, number)
+            self._settle(table)
+            self._count(line)
+            self._record(table, message, line, number)
         elif kind == "SCHEMA":
             self._declare(message, number)
         elif kind == "STATE":
@@ -196,13 +227,42 @@ class SingerTarget:
             )
         return self._tables[name]
 
-    def _record(self, message: Mapping[str, object], line: bytes, number: int) -> None:
-        table = self._table(message, number)
+    def _count(self, line: bytes) -> None:
+        self._gathered += 1
+        self._bytes += len(line)
+
+    def _waits(self, line: bytes, number: int) -> bool:
+        """True when the line is one of those whose records are parsed together, later."""
+        found = singer_blocks.envelope(line)
+        table = self._tables.get(found.stream) if found is not None else None
+        if found is None or table is None or table.block is None or table.block.is_hopeless:
+            return False
+        if table.block.version != found.version:
+            self._settle(table)
+            table.block.version = found.version
+        table.block.add(line, number, found)
+        self._count(line)
+        if table.block.is_full:
+            self._settle(table)
+        return True
+
+    def _settle(self, table: _Table) -> None:
+        """Parse the lines that wait: at once where they hold no surprise, else one by one."""
+        if table.block is None or not table.block.lines:
+            return
+        batch, lines = table.block.take()
+        if batch is not None:
+            self._note_version(table, table.block.version)
+            table.append(batch, table.block.version)
+        for line, number in lines:
+            self._record(table, _message(line, number), line, number)
+
+    def _record(
+        self, table: _Table, message: Mapping[str, object], line: bytes, number: int
+    ) -> None:
         record = message.get("record")
         if not isinstance(record, dict):
             raise self._fatal(table, f"line {number}: a RECORD without a record")
-        self._gathered += 1
-        self._bytes += len(line)
         table.look_at(line)
         if (deleted := record.pop(_DELETED, None)) is not None:
             record[DELETED_AT] = deleted
@@ -215,9 +275,7 @@ class SingerTarget:
             return
         version = message.get("version")
         if isinstance(version, int):
-            if table.version is None:
-                self._declare_version(table)
-            table.version = version
+            self._note_version(table, version)
             record[_VERSION] = version
         if self._add_metadata:
             record.setdefault("_sdc_extracted_at", message.get("time_extracted"))
@@ -285,6 +343,9 @@ class SingerTarget:
             is_closed=schema.get("additionalProperties") is False,
             declaration=message,
         )
+        if not self._add_metadata:
+            table = self._tables[name]
+            table.block = singer_blocks.Block(Columns(dict(table.kinds)), table.required)
 
     def _table_name(self, name: str) -> str:
         """The stream's table: the one it had in earlier runs, else a name that is free."""
@@ -297,31 +358,32 @@ class SingerTarget:
                 state.write_table(connection, self._schema, name, self._names[name])
         return self._names[name]
 
-    def _declare_version(self, table: _Table) -> None:
-        if _VERSION not in table.kinds:
+    def _note_version(self, table: _Table, version: int | None) -> None:
+        if version is None:
+            return
+        if table.version is None and _VERSION not in table.kinds:
             columns = (*table.stream.columns, _VERSION_COLUMN)
             table.stream = replace(table.stream, columns=columns)
             table.kinds[_VERSION] = "bigint"
+        table.version = version
 
     def _load(self, table: _Table) -> None:
-        if not table.records and not table.refused:
+        self._settle(table)
+        if table.is_empty:
             return
         table.count_repeated()
         if self._add_metadata:
             now = datetime.now(UTC).isoformat()
             for record in table.records:
                 record.setdefault("_sdc_batched_at", now)
-        # A field that a record leaves out is null, whatever the other records of the load hold.
-        records = json_records.batch(table.records, dict(table.kinds), table.kinds)
-        refused = table.refused
-        if not records.num_columns:
-            empty = json_records.empty(table.records)
-            refused += [(text, None, "the record is empty") for text in empty]
-        if refused:
-            records = files.with_malformed(records, *zip(*refused, strict=True))
-        records = json_objects.with_repeated(records, table.repeated)
-        table.records, table.refused, table.repeated = [], [], 0
-        self._store(table, iter([records]))
+        table.gather()
+        batches = table.batches or [json_records.batch([], dict(table.kinds), table.kinds)]
+        last = batches[-1]
+        if table.refused:
+            last = files.with_malformed(last, *zip(*table.refused, strict=True))
+        batches[-1] = json_objects.with_repeated(last, table.repeated)
+        table.batches, table.refused, table.repeated = [], [], 0
+        self._store(table, iter(batches))
 
     def _store(self, table: _Table, batches: Iterator[pa.RecordBatch]) -> None:
         table.is_stored = True
@@ -439,6 +501,20 @@ class SingerTarget:
 
     def _fatal(self, table: _Table, message: str, hint: str | None = None) -> FatalError:
         return FatalError(message, source=table.stream.source, stream=table.stream.name, hint=hint)
+
+
+def _message(line: bytes, number: int) -> dict[str, object]:
+    try:
+        message = (
+            json_records.loads_exactly(line)
+            if files.has_inexact_number(line)
+            else orjson.loads(line)
+        )
+    except (ValueError, RecursionError):
+        message = json_records.loads_leniently(line)
+    if not isinstance(message, dict):
+        raise FatalError(f"line {number} is no Singer message", hint="is this a tap's output?")
+    return message
 
 
 def _is_empty(path: Path) -> bool:

@@ -9,6 +9,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import parse_qsl, unquote
 
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
@@ -159,6 +161,15 @@ def not_found() -> RequestProblem:
 def bad_request(code: str, message: str) -> RequestProblem:
     """400 with one problem."""
     return RequestProblem(400, ApiProblem(code, message))
+
+
+def header_time(text: str | None) -> datetime | None:
+    """The time in a header; one that cannot be read is no condition."""
+    try:
+        moment = parsedate_to_datetime(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def allows_duplicates(headers: Mapping[str, str]) -> bool:

@@ -91,6 +91,7 @@ class SalesforceOrg:
         """How many times a finished bulk job still answers that it is on its way."""
         self.schema = build_schema()
         self._restricted: tuple[object, Schema] | None = None
+        self._shown_schema: Schema = self.schema
         self._api_day = ""
         self._local = threading.local()
         self._write_lock = threading.RLock()
@@ -106,6 +107,8 @@ class SalesforceOrg:
         usage = self._writer.execute("SELECT value FROM _meta WHERE name = 'api_usage'").fetchone()
         if usage:
             self._api_day, self.api_requests = json.loads(usage[0])
+        self.schema_changed_at = self._first_opened()
+        """When the user began to see the schema as it is."""
         self.advance_to(0)
         self.user_id, username = self._integration_user()
         self.credentials = Credentials(username=username)
@@ -174,6 +177,15 @@ class SalesforceOrg:
                 if sobject.name not in known:
                     self._create_table(connection, sobject)
 
+    def _first_opened(self) -> datetime:
+        with self.writing() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO _meta VALUES ('first_opened', ?)",
+                (self.clock.now().isoformat(),),
+            )
+            row = connection.execute("SELECT value FROM _meta WHERE name = 'first_opened'")
+            return datetime.fromisoformat(row.fetchone()[0])
+
     def _create_table(self, connection: sqlite3.Connection, sobject: SObject) -> None:
         columns = []
         for field in sobject.stored_fields:
@@ -200,6 +212,13 @@ class SalesforceOrg:
     @property
     def user_schema(self) -> Schema:
         """The schema without the objects and fields that faults hide, with those they lock or change."""
+        schema = self._spoiled_schema()
+        if schema is not self._shown_schema:
+            self._shown_schema = schema
+            self.schema_changed_at = self.clock.now()
+        return schema
+
+    def _spoiled_schema(self) -> Schema:
         hidden = frozenset(
             fault.text(what).lower()
             for what in ("field", "object")

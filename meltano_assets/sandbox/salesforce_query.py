@@ -13,12 +13,15 @@ import threading
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from meltano_assets.sandbox import soql
 from meltano_assets.sandbox.faults import FOREIGN_HOST
-from meltano_assets.sandbox.salesforce_http import Call, Reply, failure, not_allowed
+from meltano_assets.sandbox.salesforce_definitions import Definitions, is_definition
+from meltano_assets.sandbox.salesforce_explain import explain
+from meltano_assets.sandbox.salesforce_http import Call, Reply, bad_request, failure, not_allowed
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
-from meltano_assets.sandbox.salesforce_schema import id_checksum
+from meltano_assets.sandbox.salesforce_schema import id_checksum, parse_id
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
 from meltano_assets.sandbox.soql_records import Compiled
 from meltano_assets.sandbox.soql_sqlite import compile_query
@@ -26,12 +29,19 @@ from meltano_assets.sandbox.soql_sqlite import compile_query
 MAX_PAGE = 2000
 MIN_PAGE = 200
 MAX_CURSORS = 10
+#: The vendor gives an idle cursor up to two days.
+CURSOR_LIFE = timedelta(days=2)
 MAX_QUERY = 100_000
 _LOCATOR = re.compile(r"(01g\w{15})-(\d+)$")
 
 
 def compile_soql(org: SalesforceOrg, text: str, *, include_deleted: bool) -> Compiled:
     """A query checked against what the user may see; refusals are 400s."""
+    return compile_tree(org, parse_soql(text), include_deleted=include_deleted)
+
+
+def parse_soql(text: str) -> soql.Query:
+    """A query as a tree; refusals are 400s."""
     if len(text) > MAX_QUERY:
         raise RequestProblem(
             400,
@@ -41,12 +51,11 @@ def compile_soql(org: SalesforceOrg, text: str, *, include_deleted: bool) -> Com
             ),
         )
     try:
-        query = soql.parse(text)
+        return soql.parse(text)
     except soql.SoqlError as error:
         raise RequestProblem(400, ApiProblem(error.code, error.message)) from error
     except RecursionError as error:
         raise _too_complicated() from error
-    return compile_tree(org, query, include_deleted=include_deleted)
 
 
 def compile_tree(org: SalesforceOrg, query: soql.Query, *, include_deleted: bool) -> Compiled:
@@ -89,12 +98,14 @@ class _Cursor:
     compiled: Compiled
     rows: array[int]
     page_size: int
+    opened_at: datetime
 
 
 class Queries:
     """The open cursors and the answers of the query resources."""
 
-    def __init__(self) -> None:
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
         self._cursors: OrderedDict[str, _Cursor] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -104,13 +115,18 @@ class Queries:
             raise not_allowed(call.method, "HEAD", "GET")
         if rest:
             return self._next_page(call, rest[0])
+        include_deleted = call.segments[0].lower() == "queryall"
         text = call.params.get("q")
+        if not text and not include_deleted and call.params.get("explain"):
+            return self._explained(call, call.params["explain"])
         if not text:
             return failure(
                 400, ApiProblem("MALFORMED_QUERY", "SOQL statements cannot be empty or null")
             )
-        include_deleted = call.segments[0].lower() == "queryall"
-        compiled = compile_soql(call.org, text, include_deleted=include_deleted)
+        query = parse_soql(text)
+        if is_definition(query):
+            return self._definitions.answer(call, text)
+        compiled = compile_tree(call.org, query, include_deleted=include_deleted)
         connection = call.org.reader()
         if compiled.is_count:
             total = compiled.count(connection)
@@ -119,9 +135,17 @@ class Queries:
         if compiled.aggregates is not None:
             records = compiled.aggregate_records(connection)
             return Reply(200, {"totalSize": len(records), "done": True, "records": records})
-        cursor = _Cursor(compiled, compiled.row_numbers(connection), _page_size(call))
+        rows = compiled.row_numbers(connection)
+        cursor = _Cursor(compiled, rows, _page_size(call), call.org.clock.now())
         refuse_slow(call.org, compiled, len(cursor.rows))
         return self._page(call, cursor, "", 0)
+
+    def _explained(self, call: Call, text: str) -> Reply:
+        if parse_id(text) is not None:
+            raise bad_request("INVALID_ID", f"invalid report or list view ID: {text}")
+        query = parse_soql(text)
+        compiled = compile_tree(call.org, query, include_deleted=True)
+        return Reply(200, explain(call.org, query, compiled.sobject))
 
     def _page(self, call: Call, cursor: _Cursor, name: str, offset: int) -> Reply:
         end = offset + cursor.page_size
@@ -152,6 +176,9 @@ class Queries:
         match = _LOCATOR.match(locator)
         with self._lock:
             cursor = self._cursors.get(match[1]) if match else None
+            if match and cursor and call.org.clock.now() - cursor.opened_at > CURSOR_LIFE:
+                del self._cursors[match[1]]
+                cursor = None
         lost = call.org.faults.take("lose_cursor", f"{call.method} {call.path}")
         if match is None or cursor is None or lost or int(match[2]) >= len(cursor.rows):
             return failure(400, ApiProblem("INVALID_QUERY_LOCATOR", "invalid query locator"))

@@ -1,17 +1,18 @@
-"""The REST resources below ``/services/data/vXX.X``: records, describes, limits.
+"""The REST resources below ``/services/data/vXX.X``.
 
-Belongs here: single records and metadata, and the way from a path to its resource. Collections
-and composite calls are in ``salesforce_composite.py``, jobs in ``salesforce_bulk.py``.
+Belongs here: single records, and the way from a path to its resource. What the org tells of itself
+is in ``salesforce_metadata.py``, collections and composite calls are in ``salesforce_composite.py``,
+jobs in ``salesforce_bulk.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import Protocol
 
 from meltano_assets.sandbox.salesforce_composite import Composite
+from meltano_assets.sandbox.salesforce_definitions import DEFINITIONS, Definitions
 from meltano_assets.sandbox.salesforce_drafts import Draft, draft_from_json
 from meltano_assets.sandbox.salesforce_http import (
     NOT_FOUND,
@@ -19,9 +20,11 @@ from meltano_assets.sandbox.salesforce_http import (
     Reply,
     allows_duplicates,
     failure,
+    header_time,
     not_allowed,
     not_found,
 )
+from meltano_assets.sandbox.salesforce_metadata import Metadata
 from meltano_assets.sandbox.salesforce_org import API_VERSIONS, ORGANIZATION_ID, SalesforceOrg
 from meltano_assets.sandbox.salesforce_query import Queries, compile_soql
 from meltano_assets.sandbox.salesforce_schema import Field, SObject, parse_id
@@ -41,10 +44,16 @@ _RESOURCES = (
     "parameterizedSearch",
     "query",
     "queryAll",
+    "quickActions",
     "recent",
     "search",
     "sobjects",
+    "tabs",
+    "theme",
+    "tooling",
 )
+#: So far back the vendor tells which records were changed or deleted.
+_OLDEST_CHANGES = timedelta(days=30)
 _WRITTEN_STATUS = {
     "ENTITY_IS_DELETED": 404,
     "INVALID_CROSS_REFERENCE_KEY": 404,
@@ -62,17 +71,23 @@ class RestApi:
 
     def __init__(self, org: SalesforceOrg, jobs: Resource) -> None:
         self.org = org
-        self.queries = Queries()
+        self.metadata = Metadata(org)
+        definitions = Definitions()
+        self.queries = Queries(definitions)
         self.composite = Composite(self)
         searches = Searches()
         self._routes: dict[str, Callable[[Call, list[str]], Reply]] = {
             "query": self.queries.handle,
             "queryall": self.queries.handle,
             "sobjects": self._sobjects,
-            "limits": self._limits,
+            "limits": self.metadata.limits,
             "composite": self.composite.handle,
             "jobs": jobs.handle,
-            "recent": self._recent,
+            "quickactions": self.metadata.nothing,
+            "recent": self.metadata.nothing,
+            "tabs": self.metadata.tabs,
+            "theme": self.metadata.theme,
+            "tooling": definitions.tooling,
             "search": searches.handle,
             "parameterizedsearch": searches.parameterized,
         }
@@ -91,55 +106,23 @@ class RestApi:
         except RequestProblem as error:
             return failure(error.status, *error.problems)
 
-    # metadata
-
-    def _recent(self, call: Call, rest: list[str]) -> Reply:
-        if rest:
-            raise not_found()
-        _allow(call, "GET", "HEAD")
-        return Reply(200, [])
-
-    def _limits(self, call: Call, rest: list[str]) -> Reply:
-        if rest:
-            raise not_found()
-        _allow(call, "GET", "HEAD")
-        limit, used = self.org.daily_api_limit, self.org.api_requests
-        plenty = {"Max": 100_000_000, "Remaining": 100_000_000}
-        return Reply(
-            200,
-            {
-                "ConcurrentAsyncGetReportInstances": {"Max": 200, "Remaining": 200},
-                "DailyApiRequests": {"Max": limit, "Remaining": max(0, limit - used)},
-                "DailyAsyncApexExecutions": {"Max": 250_000, "Remaining": 250_000},
-                "DailyBulkApiBatches": {"Max": 15_000, "Remaining": 15_000},
-                "DailyBulkV2QueryFileStorageMB": {"Max": 976_562, "Remaining": 976_562},
-                "DailyBulkV2QueryJobs": {"Max": 10_000, "Remaining": 10_000},
-                "DailyStreamingApiEvents": {"Max": 200_000, "Remaining": 200_000},
-                "DataStorageMB": {"Max": 10_240, "Remaining": 10_000},
-                "FileStorageMB": {"Max": 10_240, "Remaining": 10_240},
-                "HourlyODataCallout": {"Max": 10_000, "Remaining": 10_000},
-                "MassEmail": {"Max": 5_000, "Remaining": 5_000},
-                "SingleEmail": {"Max": 5_000, "Remaining": 5_000},
-                "DailyBulkV2IngestRecords": plenty,
-            },
-        )
-
     def _sobjects(self, call: Call, rest: list[str]) -> Reply:
         schema = self.org.user_schema
         if not rest:
-            _allow(call, "GET", "HEAD")
-            return Reply(200, schema.describe_global(call.version))
+            return self.metadata.global_describe(call)
         sobject = schema.find(rest[0])
         if sobject is None:
+            defined = DEFINITIONS.find(rest[0])
+            if defined is not None and [word.lower() for word in rest[1:]] == ["describe"]:
+                return Reply(200, DEFINITIONS.describe(defined, call.version))
             raise not_found()
         if len(rest) == 1:
             return self._sobject(call, sobject)
         word = rest[1].lower()
         if word == "describe":
-            _allow(call, "GET", "HEAD")
-            if len(rest) > 2:
-                raise not_found()
-            return Reply(200, schema.describe(sobject, call.version))
+            return self.metadata.describe(call, sobject, rest[2:])
+        if word == "listviews":
+            return self.metadata.list_views(call, sobject, rest[2:])
         if word in ("updated", "deleted") and len(rest) == 2:
             _allow(call, "GET", "HEAD")
             return self._changes(call, sobject, word)
@@ -182,6 +165,14 @@ class RestApi:
             return failure(
                 400,
                 ApiProblem("INVALID_REPLICATION_DATE", "The span must be longer than one minute."),
+            )
+        if start < self.org.clock.now() - _OLDEST_CHANGES:
+            return failure(
+                400,
+                ApiProblem(
+                    "INVALID_REPLICATION_DATE",
+                    f"startDate cannot be more than {_OLDEST_CHANGES.days} days ago",
+                ),
             )
         deleted = (
             "" if not sobject.has_is_deleted else (f' AND "IsDeleted" = {int(word == "deleted")}')
@@ -260,8 +251,8 @@ class RestApi:
 
     def _is_as_known(self, call: Call, sobject: SObject, record_id: str) -> bool:
         """Judges a conditional request; ``If-Unmodified-Since`` that does not hold ends it."""
-        since = _header_time(call.headers.get("if-modified-since"))
-        before = _header_time(call.headers.get("if-unmodified-since"))
+        since = header_time(call.headers.get("if-modified-since"))
+        before = header_time(call.headers.get("if-unmodified-since"))
         if since is None and before is None:
             return False
         column = "LastModifiedDate" if sobject.find("LastModifiedDate") else "SystemModstamp"
@@ -380,15 +371,6 @@ class RestApi:
                 self.org, connection, sobject, allow_duplicates=allows_duplicates(call.headers)
             )
             return writer.save(operation, [draft], external)[0]  # type: ignore[arg-type]
-
-
-def _header_time(text: str | None) -> datetime | None:
-    """The time in a header; one that cannot be read is no condition."""
-    try:
-        moment = parsedate_to_datetime(text) if text else None
-    except ValueError:
-        return None
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _allow(call: Call, *methods: str) -> None:

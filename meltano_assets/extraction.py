@@ -171,10 +171,10 @@ class OpenSource:
         return found
 
     def _new_columns(self, stream: Stream) -> tuple[Column, ...]:
-        from meltano_assets.warehouse import state
+        from meltano_assets.warehouse import catalog
 
         assert self.warehouse is not None
-        seen = state.new_fields(self.warehouse, stream.source, stream.name)
+        seen = catalog.new_fields(self.warehouse, stream.source, stream.name)
         taken = {column.name for column in stream.columns}
         columns = []
         for name, kind in seen.items():
@@ -316,11 +316,11 @@ class OpenSource:
         if self.jobs is not None:
             self.jobs.settle()
         if self.warehouse is not None:
-            from meltano_assets.warehouse import state
+            from meltano_assets.warehouse import catalog
 
             kinds = getattr(self.reader, "undeclared_types", {}).get(stream.name, {})
             fields = {name: kinds.get(name, "text") for name in self.undeclared(stream)}
-            state.write_new_fields(self.warehouse, stream.source, stream.name, fields)
+            catalog.write_new_fields(self.warehouse, stream.source, stream.name, fields)
 
     def facts(self, stream: Stream) -> dict[str, object]:
         """What the UI tells about a read besides its account of records."""

@@ -24,7 +24,7 @@ from meltano_assets.sources.base import FieldCost, Source, required
 from meltano_assets.sources.rest import CursorPaging, Endpoint, RestReader
 from meltano_assets.sources.rules import SourceRules, load_rules, parse_rules, selected
 from meltano_assets.streams import Column, LoadOutcome, ReadOptions, Stream
-from meltano_assets.warehouse import state
+from meltano_assets.warehouse import catalog, state
 from meltano_assets.warehouse.backfill import Filled, fill_column
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
@@ -155,7 +155,7 @@ def test_without_rules_declared_columns_are_loaded_and_new_fields_reported(
     assert list(table(warehouse)[0]) == [column.name for column in PEOPLE.columns]
     assert opened.undeclared(PEOPLE) == {"secret_hobby"}
     assert opened.facts(PEOPLE)["new fields, not loaded"] == ["secret_hobby"]
-    assert state.new_fields(warehouse, "shop", "people") == {"secret_hobby": "text"}
+    assert catalog.new_fields(warehouse, "shop", "people") == {"secret_hobby": "text"}
 
 
 def test_only_selected_columns_and_keys_have_values(warehouse: Warehouse) -> None:

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, Stream
-from meltano_assets.warehouse import schema, state
+from meltano_assets.warehouse import catalog, schema, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.schema import TableName
@@ -118,9 +118,9 @@ def _ensure_column(
         )
     )
     names = [(column.vendor_field, column.name)]
-    state.write_names(connection, stream.source, stream.name, names, load_id)
-    change = state.SchemaChange(str(live), column.name, "add column", new_type=kind)
-    state.write_schema_changes(connection, stream.source, stream.name, [change], load_id)
+    catalog.write_names(connection, stream.source, stream.name, names, load_id)
+    change = catalog.SchemaChange(str(live), column.name, "add column", new_type=kind)
+    catalog.write_schema_changes(connection, stream.source, stream.name, [change], load_id)
 
 
 def _copy_values(

@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 
 from meltano_assets.streams import HISTORY_COLUMNS, LOADER_COLUMNS, Stream
-from meltano_assets.warehouse import state
+from meltano_assets.warehouse import catalog
+from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.schema import Table
-from meltano_assets.warehouse.state import SchemaChange
 
 #: How long a rename waits for readers of the table; whoever comes meanwhile waits behind it.
 _LOCK_PATIENCE = "30s"
@@ -39,7 +39,7 @@ def rename_columns(
     A column is renamed when ``renamed_from`` says so, or when the vendor's id of its field is known under
     another name; not when the new name is taken already.
     """
-    known = state.known_columns(connection, stream.source, stream.name)
+    known = catalog.known_columns(connection, stream.source, stream.name)
     by_id = {one.field_id: one.column for one in known if one.field_id is not None}
     by_field = {one.field: one.column for one in known}
     declared = {column.name for column in stream.columns}
@@ -65,11 +65,11 @@ def rename_columns(
             )
         )
     connection.execute("select set_config('lock_timeout', '0', true)")
-    state.forget_columns(connection, stream.source, stream.name, moves)
+    catalog.forget_columns(connection, stream.source, stream.name, moves)
     changes = [
         SchemaChange(str(live.name), new, f"renamed column {old} to") for old, new in moves.items()
     ]
-    state.write_schema_changes(connection, stream.source, stream.name, changes, load_id)
+    catalog.write_schema_changes(connection, stream.source, stream.name, changes, load_id)
     return changes
 
 
@@ -78,7 +78,7 @@ class Declaration:
 
     def __init__(self, connection: psycopg.Connection, stream: Stream) -> None:
         self._stream = stream
-        known = state.known_columns(connection, stream.source, stream.name)
+        known = catalog.known_columns(connection, stream.source, stream.name)
         is_observed = bool(stream.options.get(OBSERVED))
         self._is_whole = bool(stream.columns) and (
             not is_observed or bool(stream.options.get(IS_WHOLE))
@@ -107,14 +107,14 @@ class Declaration:
     ) -> list[SchemaChange]:
         """Note new declarations, fields that are gone and fields that are back."""
         stream = self._stream
-        state.write_columns(connection, stream.source, stream.name, self._news, load_id)
+        catalog.write_columns(connection, stream.source, stream.name, self._news, load_id)
         self._news = []
         there = {*live.columns} if live is not None else set()
         gone = (self._missing & there) - {*delivered} if self._is_whole else set()
         back = self._gone & {*delivered, *(column.name for column in stream.columns)}
         self._missing -= gone
         self._gone = (self._gone | gone) - back
-        state.mark_columns(connection, stream.source, stream.name, gone, back)
+        catalog.mark_columns(connection, stream.source, stream.name, gone, back)
         table = f"{stream.source}.{stream.name}"
         return [
             *(SchemaChange(table, column, "field is gone, kept column") for column in sorted(gone)),

@@ -17,9 +17,9 @@ from psycopg import sql
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import merge, schema
+from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.merge import Keys
 from meltano_assets.warehouse.schema import LOADER_TYPES, Table, TableName, column_list
-from meltano_assets.warehouse.state import SchemaChange
 
 #: What a history table has besides, in front of the loader's columns.
 HISTORY_TYPES: dict[str, ColumnType] = {

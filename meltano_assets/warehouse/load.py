@@ -26,6 +26,7 @@ from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.json_objects import KEY_TWICE, repeated_in
 from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse import (
+    catalog,
     evolution,
     fill,
     history,
@@ -170,7 +171,7 @@ class _Load:
         self._may_share = True
         self._landed_bytes = 0
         self._seen = SeenKeys(stream.primary_key)
-        self._changes: list[state.SchemaChange] = []
+        self._changes: list[catalog.SchemaChange] = []
 
     # the course of a load
 
@@ -274,7 +275,7 @@ class _Load:
                     continue
                 types[column] = join(types[column], kind) if column in types else kind
         types[DELETED_AT] = "timestamptz"
-        names = state.known_names(connection, self._stream.source, self._stream.name)
+        names = catalog.known_names(connection, self._stream.source, self._stream.name)
         self._fitter = Fitter(self._stream, types, names)
         self._declaration = evolution.Declaration(connection, self._stream)
         connection.commit()
@@ -483,7 +484,7 @@ class _Load:
             )
         names = self._fitter.new_names
         if names:
-            state.write_names(
+            catalog.write_names(
                 self._connection,
                 self._stream.source,
                 self._stream.name,
@@ -491,7 +492,7 @@ class _Load:
                 self.outcome.load_id,
             )
         if self._changes:
-            state.write_schema_changes(
+            catalog.write_schema_changes(
                 self._connection,
                 self._stream.source,
                 self._stream.name,
@@ -555,7 +556,7 @@ class _Load:
             in_place=in_place,
         )
         if beside.live is None:
-            created = state.SchemaChange(str(self._table), None, "created table")
+            created = catalog.SchemaChange(str(self._table), None, "created table")
             declared = {column.name: column.type for column in self._stream.columns}
             self._changes = [created, *landing.changes(self._table, declared)]
         part.inserted += rows

@@ -17,8 +17,8 @@ from psycopg import errors, sql
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Column, ColumnType
 from meltano_assets.warehouse import types, views
+from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.names import fold_all, suffixed
-from meltano_assets.warehouse.state import SchemaChange
 
 #: What the loader adds, in this order, behind the stream's own columns.
 LOADER_TYPES: dict[str, ColumnType] = {

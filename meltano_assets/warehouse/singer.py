@@ -29,7 +29,7 @@ from psycopg import sql
 from meltano_assets import json_objects, singer_schema
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
-from meltano_assets.warehouse import files, json_records, singer_blocks, state
+from meltano_assets.warehouse import catalog, files, json_records, singer_blocks, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.evolution import IS_WHOLE, OBSERVED
 from meltano_assets.warehouse.json_columns import Columns
@@ -352,10 +352,10 @@ class SingerTarget:
         with self._warehouse.connect(application_name="meltano-assets singer") as connection:
             if self._names is None:
                 state.ensure(connection)
-                self._names = state.known_tables(connection, self._schema)
+                self._names = catalog.known_tables(connection, self._schema)
             if name not in self._names:
                 self._names = fold_all([name], self._names)
-                state.write_table(connection, self._schema, name, self._names[name])
+                catalog.write_table(connection, self._schema, name, self._names[name])
         return self._names[name]
 
     def _note_version(self, table: _Table, version: int | None) -> None:

@@ -22,9 +22,9 @@ from psycopg import errors, sql
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema, views
+from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.schema import Table, TableName
 from meltano_assets.warehouse.snapshots import has_older_readers
-from meltano_assets.warehouse.state import SchemaChange
 
 _IMMOVABLE = """
 select exists (select from pg_constraint where contype = 'f' and %(oid)s in (conrelid, confrelid))

@@ -275,6 +275,19 @@ class LoadOutcome:
     cleaned: dict[str, int] = field(default_factory=dict)
     schema_changes: list[str] = field(default_factory=list)
 
+    def add(self, part: LoadOutcome) -> None:
+        """Count a checkpoint's records and changes in."""
+        self.read += part.read
+        self.inserted += part.inserted
+        self.updated += part.updated
+        self.unchanged += part.unchanged
+        self.superseded += part.superseded
+        self.quarantined += part.quarantined
+        self.deleted += part.deleted
+        for rule, count in part.cleaned.items():
+            self.cleaned[rule] = self.cleaned.get(rule, 0) + count
+        self.schema_changes += part.schema_changes
+
     @property
     def loaded(self) -> int:
         """Rows written: inserted or updated."""

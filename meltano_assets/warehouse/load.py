@@ -4,7 +4,7 @@ COPY into a table made in the transaction → merge → bookmark → load log �
 table, bookmark and log agree. How the rows get there depends on what is known: a table that is new,
 empty or to be replaced is built beside and exchanged (``swap.py``); otherwise records with new keys go
 straight into the table (``straight.py``), the others through a temporary staging table and are merged
-(``merge.py``). docs/loading.md has the rules in plain words.
+(``store.py``). docs/loading.md has the rules in plain words.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from meltano_assets.warehouse.names import NAME_BYTES
 from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, TableName
 from meltano_assets.warehouse.shrink import ShrinkGuard
-from meltano_assets.warehouse.snapshots import has_older_readers
+from meltano_assets.warehouse.store import Target
 from meltano_assets.warehouse.straight import FEW_ROWS, Lookups, Straight
 from meltano_assets.warehouse.types import join
 
@@ -473,7 +473,14 @@ class _Load:
         part.checkpoints = self.outcome.checkpoints + 1
         part.cleaned = dict(+self._cleaned)
         part.schema_changes = [str(change) for change in self._changes]
-        part.bookmark = self._move_bookmark(bookmark)
+        part.bookmark = state.move_bookmark(
+            self._connection,
+            self._stream.source,
+            self._stream.name,
+            bookmark,
+            may_go_back=self._is_replace or self._is_new,
+            load_id=self.outcome.load_id,
+        )
         part.seconds = time.monotonic() - self._began
         if not part.is_balanced:
             raise FatalError(
@@ -517,11 +524,38 @@ class _Load:
         landing = self._open_landing()
         if landing.beside_table is not None:
             self._exchange(landing, landing.beside_table)
-        elif self._is_history:
-            self._keep(landing)
         else:
-            self._merge(landing)
+            self._add_stored(landing)
         self._landing = None
+
+    def _add_stored(self, landing: Landing) -> None:
+        """What is in the staging table, into the live one."""
+        target = Target(
+            self._connection, self._stream, self._table, self._keys, self.outcome.load_id
+        )
+        may_repeat = self._seen.may_repeat()
+        if self._is_history:
+            max_shrink = 1.0 if self._allow_shrink else self._stream.max_shrink
+            stored = target.keep(
+                landing,
+                self._live,
+                self._data_types(),
+                may_repeat=may_repeat,
+                only_missing=bool(self._stream.options.get(ONLY_MISSING)),
+                max_shrink=max_shrink if self._is_replace else None,
+            )
+        else:
+            assert self._live is not None
+            stored = target.merge(
+                landing,
+                self._live,
+                self._data_types(),
+                may_repeat=may_repeat,
+                has_own=self._straight is not None and self._straight.rows > 0,
+            )
+        self._changes += stored.changes
+        for name in ("inserted", "updated", "unchanged", "superseded", "deleted"):
+            setattr(self._part, name, getattr(self._part, name) + getattr(stored, name))
 
     def _exchange(self, landing: Landing, beside: swap.Beside) -> None:
         connection, part, key = self._connection, self._part, self._stream.primary_key
@@ -561,170 +595,9 @@ class _Load:
             self._changes = [created, *landing.changes(self._table, declared)]
         part.inserted += rows
 
-    def _keep(self, landing: Landing) -> None:
-        """Into a history table: versions are added and closed."""
-        connection, part = self._connection, self._part
-        types = self._data_types()
-        changes = history.ensure(connection, self._table, self._live, types, self._keys)
-        table = schema.find(connection, self._table)
-        assert table is not None
-        self._changes += changes + schema.grow(connection, table, {**types, **LOADER_TYPES})
-        if landing.rows:
-            kept = history.keep(
-                connection,
-                landing.sql,
-                self._table,
-                self._keys,
-                types,
-                landing.delivered,
-                rows=landing.rows,
-                has_deletes=landing.has_deletes,
-                may_repeat=self._seen.may_repeat(),
-                only_missing=bool(self._stream.options.get(ONLY_MISSING)),
-                load_id=self.outcome.load_id,
-            )
-            part.superseded += kept.superseded
-            part.inserted += kept.inserted
-            part.updated += kept.updated
-            part.deleted += kept.deleted
-            part.unchanged += landing.rows - kept.superseded - kept.inserted - kept.updated
-        if self._is_replace:
-            part.deleted += history.end_missing(
-                connection,
-                landing.sql,
-                self._table,
-                self._keys,
-                load_id=self.outcome.load_id,
-                max_shrink=1.0 if self._allow_shrink else self._stream.max_shrink,
-            )
-
-    def _merge(self, landing: Landing) -> None:
-        connection, part = self._connection, self._part
-        assert self._live is not None
-        wanted = {**self._data_types(), **LOADER_TYPES}
-        self._changes += schema.grow(connection, self._live, wanted)
-        columns, has_deletes = landing.delivered, landing.has_deletes
-        load_id = self.outcome.load_id
-        if not self._keys.primary:
-            part.inserted += merge.insert_all(
-                connection,
-                landing.sql,
-                self._table,
-                columns,
-                has_deletes=has_deletes,
-                load_id=load_id,
-            )
-            return
-        schema.require_key(connection, self._live, self._keys.primary)
-        if self._seen.may_repeat():
-            part.superseded += merge.keep_newest(
-                connection, landing.sql, self._keys, columns, has_deletes=has_deletes
-            )
-            if self._straight is not None and self._straight.rows:
-                again, deleted = merge.supersede_own(
-                    connection,
-                    landing.sql,
-                    self._table,
-                    self._keys,
-                    columns,
-                    has_deletes=has_deletes,
-                    load_id=load_id,
-                )
-                part.superseded += again
-                part.deleted += deleted if self._stream.disposition != "append" else 0
-        if self._stream.disposition == "append":
-            inserted = merge.insert_missing(
-                connection,
-                landing.sql,
-                self._table,
-                self._keys,
-                columns,
-                has_deletes=has_deletes,
-                load_id=load_id,
-            )
-            merged = merge.Merged(inserted=inserted)
-        elif (
-            merge.pays_to_rewrite(
-                connection, landing.sql, self._table, self._keys, columns, landing.rows
-            )
-            and swap.can_exchange(connection, self._live)
-            and not has_older_readers(connection)
-        ):
-            merged = self._rewrite(landing)
-        else:
-            merged = merge.upsert(
-                connection,
-                landing.sql,
-                self._table,
-                self._keys,
-                columns,
-                has_deletes=has_deletes,
-                load_id=load_id,
-            )
-        part.inserted += merged.inserted
-        part.updated += merged.updated
-        part.deleted += merged.deleted
-        part.unchanged += landing.rows - part.superseded - merged.inserted - merged.updated
-
-    def _rewrite(self, landing: Landing) -> merge.Merged:
-        """Merge into a table beside and exchange the two."""
-        connection = self._connection
-        # Readers go on; a change that somebody else makes meanwhile would be lost, so it waits.
-        connection.execute(
-            sql.SQL("lock table {} in share row exclusive mode").format(self._table.sql)
-        )
-        live = schema.find(connection, self._table)
-        assert live is not None
-        beside, _ = swap.open_beside(
-            connection,
-            self._table,
-            live,
-            {},
-            required=(),
-            suffix=secrets.token_hex(6),
-            has_stamps=True,
-        )
-        merged = merge.rewrite(
-            connection,
-            landing.sql,
-            self._table,
-            beside.name,
-            self._keys,
-            landing.delivered,
-            list(live.columns),
-            has_deletes=landing.has_deletes,
-            load_id=self.outcome.load_id,
-        )
-        schema.add_primary_key(
-            connection, beside.name, live.primary_key, f"{beside.name.name}_pkey"
-        )
-        swap.exchange(
-            connection,
-            beside,
-            self._table,
-            is_reshaped=False,
-            primary_key=live.primary_key,
-            is_frozen=False,
-        )
-        return merged
-
-    def _move_bookmark(self, bookmark: Bookmark | None) -> Bookmark | None:
-        """Write the bookmark unless it is the one that holds; only a replace moves it back."""
-        source, name = self._stream.source, self._stream.name
-        current = state.current_bookmark(self._connection, source, name)
-        if bookmark is None or bookmark == current:
-            return current
-        may_go_back = self._is_replace or self._is_new
-        if current is not None and not may_go_back and _is_before(bookmark, current):
-            bookmark = Bookmark(current.value, bookmark.cursor)
-            if bookmark == current:
-                return current
-        state.write_bookmark(self._connection, source, name, bookmark, load_id=self.outcome.load_id)
-        return bookmark
-
     def _committed(self, part: LoadOutcome) -> None:
         total = self.outcome
-        _add(total, part)
+        total.add(part)
         total.bookmark = part.bookmark
         total.checkpoints = part.checkpoints
         total.seconds = part.seconds
@@ -770,34 +643,3 @@ class _Load:
             status,
             error,
         )
-
-
-def _add(total: LoadOutcome, part: LoadOutcome) -> None:
-    for name in (
-        "read",
-        "inserted",
-        "updated",
-        "unchanged",
-        "superseded",
-        "quarantined",
-        "deleted",
-    ):
-        setattr(total, name, getattr(total, name) + getattr(part, name))
-    for rule, count in part.cleaned.items():
-        total.cleaned[rule] = total.cleaned.get(rule, 0) + count
-    total.schema_changes += part.schema_changes
-
-
-def _is_before(one: Bookmark, other: Bookmark) -> bool:
-    """True when both are times (or both numbers) and the one is earlier."""
-    if one.value is None or other.value is None:
-        return False
-    try:
-        first, second = one.as_time(), other.as_time()
-        return first is not None and second is not None and first < second
-    except ValueError:
-        pass
-    try:
-        return int(one.value) < int(other.value)
-    except ValueError:
-        return False

@@ -357,6 +357,42 @@ def write_bookmark(
     )
 
 
+def move_bookmark(
+    connection: psycopg.Connection,
+    source: str,
+    stream: str,
+    bookmark: Bookmark | None,
+    *,
+    may_go_back: bool,
+    load_id: str,
+) -> Bookmark | None:
+    """Write the bookmark of a load unless it is the one that holds; returns the one that holds then."""
+    current = current_bookmark(connection, source, stream)
+    if bookmark is None or bookmark == current:
+        return current
+    if current is not None and not may_go_back and _is_before(bookmark, current):
+        bookmark = Bookmark(current.value, bookmark.cursor)
+        if bookmark == current:
+            return current
+    write_bookmark(connection, source, stream, bookmark, load_id=load_id)
+    return bookmark
+
+
+def _is_before(one: Bookmark, other: Bookmark) -> bool:
+    """True when both are times (or both numbers) and the one is earlier."""
+    if one.value is None or other.value is None:
+        return False
+    try:
+        first, second = one.as_time(), other.as_time()
+        return first is not None and second is not None and first < second
+    except ValueError:
+        pass
+    try:
+        return int(one.value) < int(other.value)
+    except ValueError:
+        return False
+
+
 def lock_stream(
     connection: psycopg.Connection, source: str, stream: str, wait_seconds: float = _LOCK_WAIT
 ) -> None:

@@ -1,0 +1,220 @@
+"""What was staged, into the live table: merged by key, kept as versions, or merged into a new table.
+
+All of it is part of the load's transaction. A table that is built beside and exchanged is not a matter
+of this module but of ``swap.py``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from meltano_assets.streams import ColumnType, Stream
+from meltano_assets.warehouse import history, merge, schema, swap
+from meltano_assets.warehouse.catalog import SchemaChange
+from meltano_assets.warehouse.landing import Landing
+from meltano_assets.warehouse.merge import Keys, Merged
+from meltano_assets.warehouse.schema import LOADER_TYPES, Table, TableName
+from meltano_assets.warehouse.snapshots import has_older_readers
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of the staged records, and how the table's shape changed."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    deleted: int = 0
+    changes: list[SchemaChange] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One load's live table, in the load's transaction."""
+
+    connection: psycopg.Connection
+    stream: Stream
+    table: TableName
+    keys: Keys
+    load_id: str
+
+    def keep(
+        self,
+        landing: Landing,
+        live: Table | None,
+        types: Mapping[str, ColumnType],
+        *,
+        may_repeat: bool,
+        only_missing: bool,
+        max_shrink: float | None,
+    ) -> Stored:
+        """Into a history table: versions are added and closed.
+
+        ``max_shrink`` is given where the records are all there are: versions whose key is not among
+        them end, unless they are a larger share than that.
+        """
+        connection = self.connection
+        changes = history.ensure(connection, self.table, live, types, self.keys)
+        table = schema.find(connection, self.table)
+        assert table is not None
+        changes += schema.grow(connection, table, {**types, **LOADER_TYPES})
+        stored = Stored(changes=changes)
+        if landing.rows:
+            kept = history.keep(
+                connection,
+                landing.sql,
+                self.table,
+                self.keys,
+                types,
+                landing.delivered,
+                rows=landing.rows,
+                has_deletes=landing.has_deletes,
+                may_repeat=may_repeat,
+                only_missing=only_missing,
+                load_id=self.load_id,
+            )
+            stored.superseded = kept.superseded
+            stored.inserted, stored.updated = kept.inserted, kept.updated
+            stored.deleted = kept.deleted
+            stored.unchanged = landing.rows - kept.superseded - kept.inserted - kept.updated
+        if max_shrink is not None:
+            stored.deleted += history.end_missing(
+                connection,
+                landing.sql,
+                self.table,
+                self.keys,
+                load_id=self.load_id,
+                max_shrink=max_shrink,
+            )
+        return stored
+
+    def merge(
+        self,
+        landing: Landing,
+        live: Table,
+        types: Mapping[str, ColumnType],
+        *,
+        may_repeat: bool,
+        has_own: bool,
+    ) -> Stored:
+        """Into a table with one row per key, or behind the rows of one without.
+
+        ``has_own`` says that rows of this transaction went straight into the table, and may be
+        superseded by staged ones.
+        """
+        connection = self.connection
+        stored = Stored(changes=schema.grow(connection, live, {**types, **LOADER_TYPES}))
+        columns, has_deletes = landing.delivered, landing.has_deletes
+        if not self.keys.primary:
+            stored.inserted = merge.insert_all(
+                connection,
+                landing.sql,
+                self.table,
+                columns,
+                has_deletes=has_deletes,
+                load_id=self.load_id,
+            )
+            return stored
+        schema.require_key(connection, live, self.keys.primary)
+        is_append = self.stream.disposition == "append"
+        if may_repeat:
+            stored.superseded = merge.keep_newest(
+                connection, landing.sql, self.keys, columns, has_deletes=has_deletes
+            )
+            if has_own:
+                again, deleted = merge.supersede_own(
+                    connection,
+                    landing.sql,
+                    self.table,
+                    self.keys,
+                    columns,
+                    has_deletes=has_deletes,
+                    load_id=self.load_id,
+                )
+                stored.superseded += again
+                stored.deleted += deleted if not is_append else 0
+        if is_append:
+            inserted = merge.insert_missing(
+                connection,
+                landing.sql,
+                self.table,
+                self.keys,
+                columns,
+                has_deletes=has_deletes,
+                load_id=self.load_id,
+            )
+            merged = Merged(inserted=inserted)
+        elif self._pays_to_rewrite(landing, live):
+            merged = self._rewrite(landing)
+        else:
+            merged = merge.upsert(
+                connection,
+                landing.sql,
+                self.table,
+                self.keys,
+                columns,
+                has_deletes=has_deletes,
+                load_id=self.load_id,
+            )
+        stored.inserted, stored.updated = merged.inserted, merged.updated
+        stored.deleted += merged.deleted
+        stored.unchanged = landing.rows - stored.superseded - merged.inserted - merged.updated
+        return stored
+
+    def _pays_to_rewrite(self, landing: Landing, live: Table) -> bool:
+        connection = self.connection
+        return (
+            merge.pays_to_rewrite(
+                connection, landing.sql, self.table, self.keys, landing.delivered, landing.rows
+            )
+            and swap.can_exchange(connection, live)
+            and not has_older_readers(connection)
+        )
+
+    def _rewrite(self, landing: Landing) -> Merged:
+        """Merge into a table beside and exchange the two."""
+        connection = self.connection
+        # Readers go on; a change that somebody else makes meanwhile would be lost, so it waits.
+        connection.execute(
+            sql.SQL("lock table {} in share row exclusive mode").format(self.table.sql)
+        )
+        live = schema.find(connection, self.table)
+        assert live is not None
+        beside, _ = swap.open_beside(
+            connection,
+            self.table,
+            live,
+            {},
+            required=(),
+            suffix=secrets.token_hex(6),
+            has_stamps=True,
+        )
+        merged = merge.rewrite(
+            connection,
+            landing.sql,
+            self.table,
+            beside.name,
+            self.keys,
+            landing.delivered,
+            list(live.columns),
+            has_deletes=landing.has_deletes,
+            load_id=self.load_id,
+        )
+        schema.add_primary_key(
+            connection, beside.name, live.primary_key, f"{beside.name.name}_pkey"
+        )
+        swap.exchange(
+            connection,
+            beside,
+            self.table,
+            is_reshaped=False,
+            primary_key=live.primary_key,
+            is_frozen=False,
+        )
+        return merged

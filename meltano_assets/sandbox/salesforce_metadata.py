@@ -155,6 +155,13 @@ class Metadata:
             return Reply(304, headers=headers)
         return Reply(200, describe(), headers)
 
+    def quick_actions(self, call: Call, rest: Sequence[str]) -> Reply:
+        """``/sobjects/{object}/quickActions``: nobody made any."""
+        _reads(call)
+        if rest:
+            raise not_found()
+        return Reply(200, [])
+
     # list views
 
     def list_views(self, call: Call, sobject: SObject, rest: Sequence[str]) -> Reply:
@@ -184,6 +191,14 @@ class Metadata:
         if word == "results":
             return self._results(call, view)
         raise not_found()
+
+    def view_query(self, view_id: str) -> str | None:
+        """The SOQL of a list view; None where there is no such view."""
+        for sobject in self.org.user_schema.objects.values():
+            for view in _views(sobject):
+                if view_id[:15] == view.view_id[:15]:
+                    return view.query
+        return None
 
     def _results(self, call: Call, view: _ListView) -> Reply:
         limit = _number(call, "limit", _LIST_ROWS, _MAX_LIST_ROWS)

@@ -12,6 +12,7 @@ import secrets
 import threading
 from array import array
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -104,8 +105,9 @@ class _Cursor:
 class Queries:
     """The open cursors and the answers of the query resources."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, view_query: Callable[[str], str | None]) -> None:
         self._definitions = definitions
+        self._view_query = view_query
         self._cursors: OrderedDict[str, _Cursor] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -142,7 +144,10 @@ class Queries:
 
     def _explained(self, call: Call, text: str) -> Reply:
         if parse_id(text) is not None:
-            raise bad_request("INVALID_ID", f"invalid report or list view ID: {text}")
+            view = self._view_query(text)
+            if view is None:
+                raise bad_request("INVALID_ID", f"invalid report or list view ID: {text}")
+            text = view
         query = parse_soql(text)
         compiled = compile_tree(call.org, query, include_deleted=True)
         return Reply(200, explain(call.org, query, compiled.sobject))

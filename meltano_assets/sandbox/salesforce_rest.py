@@ -73,7 +73,7 @@ class RestApi:
         self.org = org
         self.metadata = Metadata(org)
         definitions = Definitions()
-        self.queries = Queries(definitions)
+        self.queries = Queries(definitions, self.metadata.view_query)
         self.composite = Composite(self)
         searches = Searches()
         self._routes: dict[str, Callable[[Call, list[str]], Reply]] = {
@@ -121,6 +121,8 @@ class RestApi:
         word = rest[1].lower()
         if word == "describe":
             return self.metadata.describe(call, sobject, rest[2:])
+        if word == "quickactions":
+            return self.metadata.quick_actions(call, rest[2:])
         if word == "listviews":
             return self.metadata.list_views(call, sobject, rest[2:])
         if word in ("updated", "deleted") and len(rest) == 2:

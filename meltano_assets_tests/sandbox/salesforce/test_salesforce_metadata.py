@@ -70,6 +70,8 @@ def test_list_views_lead_to_their_records(shared: Api) -> None:
     assert names == [row["Name"] for row in rows[2:7]]
     rest = shared.get(shared.base + view["resultsUrl"]).json()
     assert (rest["size"], rest["done"]) == (19, True)
+    plans = shared.get("/query", params={"explain": view["id"]}).json()
+    assert plans["sourceQuery"] == described["query"]
     too_many = shared.get(shared.base + view["resultsUrl"], params={"limit": 2001})
     assert too_many.status_code == 400
     assert shared.error(shared.get("/sobjects/Account/listviews/00B000000000000")) == (
@@ -86,6 +88,8 @@ def test_tabs_themes_and_counts(shared: Api) -> None:
     assert counts == {
         "sObjects": [{"count": 15, "name": "Contact"}, {"count": 19, "name": "Account"}]
     }
+    for path in ("/recent", "/quickActions", "/sobjects/Account/quickActions"):
+        assert shared.get(path).json() == []
     assert shared.error(shared.get("/limits/nothing")) == (404, "NOT_FOUND")
 
 

@@ -1,7 +1,7 @@
 """The first Bulk API (``/services/async``): jobs made of batches, for clients that still use it.
 
 Written from the vendor's "Bulk API" guide. Each batch is worked on when it arrives and told a few
-polls late. Jobs live in memory: they end with the process. Content types CSV and JSON; answers
+polls late; a query with PK chunking becomes a batch for each chunk of ids. Jobs live in memory: they end with the process. Content types CSV and JSON; answers
 about jobs come in the request's own type, about batches in the job's (XML for CSV jobs).
 """
 
@@ -12,24 +12,33 @@ import io
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import unescape
 from xml.sax.saxutils import escape
 
+from meltano_assets.sandbox import soql
 from meltano_assets.sandbox.salesforce_drafts import Draft, draft_from_json
 from meltano_assets.sandbox.salesforce_http import CSV_TYPE, Call, Reply
 from meltano_assets.sandbox.salesforce_ingest import JobFailed, Upload
 from meltano_assets.sandbox.salesforce_job import INGEST_OPERATIONS
 from meltano_assets.sandbox.salesforce_org import SalesforceOrg
-from meltano_assets.sandbox.salesforce_query import compile_soql
+from meltano_assets.sandbox.salesforce_query import compile_tree, parse_soql, refuse_slow
 from meltano_assets.sandbox.salesforce_values import ApiProblem, RequestProblem
 from meltano_assets.sandbox.salesforce_writes import Outcome, Writer
+from meltano_assets.sandbox.soql_records import Compiled
 
 MAX_BATCH_RECORDS = 10_000
+#: Ids that a chunk of a query spans, unless the client says otherwise.
+CHUNK = 100_000
+MAX_CHUNK = 250_000
 _NAMESPACE = "http://www.force.com/2009/06/asyncapi/dataload"
 _XML = "application/xml"
+_TYPES = {"CSV": CSV_TYPE, "JSON": "application/json"}
 _PAGE = 2000
+#: Stands in the place of a CSV without rows.
+_NO_RECORDS = "Records not found for this query"
 
 
 class AsyncProblem(Exception):
@@ -53,6 +62,7 @@ class _Batch:
     result_id: str = ""
     result: object = None
     polls: int = 0
+    request: bytes = b""
 
     def info(self) -> dict[str, object]:
         state = "InProgress" if self.polls > 0 else self.state
@@ -83,6 +93,8 @@ class _Job:
     created: str
     created_by: str
     version: str
+    chunk_size: int = 0
+    """Records a batch is cut into by their ids; 0 leaves it whole."""
     state: str = "Open"
     batches: list[_Batch] = field(default_factory=list)
 
@@ -164,12 +176,15 @@ class AsyncApi:
                     batch = self._add_batch(call, job)
                     return _reply(201, "batchInfo", batch.info(), as_json=as_json)
                 infos = [batch.info() for batch in job.batches]
+                _asked(job.batches)
                 return _reply(200, "batchInfoList", {"batchInfo": infos}, as_json=as_json)
             batch = self._find_batch(job, parts[3])
             if len(parts) == 4:
                 answer = _reply(200, "batchInfo", batch.info(), as_json=as_json)
-                batch.polls = max(0, batch.polls - 1)
+                _asked([batch])
                 return answer
+            if parts[4:] == ["request"]:
+                return Reply(200, batch.request, content_type=_TYPES[job.content_type])
             if parts[4] != "result":
                 raise AsyncProblem("InvalidUrl", "Destination URL not found", 404)
             return self._result(job, batch, parts[5:])
@@ -206,6 +221,7 @@ class AsyncApi:
             stamp,
             self.org.user_id,
             call.version,
+            _chunk_size(call) if operation in ("query", "queryAll") else 0,
         )
         self._jobs[job.id] = job
         return _reply(201, "jobInfo", job.info(), as_json=_is_json(call))
@@ -218,11 +234,23 @@ class AsyncApi:
             if job.state != "Open":
                 raise AsyncProblem("InvalidJobState", f"The job is already {job.state}")
             job.state = state
-        return _reply(200, "jobInfo", job.info(), as_json=_is_json(call))
+        answer = _reply(200, "jobInfo", job.info(), as_json=_is_json(call))
+        if call.method != "POST":
+            _asked(job.batches)
+        return answer
 
     def _add_batch(self, call: Call, job: _Job) -> _Batch:
         if job.state != "Open":
             raise AsyncProblem("InvalidJobState", f"The job is already {job.state}")
+        first = self._new_batch(job, call.body)
+        with _failing(first):
+            if job.is_query:
+                self._query_batches(call, job, first)
+            else:
+                self._save(call, job, first)
+        return first
+
+    def _new_batch(self, job: _Job, request: bytes) -> _Batch:
         with self.org.writing() as connection:
             batch_id, result_id = (
                 self.org.new_ids(connection, prefix, 1)[0] for prefix in ("751", "752")
@@ -233,21 +261,39 @@ class AsyncApi:
             _zulu(self.org.stamp()),
             result_id=result_id,
             polls=self.org.bulk_polls,
+            request=request,
         )
-        work: Callable[[Call, _Job, _Batch], None] = self._query if job.is_query else self._save
-        try:
-            work(call, job, batch)
-        except (JobFailed, RequestProblem) as error:
-            text = str(error)
-            is_known = text.startswith(("InvalidBatch", "ClientInputError"))
-            batch.state, batch.message = "Failed", text if is_known else f"InvalidBatch : {text}"
         job.batches.append(batch)
         return batch
 
-    def _query(self, call: Call, job: _Job, batch: _Batch) -> None:
-        compiled = compile_soql(
-            self.org, call.text().strip(), include_deleted=job.operation == "queryAll"
-        )
+    def _query_batches(self, call: Call, job: _Job, first: _Batch) -> None:
+        """Answers a query: by its batch, or by one for each chunk of ids."""
+        query = parse_soql(call.text().strip())
+        whole = self._compiled(job, query)
+        if not job.chunk_size:
+            self._query(call, job, first, whole)
+            return
+        if query.order_by or query.limit is not None or query.offset is not None:
+            raise JobFailed(
+                "InvalidBatch : Failed to process query: PK chunking takes no ORDER BY, LIMIT or "
+                "OFFSET"
+            )
+        reader = self.org.reader()
+        found = reader.execute(f'SELECT "Id" FROM "{whole.sobject.name}" ORDER BY "Id"')
+        starts = [str(row[0]) for row in found][:: job.chunk_size]
+        # The batch that was sent is only the pattern of the others.
+        first.state, first.polls = "NotProcessed", 0
+        for start, end in zip(starts, [*starts[1:], None], strict=True):
+            chunk = soql.parse(query.text)
+            bounds = [_compared(">=", start), *([_compared("<", end)] if end else [])]
+            given = [query.where] if query.where is not None else []
+            chunk.where = soql.Junction("AND", (*given, *bounds))
+            batch = self._new_batch(job, call.body)
+            with _failing(batch):
+                self._query(call, job, batch, self._compiled(job, chunk))
+
+    def _compiled(self, job: _Job, query: soql.Query) -> Compiled:
+        compiled = compile_tree(self.org, query, include_deleted=job.operation == "queryAll")
         if compiled.sobject.name != job.object_name:
             raise JobFailed(
                 f"InvalidBatch : Failed to process query: the job is for {job.object_name}"
@@ -262,14 +308,27 @@ class AsyncApi:
                 "InvalidBatch : Failed to process query: FUNCTIONALITY_NOT_ENABLED: "
                 "Selecting compound data not supported in Bulk Query"
             )
+        return compiled
+
+    def _query(self, call: Call, job: _Job, batch: _Batch, compiled: Compiled) -> None:
         reader = self.org.reader()
         rows = compiled.row_numbers(reader)
+        try:
+            refuse_slow(self.org, compiled, len(rows))
+        except RequestProblem as refusal:
+            problem = refusal.problems[0]
+            raise JobFailed(
+                f"InvalidBatch : Failed to process query: {problem.code}: {problem.message}"
+            ) from refusal
         pages = [rows[start : start + _PAGE] for start in range(0, len(rows), _PAGE)]
         batch.processed = len(rows)
         if job.content_type == "JSON":
             batch.result = [
                 record for page in pages for record in compiled.page(reader, page, call.version)
             ]
+            return
+        if not rows:
+            batch.result = _NO_RECORDS
             return
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -349,6 +408,36 @@ class AsyncApi:
         if as_json:
             return Reply(200, batch.result)
         return Reply(200, batch.result, content_type=CSV_TYPE)
+
+
+@contextmanager
+def _failing(batch: _Batch) -> Iterator[None]:
+    """What refuses the whole batch becomes its state."""
+    try:
+        yield
+    except (JobFailed, RequestProblem) as error:
+        text = str(error)
+        is_known = text.startswith(("InvalidBatch", "ClientInputError"))
+        batch.state, batch.message = "Failed", text if is_known else f"InvalidBatch : {text}"
+
+
+def _asked(batches: Iterable[_Batch]) -> None:
+    """Each time a client asks, batches come nearer to their end."""
+    for batch in batches:
+        batch.polls = max(0, batch.polls - 1)
+
+
+def _chunk_size(call: Call) -> int:
+    """How many ids a chunk spans, by the header of PK chunking; 0 without it."""
+    header = call.headers.get("sforce-enable-pkchunking", "").lower().replace(" ", "")
+    if not header or header.startswith("false"):
+        return 0
+    match = re.search(r"chunksize=(\d+)", header)
+    return min(max(int(match[1]), 1), MAX_CHUNK) if match else CHUNK
+
+
+def _compared(operator: str, record_id: str) -> soql.Comparison:
+    return soql.Comparison(soql.Path(("Id",), 0), operator, soql.Value("string", record_id, 0))
 
 
 def _zulu(stamp: str) -> str:

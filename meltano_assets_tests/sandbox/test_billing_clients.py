@@ -36,9 +36,14 @@ def run(command: list[str], environment: dict[str, str]) -> str:
 
 
 def synced(
-    tap: Path, config: dict[str, Any], streams: set[str], folder: Path, environment: dict[str, str]
+    tap: Path,
+    config: dict[str, Any],
+    streams: set[str],
+    folder: Path,
+    environment: dict[str, str],
+    option: str = "--catalog",
 ) -> Counter[str]:
-    """Records by stream that the tap delivers after its own discovery."""
+    """Records by stream that the tap delivers after its own discovery; ``option`` names the catalog."""
     settings, catalog = folder / "config.json", folder / "catalog.json"
     settings.write_text(json.dumps(config))
     found = json.loads(run([str(tap), "-c", str(settings), "--discover"], environment))
@@ -47,7 +52,7 @@ def synced(
             usable = entry["metadata"].get("inclusion") != "unsupported"
             entry["metadata"]["selected"] = usable and stream["stream"] in streams
     catalog.write_text(json.dumps(found))
-    out = run([str(tap), "-c", str(settings), "--catalog", str(catalog)], environment)
+    out = run([str(tap), "-c", str(settings), option, str(catalog)], environment)
     messages = [json.loads(line) for line in out.splitlines()]
     return Counter(m["stream"] for m in messages if m["type"] == "RECORD")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -201,3 +202,52 @@ def test_the_first_bulk_api_in_csv_and_xml(api: Api) -> None:
     lost = session.get(f"{base}/750000000000000AAA", timeout=10)
     assert lost.status_code == 400
     assert "<exceptionCode>InvalidJob</exceptionCode>" in lost.text
+
+
+def test_a_query_of_the_first_bulk_api_is_cut_into_chunks_of_ids(api: Api) -> None:
+    api.org.bulk_polls = 1
+    base = f"{api.base}/services/async/61.0/job"
+    session = requests.Session()
+    session.headers["X-SFDC-Session"] = api.login()
+    body = {"operation": "query", "object": "Account", "contentType": "CSV"}
+    csv_headers = {"Content-Type": "text/csv"}
+
+    def sent(soql: str, **headers: str) -> tuple[str, list[dict[str, Any]]]:
+        """A job's address, and its batches when all are done."""
+        made = session.post(base, json=body, headers=headers, timeout=10).json()
+        path = f"{base}/{made['id']}"
+        session.post(f"{path}/batch", soql, headers=csv_headers, timeout=10)
+        told = [session.get(f"{path}/batch", timeout=10).text for _ in "ab"][1]
+        return path, [
+            dict(re.findall(r"<(\w+)>([^<]*)</", info))
+            for info in re.findall(r"<batchInfo>(.*?)</batchInfo>", told)
+        ]
+
+    def result(path: str, batch: dict[str, Any]) -> str:
+        address = f"{path}/batch/{batch['id']}/result"
+        name = session.get(address, timeout=10).text.split("<result>")[1].split("<")[0]
+        return session.get(f"{address}/{name}", timeout=10).text
+
+    soql = "SELECT Name FROM Account WHERE Name != 'Account 03'"
+    chunked = {"Sforce-Enable-PKChunking": "true; chunkSize=8"}
+    path, (pattern, *chunks) = sent(soql, **chunked)
+    assert (pattern["state"], pattern["numberRecordsProcessed"]) == ("NotProcessed", "0")
+    assert [chunk["state"] for chunk in chunks] == ["Completed"] * 3
+    asked = session.get(f"{path}/batch/{pattern['id']}/request", timeout=10)
+    assert asked.text == soql
+    read = [list(csv.reader(io.StringIO(result(path, chunk)))) for chunk in chunks]
+    assert {rows[0][0] for rows in read} == {"Name"}
+    names = [row[0] for rows in read for row in rows[1:]]
+    assert len(names) == len(set(names)) == 18
+    total = session.get(path, headers={"Accept": "application/json"}, timeout=10).json()
+    assert (total["numberBatchesTotal"], total["numberRecordsProcessed"]) == (4, 18)
+    _, (refused,) = sent(soql + " ORDER BY Name", **chunked)
+    assert refused["state"] == "Failed"
+    path, (whole,) = sent("SELECT Name FROM Account WHERE Name = 'nobody'")
+    assert result(path, whole) == "Records not found for this query"
+    api.faults.arm("query_timeout", rows=10)
+    assert "QUERY_TIMEOUT" in sent(soql)[1][0]["stateMessage"]
+    assert {batch["state"] for batch in sent(soql, **chunked)[1][1:]} == {"Completed"}
+    wide = {"Sforce-Enable-PKChunking": "chunkSize=12"}
+    states = [batch["state"] for batch in sent("SELECT Id FROM Account", **wide)[1]]
+    assert states == ["NotProcessed", "Failed", "Completed"]

@@ -20,7 +20,10 @@ _COSTS = {name for name, kind, _ in CHART.values() if kind in ("_expense", "_cos
 
 
 def acquisition_truths(state: State, desk: BillingDesk) -> dict[str, object]:
-    """By month (``2026-01``): spend, leads, won customers; how SAOs were won; who was lost."""
+    """By month (``2026-01``): spend, leads, won customers; how SAOs were won; who was lost.
+
+    ``campaigns``: what each cost, the leads and SAOs that it brought, and what one of them cost.
+    """
     return {
         "spend_by_month": _spend(state["Campaign"]),
         "leads_by_month": dict(
@@ -30,6 +33,7 @@ def acquisition_truths(state: State, desk: BillingDesk) -> dict[str, object]:
                 if not lead["IsDeleted"]
             )
         ),
+        "campaigns": _campaigns(state),
         "first_wins": _first_wins(state["Opportunity"]),
         "accepted": _accepted(state["Opportunity"]),
         "opportunities_as_of": _latest(state["Opportunity"]).isoformat(),
@@ -53,6 +57,66 @@ def _spend(campaigns: dict[str, Record]) -> dict[str, float]:
         for day in days:
             spent[f"{day:%Y-%m}"] += float(str(campaign["ActualCost"])) / len(days)
     return {month: round(value, 2) for month, value in sorted(spent.items())}
+
+
+def _campaigns(state: State) -> dict[str, dict[str, float | int | None]]:
+    """Campaign (``none``: nobody's) → spend, leads and SAOs of single touch, and the cost of each.
+
+    A lead is its first response's, else its first membership's. An SAO is its primary campaign's,
+    else that of the first response by then of the lead it was or of a contact at its account.
+    """
+    members = [m for m in state["CampaignMember"].values() if not m["IsDeleted"]]
+    responses = [m for m in members if m["HasResponded"]]
+    leads = {key: lead for key, lead in state["Lead"].items() if not lead["IsDeleted"]}
+    converted = {key: lead["ConvertedOpportunityId"] for key, lead in leads.items()}
+    employers = {
+        key: person["AccountId"]
+        for key, person in state["Contact"].items()
+        if not person["IsDeleted"]
+    }
+    first: dict[str, Record] = {}
+    for member in sorted(members, key=_order_of_touch, reverse=True):
+        first[str(member["LeadId"])] = member
+    brought = Counter(str(first[key]["CampaignId"]) if key in first else "none" for key in leads)
+    accepted: Counter[str] = Counter()
+    for deal in filter(is_sales_accepted, state["Opportunity"].values()):
+        touches = [
+            (_touched(member), str(member["CampaignId"]))
+            for member in responses
+            if _touched(member) <= str(deal["Sales_Accepted_Date__c"])
+            and (
+                converted.get(str(member["LeadId"])) == deal["Id"]
+                or deal["AccountId"] is not None
+                and employers.get(str(member["ContactId"])) == deal["AccountId"]
+            )
+        ]
+        sole = deal["CampaignId"] or (min(touches)[1] if touches else "none")
+        accepted[str(sole)] += 1
+    costs = {
+        key: float(str(campaign["ActualCost"]))
+        for key, campaign in state["Campaign"].items()
+        if not campaign["IsDeleted"] and campaign["ActualCost"] is not None
+    }
+    return {
+        key: {
+            "spend": (spend := costs.get(key, 0.0)),
+            "leads": brought[key],
+            "accepted": accepted[key],
+            "cost_per_lead": spend / brought[key] if spend and brought[key] else None,
+            "cost_per_accepted": spend / accepted[key] if spend and accepted[key] else None,
+        }
+        for key in sorted({*costs, *brought, *accepted})
+    }
+
+
+def _touched(member: Record) -> str:
+    """The day of the response, else of the membership."""
+    return str(member["FirstRespondedDate"] or str(member["CreatedDate"])[:10])
+
+
+def _order_of_touch(member: Record) -> tuple[object, ...]:
+    made = str(member["CreatedDate"])
+    return not member["HasResponded"], _touched(member), made, str(member["Id"])
 
 
 def _worth(deal: Record) -> dict[str, object]:

@@ -174,6 +174,31 @@ def test_spend_of_campaigns_is_the_known_one(built: Project, truths: dict[str, A
     assert spent == truths["campaign_spend"]["by_campaign"]
 
 
+def test_each_campaign_costs_what_the_company_paid_for_its_leads_and_deals(
+    built: Project, truths: dict[str, Any]
+) -> None:
+    """Cost per lead and per SAO, of every campaign; the share of an SAO is whole by one touch."""
+    known = truths["acquisition"]["campaigns"]
+    names = list(next(iter(known.values())))
+    found = {
+        campaign: dict(zip(names, values, strict=True))
+        for campaign, *values in built.rows(
+            "select campaign_acquisition_id, round(spend, 2)::float, lead_count,"
+            " sales_accepted_opportunity_share::float, cost_per_lead::float,"
+            " cost_per_sales_accepted_opportunity::float from analytics.agg_campaign_acquisition"
+        )
+    }
+    assert set(found) == set(known)
+    for name in ("cost_per_lead", "cost_per_accepted"):
+        assert sum(campaign[name] is not None for campaign in known.values()) > 25, name
+    for campaign, expected in known.items():
+        near = {
+            name: value if value is None else pytest.approx(value, rel=1e-5)
+            for name, value in expected.items()
+        }
+        assert found[campaign] == near, campaign
+
+
 def test_stays_in_stages_go_back_to_the_making_of_a_deal(built: Project, company: Company) -> None:
     """The first snapshot is of today; what was before is Salesforce's own history (D4)."""
     state = company.salesforce_state(0)

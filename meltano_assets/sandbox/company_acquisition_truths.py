@@ -86,8 +86,10 @@ def _campaigns(state: State) -> dict[str, dict[str, float | int | None]]:
             if _touched(member) <= str(deal["Sales_Accepted_Date__c"])
             and (
                 converted.get(str(member["LeadId"])) == deal["Id"]
-                or deal["AccountId"] is not None
-                and employers.get(str(member["ContactId"])) == deal["AccountId"]
+                or (
+                    deal["AccountId"] is not None
+                    and employers.get(str(member["ContactId"])) == deal["AccountId"]
+                )
             )
         ]
         sole = deal["CampaignId"] or (min(touches)[1] if touches else "none")

@@ -132,6 +132,8 @@ class Sandbox:
                 oauth_token=made["zendesk_oauth_token"],
                 exports_per_minute=10 if is_strict else 6_000,
                 requests_per_minute=700 if is_strict else 60_000,
+                now=self.clock.now,
+                folder=self._folder,
             ).service,
             "discoverorg": DiscoverOrg(
                 self.company,

@@ -2,14 +2,14 @@
 
 Served with content: tickets, users, organizations, groups and what belongs to them, in the
 incremental exports (cursor and time based), in lists (cursor and offset pagination) and in the search. Other
-lists of the real service answer with their right, empty envelope. Every path may end in
+lists of the real service answer with their right, empty envelope; what clients write is carried out
+in ``zendesk_writes.py``. Every path may end in
 ``.json``. Times of records are the company's; "too recent" is judged by the real clock.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import secrets
 import time
@@ -26,18 +26,28 @@ from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
+from meltano_assets.sandbox.state import StateFolder
+from meltano_assets.sandbox.zendesk_desk import Desk, shown
 from meltano_assets.sandbox.zendesk_empty import EMPTY_EXPORTS, EMPTY_LISTS
+from meltano_assets.sandbox.zendesk_places import (
+    export_order,
+    make_cursor,
+    make_place,
+    parse_cursor,
+    parse_place,
+)
 from meltano_assets.sandbox.zendesk_search import MAX_RESULTS, TYPES, SearchError, search
 from meltano_assets.sandbox.zendesk_tickets import (
     EVENT_EXPORTS,
     MACROS,
     POLICIES,
-    audit,
-    comment,
+    deleted,
     events,
+    identity,
     metric_set,
     rating,
 )
+from meltano_assets.sandbox.zendesk_writes import Refused, Writes
 
 _SINGULAR = {
     "tickets": "ticket",
@@ -48,6 +58,12 @@ _SINGULAR = {
     "ticket_fields": "ticket_field",
     "ticket_forms": "ticket_form",
     "brands": "brand",
+}
+#: A record's collection and a part of its path → what is listed, and the field that names the record.
+_BELONGING = {
+    ("groups", "memberships"): ("group_memberships", "group_id"),
+    ("organizations", "users"): ("users", "organization_id"),
+    ("users", "group_memberships"): ("group_memberships", "user_id"),
 }
 EXPORT_PAGE_SIZE = 1000
 LIST_PAGE_SIZE = 100
@@ -69,15 +85,15 @@ class Zendesk:
         oauth_token: str,
         exports_per_minute: int,
         requests_per_minute: int,
+        now: Callable[[], datetime],
+        folder: StateFolder | None = None,
     ) -> None:
-        self._company = company
-        self._day = day
         basic = base64.b64encode(f"{email}/token:{api_token}".encode()).decode()
         self._logins = (f"Basic {basic}", f"Bearer {oauth_token}")
         self._requests = RateLimit(requests_per_minute)
         self._exports = RateLimit(exports_per_minute)
-        self._tickets: list[Record] = []
-        self._tickets_day = -1
+        self._desk = Desk(company, day, now, folder)
+        self._writes = Writes(self._desk)
         self.service = HttpService("zendesk", "Zendesk Support", self.handle, self._error)
 
     # Requests
@@ -96,8 +112,9 @@ class Zendesk:
         if remaining < 0:
             return _too_many(reset)
         if request.method not in ("GET", "HEAD"):
-            return json_response({"error": "Forbidden", "description": "read-only sandbox"}, 403)
-        response = self._export(request, path) if is_export else self._list(request, path)
+            response = await self._write(request, path)
+        else:
+            response = self._export(request, path) if is_export else self._list(request, path)
         response.headers["X-Rate-Limit"] = str(limit.per_minute)
         response.headers["X-Rate-Limit-Remaining"] = str(remaining)
         response.headers["ratelimit-limit"] = str(limit.per_minute)
@@ -121,23 +138,11 @@ class Zendesk:
 
     # Records
 
-    def tickets(self) -> list[Record]:
-        """All tickets, deleted ones too, in the order of the export."""
-        day = self._day()
-        if day != self._tickets_day:
-            live: dict[object, Record] = {}
-            for past in range(day + 1):
-                live.update(
-                    {ticket["id"]: ticket for ticket in self._company.zendesk_tickets(past)}
-                )
-            self._tickets = sorted(live.values(), key=_export_order)
-            self._tickets_day = day
-        return self._tickets
-
     def _rendered(self, request: Request, records: Iterable[Record], name: str) -> list[Record]:
         address = base_url(request)
         rendered = [
-            {"url": f"{address}/api/v2/{name}/{record['id']}.json", **record} for record in records
+            {"url": f"{address}/api/v2/{name}/{record['id']}.json", **shown(record)}
+            for record in records
         ]
         fault = self.service.faults.take("change_schema", f"{name} {request.url.path}")
         if fault is not None:
@@ -157,8 +162,8 @@ class Zendesk:
 
     def _export_records(self, name: str) -> list[Record]:
         if name == "tickets":
-            return self.tickets()
-        return sorted(self._company.zendesk_records()[name], key=_export_order)
+            return self._desk.tickets()
+        return sorted(self._desk.records(name), key=export_order)
 
     def _cursor_export(self, request: Request, name: str) -> Response:
         records = self._export_records(name)
@@ -166,26 +171,26 @@ class Zendesk:
         size = _page_size(query.get("per_page"), EXPORT_PAGE_SIZE)
         cursor = query.get("cursor")
         if cursor is not None:
-            place = _parse_cursor(cursor)
+            place = parse_cursor(cursor)
             is_lost = self.service.faults.take("lose_cursor", request.url.path)
             if place is None or is_lost:
                 return json_response(
                     {"error": "InvalidPaginationParameter", "description": "cursor is invalid"}, 400
                 )
-            begin = bisect_right(records, place, key=_export_order)
+            begin = bisect_right(records, place, key=export_order)
         else:
             start = _start_time(query.get("start_time"))
             if isinstance(start, Response):
                 return start
-            begin = bisect_left(records, (start, 0), key=_export_order)
+            begin = bisect_left(records, (start, 0), key=export_order)
         if query.get("exclude_deleted") == "true":
             records = [r for r in records[begin:] if r.get("status") != "deleted"]
             begin = 0
         page = records[begin : begin + size]
-        after = _make_cursor(page[-1]) if page else cursor
+        after = make_cursor(page[-1]) if page else cursor
         is_last = begin + size >= len(records)
         if page and self.service.faults.take("repeat_page", request.url.path):
-            after, is_last = cursor or _make_cursor(page[0], before=True), False
+            after, is_last = cursor or make_cursor(page[0], before=True), False
         body: dict[str, object] = {
             name: self._with_sets(request, self._rendered(request, page, name)),
             "after_cursor": after,
@@ -204,8 +209,8 @@ class Zendesk:
             key = EMPTY_EXPORTS[name]
         elif name in EVENT_EXPORTS:
             include = query.get("include", "").split(",")
-            found = (e for t in self.tickets() for e in events(name, t, include))
-            records, key = sorted(found, key=_export_order), name
+            found = (e for t in self._desk.tickets() for e in events(name, t, include))
+            records, key = sorted(found, key=export_order), name
         elif name in ("tickets", "users", "organizations"):
             records, key = self._export_records(name), name
         else:
@@ -215,15 +220,15 @@ class Zendesk:
         if isinstance(start, Response):
             return start
         size = _page_size(query.get("per_page"), most)
-        begin = bisect_left(records, (start, 0), key=_export_order)
+        begin = bisect_left(records, (start, 0), key=export_order)
         end = begin + size
         if begin < len(records) and end < len(records):
-            last = _export_order(records[end - 1])[0]
-            if last == _export_order(records[begin])[0]:
+            last = export_order(records[end - 1])[0]
+            if last == export_order(records[begin])[0]:
                 # A page of a single second takes all of it, else the next one would be the same.
-                end = bisect_right(records, (last, 1 << 62), key=_export_order)
+                end = bisect_right(records, (last, 1 << 62), key=export_order)
         page = records[begin:end]
-        end_time = _export_order(page[-1])[0] if page else None
+        end_time = export_order(page[-1])[0] if page else None
         if page and self.service.faults.take("repeat_page", request.url.path):
             end_time = start
         body: dict[str, object] = {
@@ -248,7 +253,7 @@ class Zendesk:
         ):
             if name in wanted:
                 ids = {record.get(key) for record in page for key in keys}
-                records = self._company.zendesk_records()[name]
+                records = self._desk.records(name)
                 found[name] = self._rendered(request, [r for r in records if r["id"] in ids], name)
         return found
 
@@ -258,9 +263,40 @@ class Zendesk:
                 record["metric_set"] = metric_set(record)
         return page
 
+    # Writes
+
+    async def _write(self, request: Request, path: str) -> Response:
+        if request.method not in ("POST", "PUT", "DELETE", "PATCH"):
+            return _not_found("InvalidEndpoint")
+        try:
+            done = self._writes.handle(
+                request.method, path, request.query_params, await request.body()
+            )
+        except Refused as refused:
+            return json_response(refused.body, refused.status)
+        if done.status == 204:
+            return Response(status_code=204)
+        body, headers = dict(done.body), {}
+        if done.record is not None:
+            [record] = self._rendered(request, [done.record], done.collection)
+            body = {done.key: record, **body}
+            if done.status == 201:
+                headers["Location"] = str(record["url"])
+        if isinstance(job := body.get("job_status"), dict):
+            body["job_status"] = self._job(request, job)
+        return json_response(body, done.status, headers)
+
+    def _job(self, request: Request, job: Record) -> Record:
+        return {**job, "url": f"{base_url(request)}/api/v2/job_statuses/{job['id']}.json"}
+
     # Lists
 
     def _list(self, request: Request, path: str) -> Response:
+        if path.startswith("job_statuses"):
+            return self._jobs(request, path.removeprefix("job_statuses").strip("/"))
+        if path == "deleted_tickets":
+            gone = [t for t in self._desk.tickets() if t["status"] == "deleted"]
+            return self._page(request, path, [deleted(ticket) for ticket in gone])
         if path in EMPTY_LISTS:
             return self._page(request, EMPTY_LISTS[path], [])
         if path == "tags":
@@ -274,17 +310,17 @@ class Zendesk:
         if path == "satisfaction_ratings":
             return self._ratings(request)
         if path == "ticket_audits":
-            return self._page(request, "audits", [audit(ticket) for ticket in self._kept()])
+            return self._page(request, "audits", self._audits(self._kept()))
         if path == "ticket_metrics":
             return self._page(request, path, [metric_set(ticket) for ticket in self._kept()])
         if path in ("search", "search/count", "search/export", "users/search"):
             return self._search(request, path)
         if path == "users/me":
-            return self._one(request, "users", self._company.zendesk_records()["users"][0])
+            return self._one(request, "users", self._desk.records("users")[0])
         name, _, rest = path.partition("/")
         if name not in _SINGULAR:
             return _not_found("InvalidEndpoint")
-        records = self._kept() if name == "tickets" else self._company.zendesk_records()[name]
+        records = self._kept() if name == "tickets" else self._desk.records(name)
         if not rest:
             return self._page(request, name, self._rendered(request, records, name))
         if rest == "count":
@@ -305,11 +341,15 @@ class Zendesk:
         if name == "tickets":
             return self._ticket_part(request, record, part)
         if part == "identities" and name == "users":
-            return self._page(request, part, [_identity(record)])
+            return self._page(request, part, [identity(record)])
         if part in ("tickets/requested", "tickets"):
             key = "requester_id" if name == "users" else "organization_id"
             chosen = [t for t in self._kept() if t[key] == record["id"]]
             return self._page(request, "tickets", self._rendered(request, chosen, "tickets"))
+        if (name, part) in _BELONGING:
+            of, key = _BELONGING[name, part]
+            chosen = [r for r in self._desk.records(of) if r[key] == record["id"]]
+            return self._page(request, of, self._rendered(request, chosen, of))
         return _not_found("InvalidEndpoint")
 
     def _search(self, request: Request, path: str) -> Response:
@@ -320,7 +360,7 @@ class Zendesk:
             only, text = "user", text or f"external_id:{query.get('external_id', '')}"
         if path == "search/export" and not only:
             return _invalid("filter[type] must be present")
-        records = {**self._company.zendesk_records(), "tickets": self._kept()}
+        records = {**self._desk.all_records(), "tickets": self._kept()}
         try:
             found = search(
                 text,
@@ -346,6 +386,22 @@ class Zendesk:
             )
         return self._page(request, "users" if path == "users/search" else "results", results)
 
+    def _jobs(self, request: Request, name: str) -> Response:
+        jobs = self._desk.jobs
+        if not name:
+            told = [self._job(request, job) for job in jobs.values()]
+            return self._page(request, "job_statuses", told)
+        if name == "show_many":
+            ids = request.query_params.get("ids", "").split(",")
+            told = [self._job(request, jobs[key]) for key in ids if key in jobs]
+            return json_response({"job_statuses": told, "count": len(told)})
+        if name not in jobs:
+            return _not_found()
+        return json_response({"job_status": self._job(request, jobs[name])})
+
+    def _audits(self, tickets: Iterable[Record]) -> list[Record]:
+        return [told for ticket in tickets for told in self._desk.audits(ticket)]
+
     def _ratings(self, request: Request) -> Response:
         """Ratings that changed in [start_time, end_time), both in seconds."""
         bounds = [request.query_params.get(name) for name in ("start_time", "end_time")]
@@ -358,14 +414,14 @@ class Zendesk:
         found = [
             record
             for record in filter(None, map(rating, self._kept()))
-            if (start is None or _export_order(record)[0] >= start)
-            and (end is None or _export_order(record)[0] < end)
+            if (start is None or export_order(record)[0] >= start)
+            and (end is None or export_order(record)[0] < end)
         ]
         rendered = self._rendered(request, found, "satisfaction_ratings")
         return self._page(request, "satisfaction_ratings", rendered)
 
     def _kept(self) -> list[Record]:
-        kept = [ticket for ticket in self.tickets() if ticket["status"] != "deleted"]
+        kept = [ticket for ticket in self._desk.tickets() if ticket["status"] != "deleted"]
         return sorted(kept, key=lambda ticket: int(str(ticket["id"])))
 
     def _one(self, request: Request, name: str, record: Record) -> Response:
@@ -373,9 +429,11 @@ class Zendesk:
 
     def _ticket_part(self, request: Request, ticket: Record, part: str) -> Response:
         if part == "comments":
-            return self._page(request, "comments", [comment(ticket)])
+            return self._page(request, "comments", self._desk.comments(ticket))
         if part == "audits":
-            return self._page(request, "audits", [audit(ticket)])
+            return self._page(request, "audits", self._desk.audits(ticket))
+        if part == "tags":
+            return json_response({"tags": ticket["tags"]})
         if part == "metrics":
             return json_response({"ticket_metric": metric_set(ticket)})
         return _not_found("InvalidEndpoint")
@@ -421,7 +479,7 @@ class Zendesk:
         after, before = query.get("page[after]"), query.get("page[before]")
         begin = 0
         if after or before:
-            place = _parse_place(after or before or "")
+            place = parse_place(after or before or "")
             is_lost = self.service.faults.take("lose_cursor", request.url.path)
             if place is None or is_lost:
                 return json_response(
@@ -437,8 +495,8 @@ class Zendesk:
         following = (
             begin if self.service.faults.take("repeat_page", request.url.path) else begin + size
         )
-        after_cursor = _place(following) if page else None
-        before_cursor = _place(begin) if page else None
+        after_cursor = make_place(following) if page else None
+        before_cursor = make_place(begin) if page else None
         plain = {"page[after]": None, "page[before]": None}
         return json_response(
             {
@@ -485,19 +543,6 @@ def _invalid(description: str) -> Response:
     return json_response({"error": "invalid", "description": description}, 422)
 
 
-def _identity(user: Record) -> Record:
-    return {
-        "id": int(str(user["id"])) + 900_000,
-        "user_id": user["id"],
-        "type": "email",
-        "value": user["email"],
-        "verified": True,
-        "primary": True,
-        "created_at": user["created_at"],
-        "updated_at": user["updated_at"],
-    }
-
-
 def _items(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
@@ -506,16 +551,6 @@ def _page_size(text: str | None, most: int) -> int:
     if text is None or not text.isdigit() or int(text) < 1:
         return most
     return min(int(text), most)
-
-
-def _export_order(record: Record) -> tuple[int, int]:
-    stamp = record.get("generated_timestamp") or record.get("timestamp")
-    if stamp is None:
-        moment = datetime.fromisoformat(
-            str(record.get("time") or record["updated_at"]).replace("Z", "+00:00")
-        )
-        stamp = int(moment.timestamp())
-    return int(str(stamp)), int(str(record["id"]))
 
 
 def _start_time(text: str | None, *, may_be_now: bool = False) -> int | Response:
@@ -534,33 +569,6 @@ def _start_time(text: str | None, *, may_be_now: bool = False) -> int | Response
             400,
         )
     return int(number[0])
-
-
-def _make_cursor(record: Record, *, before: bool = False) -> str:
-    stamp, number = _export_order(record)
-    return base64.b64encode(f"{stamp}.0||{number - before}|".encode()).decode()
-
-
-def _parse_cursor(cursor: str) -> tuple[int, int] | None:
-    try:
-        text = base64.b64decode(cursor, validate=True).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    found = re.fullmatch(r"(\d+)\.0\|\|(\d+)\|", text)
-    return (int(found[1]), int(found[2])) if found else None
-
-
-def _place(number: int) -> str:
-    return base64.urlsafe_b64encode(f'{{"o":"id","v":{number}}}'.encode()).decode().rstrip("=")
-
-
-def _parse_place(cursor: str) -> int | None:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    found = re.fullmatch(r'\{"o":"id","v":(\d+)\}', text)
-    return int(found[1]) if found else None
 
 
 def _change_schema(record: Record, fault: Fault) -> None:

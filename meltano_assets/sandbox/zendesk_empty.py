@@ -15,7 +15,6 @@ EMPTY_LISTS = {
     "custom_statuses": "custom_statuses",
     "deletion_schedules": "deletion_schedules",
     "dynamic_content/items": "items",
-    "job_statuses": "job_statuses",
     "organization_fields": "organization_fields",
     "organization_memberships": "organization_memberships",
     "organization_subscriptions": "organization_subscriptions",

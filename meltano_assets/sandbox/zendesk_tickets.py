@@ -215,5 +215,31 @@ def events(name: str, ticket: Record, include: Collection[str] = ()) -> Iterator
         }
 
 
+def deleted(ticket: Record) -> Record:
+    """The entry of a deleted ticket in their list."""
+    return {
+        "id": ticket["id"],
+        "subject": ticket["subject"],
+        "description": ticket["description"],
+        "actor": {"id": -1, "name": None},
+        "deleted_at": ticket.get("_deleted_at") or ticket["updated_at"],
+        "previous_state": ticket.get("_status_before") or "open",
+    }
+
+
+def identity(user: Record) -> Record:
+    """The address of a user, as one of their identities."""
+    return {
+        "id": int(str(user["id"])) + 900_000,
+        "user_id": user["id"],
+        "type": "email",
+        "value": user["email"],
+        "verified": True,
+        "primary": True,
+        "created_at": user["created_at"],
+        "updated_at": user["updated_at"],
+    }
+
+
 def _seconds(text: object) -> int:
     return int(datetime.fromisoformat(str(text)).timestamp())

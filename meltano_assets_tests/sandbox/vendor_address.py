@@ -61,7 +61,7 @@ def as_vendor(target: str, hosts: tuple[str, ...], folder: Path) -> Iterator[dic
     text = _SITE.format(hosts=hosts, port=port, certificate=str(certificate))
     (site / "sitecustomize.py").write_text(text)
     try:
-        yield {"PYTHONPATH": str(site)}
+        yield {"PYTHONPATH": str(site), "SSL_CERT_FILE": str(certificate)}
     finally:
         listening.close()
 

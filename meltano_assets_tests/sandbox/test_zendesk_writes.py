@@ -1,0 +1,226 @@
+"""What clients write to Zendesk, by its contract, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from meltano_assets.sandbox.server import serve_in_thread
+from meltano_assets_tests.sandbox.conftest import TODAY, Sandbox
+from meltano_assets_tests.sandbox.test_zendesk import Client
+
+TICKETS = "/api/v2/tickets"
+
+
+class Writer(Client):
+    """A client that writes, too."""
+
+    def send(
+        self, method: str, path: str, body: object = None, **options: Any
+    ) -> requests.Response:
+        url = f"{self.base_url}{path}"
+        return self.session.request(method, url, json=body, timeout=10, **options)
+
+    def ticket(self, **fields: object) -> dict[str, Any]:
+        """A new ticket."""
+        body = {"ticket": {"subject": "s", "comment": {"body": "hello"}, **fields}}
+        made = self.send("POST", f"{TICKETS}.json", body)
+        assert made.status_code == 201, made.text
+        return made.json()["ticket"]
+
+    def kept(self, ticket: dict[str, Any]) -> dict[str, Any]:
+        """The ticket as it is now."""
+        return self.get(f"{TICKETS}/{ticket['id']}.json").json()["ticket"]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Writer]:
+    """A desk of these tests' own."""
+    folder = tmp_path_factory.mktemp("desk")
+    with serve_in_thread(state_dir=folder, seed=7, scale=0.05, today=TODAY) as manifest:
+        yield Writer(Sandbox(manifest))
+
+
+def test_a_new_ticket_is_found_everywhere(desk: Writer) -> None:
+    agent = desk.get("/api/v2/users/me.json").json()["user"]
+    before = desk.get(f"{TICKETS}/count.json").json()["count"]["value"]
+    cursor = desk.get("/api/v2/incremental/tickets/cursor.json", start_time=0).json()
+    made = desk.send(
+        "POST",
+        f"{TICKETS}.json",
+        {
+            "ticket": {
+                "subject": "Zebra crossing",
+                "comment": {"body": "It is <grey>", "public": False},
+                "priority": "high",
+                "assignee_email": agent["email"],
+                "tags": ["One Tag", "one_tag", "b"],
+                "requester": {"name": "New Person", "email": "new.person@zebra.test"},
+            }
+        },
+    )
+    assert made.status_code == 201, made.text
+    ticket = made.json()["ticket"]
+    assert made.headers["Location"] == ticket["url"]
+    assert made.json()["audit"]["ticket_id"] == ticket["id"]
+    assert (ticket["status"], ticket["priority"], ticket["is_public"]) == ("open", "high", False)
+    assert (ticket["tags"], ticket["assignee_id"]) == (["b", "one_tag"], agent["id"])
+    person = desk.get(f"/api/v2/users/{ticket['requester_id']}.json").json()["user"]
+    assert (person["email"], person["role"]) == ("new.person@zebra.test", "end-user")
+    assert desk.kept(ticket) == ticket
+    assert desk.get(f"{TICKETS}/count.json").json()["count"]["value"] == before + 1
+    news = desk.get(cursor["after_url"]).json()["tickets"]
+    assert [t["id"] for t in news] == [ticket["id"]]
+    found = desk.get("/api/v2/search.json", query="type:ticket zebra").json()
+    assert [r["id"] for r in found["results"]] == [ticket["id"]]
+    asked = desk.get(f"/api/v2/users/{person['id']}/tickets/requested.json").json()["tickets"]
+    assert [t["id"] for t in asked] == [ticket["id"]]
+
+
+def test_an_update_leaves_a_comment_and_an_audit(desk: Writer) -> None:
+    ticket = desk.ticket(tags=["a"])
+    path = f"{TICKETS}/{ticket['id']}"
+    change = {
+        "status": "pending",
+        "additional_tags": ["b"],
+        "custom_fields": [{"id": ticket["custom_fields"][0]["id"], "value": "11.0"}],
+        "comment": {"body": "note", "public": False},
+    }
+    done = desk.send("PUT", f"{path}.json", {"ticket": change}).json()
+    assert (done["ticket"]["status"], done["ticket"]["tags"]) == ("pending", ["a", "b"])
+    assert done["ticket"]["custom_fields"][0]["value"] == "11.0"
+    kinds = [(e["type"], e.get("field_name")) for e in done["audit"]["events"]]
+    assert kinds == [("Change", "status"), ("Change", "tags"), ("Comment", None)]
+    comments = desk.get(f"{path}/comments.json").json()["comments"]
+    assert [(c["body"], c["public"]) for c in comments] == [("hello", True), ("note", False)]
+    assert len(desk.get(f"{path}/audits.json").json()["audits"]) == 2
+    assert desk.send("PUT", f"{path}/tags.json", {"tags": ["c"]}).json() == {
+        "tags": ["a", "b", "c"]
+    }
+    assert desk.send("DELETE", f"{path}/tags.json", {"tags": ["a"]}).json()["tags"] == ["b", "c"]
+    assert desk.send("POST", f"{path}/tags.json", {"tags": ["z"]}).status_code == 201
+    assert desk.get(f"{path}/tags.json").json() == {"tags": ["z"]}
+    stale = {"subject": "x", "safe_update": True, "updated_stamp": "2020-01-01T00:00:00Z"}
+    assert desk.send("PUT", path, {"ticket": stale}).status_code == 409
+    desk.send("PUT", path, {"ticket": {"status": "closed"}})
+    refused = desk.send("PUT", path, {"ticket": {"subject": "x"}})
+    assert refused.status_code == 422
+    assert "status" in refused.json()["details"]
+
+
+def test_a_deleted_ticket_can_be_restored(desk: Writer) -> None:
+    ticket = desk.ticket(status="open")
+    path = f"{TICKETS}/{ticket['id']}.json"
+    gone = desk.send("DELETE", path)
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert desk.get(path).status_code == 404
+    listed = desk.get("/api/v2/deleted_tickets.json").json()["deleted_tickets"]
+    assert {t["id"] for t in listed} >= {ticket["id"]}
+    exported = desk.get("/api/v2/incremental/tickets/cursor.json", start_time=0).json()["tickets"]
+    assert exported[-1]["status"] == "deleted"
+    assert not [name for name in exported[-1] if name.startswith("_")]
+    restored = desk.send("PUT", f"/api/v2/deleted_tickets/{ticket['id']}/restore.json")
+    assert restored.status_code == 200
+    assert desk.kept(ticket)["status"] == "open"
+
+
+def test_many_records_are_written_by_a_job(desk: Writer) -> None:
+    given = [{"subject": f"m{n}", "comment": {"body": "b"}} for n in range(3)]
+    job = desk.send(
+        "POST", f"{TICKETS}/create_many.json", {"tickets": [*given, {"subject": "empty"}]}
+    ).json()["job_status"]
+    assert (job["status"], job["total"]) == ("queued", 4)
+    done = desk.get(job["url"]).json()["job_status"]
+    assert (done["status"], done["progress"]) == ("completed", 4)
+    ids = [result["id"] for result in done["results"] if result.get("success")]
+    assert (len(ids), done["results"][3]["error"]) == (3, "RecordInvalid")
+    joined = ",".join(map(str, ids))
+    path = f"{TICKETS}/update_many.json?ids={joined}"
+    desk.send("PUT", path, {"ticket": {"status": "solved"}})
+    assert {desk.kept({"id": number})["status"] for number in ids} == {"solved"}
+    desk.send("DELETE", f"{TICKETS}/destroy_many.json?ids={joined}")
+    assert desk.get(f"{TICKETS}/{ids[0]}.json").status_code == 404
+    too_many = [{"subject": "m", "comment": {"body": "b"}}] * 101
+    refused = desk.send("POST", f"{TICKETS}/create_many.json", {"tickets": too_many})
+    assert refused.status_code == 413
+
+
+def test_users_and_organizations_are_kept(desk: Writer) -> None:
+    person = {"name": "Ada", "email": "ada@writes.test"}
+    made = desk.send("POST", "/api/v2/users.json", {"user": person})
+    assert made.status_code == 201
+    user = made.json()["user"]
+    again = desk.send("POST", "/api/v2/users.json", {"user": person})
+    assert again.status_code == 422
+    assert again.json()["details"]["email"][0]["error"] == "DuplicateValue"
+    body = {"user": {**person, "name": "Ada King"}}
+    merged = desk.send("POST", "/api/v2/users/create_or_update.json", body)
+    assert (merged.status_code, merged.json()["user"]["id"]) == (200, user["id"])
+    organization = desk.send(
+        "POST", "/api/v2/organizations.json", {"organization": {"name": "Writes Ltd"}}
+    ).json()["organization"]
+    desk.send(
+        "PUT", f"/api/v2/users/{user['id']}.json", {"user": {"organization_id": organization["id"]}}
+    )
+    members = desk.get(f"/api/v2/organizations/{organization['id']}/users.json").json()["users"]
+    assert [(u["id"], u["name"]) for u in members] == [(user["id"], "Ada King")]
+    gone = desk.send("DELETE", f"/api/v2/users/{user['id']}.json")
+    assert gone.json()["user"]["active"] is False
+    assert desk.get(f"/api/v2/users/{user['id']}.json").status_code == 404
+    assert desk.send("DELETE", f"/api/v2/organizations/{organization['id']}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", f"{TICKETS}.json", {"ticket": {"subject": "no comment"}}, 422),
+        ("POST", f"{TICKETS}.json", {"ticket": {"comment": {"body": "b"}, "status": "odd"}}, 422),
+        ("POST", f"{TICKETS}.json", {"ticket": {"comment": {"body": "b"}, "group_id": 1}}, 422),
+        ("POST", f"{TICKETS}.json", {"tickets": {}}, 400),
+        ("POST", f"{TICKETS}.json", [], 400),
+        ("PUT", f"{TICKETS}/123456789.json", {"ticket": {}}, 404),
+        ("DELETE", f"{TICKETS}/123456789.json", None, 404),
+        ("POST", "/api/v2/users.json", {"user": {"email": "x@y.test"}}, 422),
+        ("POST", "/api/v2/users.json", {"user": {"name": "x", "role": "king"}}, 422),
+        ("POST", "/api/v2/triggers.json", {"trigger": {}}, 403),
+        ("POST", f"{TICKETS}/1/nothing.json", {}, 404),
+    ],
+)
+def test_bad_writes_are_refused(
+    desk: Writer, method: str, path: str, body: object, status: int
+) -> None:
+    before = desk.get(f"{TICKETS}/count.json").json()["count"]["value"]
+    answer = desk.send(method, path, body)
+    assert (answer.status_code, "error" in answer.json()) == (status, True)
+    assert desk.get(f"{TICKETS}/count.json").json()["count"]["value"] == before
+
+
+def test_a_body_that_is_no_json_is_refused(desk: Writer) -> None:
+    url = f"{desk.base_url}{TICKETS}.json"
+    answer = desk.session.post(url, data="{not json", timeout=10)
+    assert (answer.status_code, answer.json()["error"]) == (400, "InvalidRequest")
+    assert desk.session.options(url, timeout=10).status_code == 404
+
+
+def test_what_was_written_outlives_a_restart_and_the_companys_days(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"state_dir": tmp_path, "seed": 7, "scale": 0.02, "today": TODAY}
+    with serve_in_thread(**options) as manifest:
+        desk = Writer(Sandbox(manifest))
+        ticket = desk.ticket(subject="kept")
+        living = [t for t in desk.export(start_time=0) if t["status"] not in ("closed", "deleted")]
+        for other in living:
+            path = f"{TICKETS}/{other['id']}"
+            desk.send("PUT", path, {"ticket": {"external_id": f"mine-{other['id']}"}})
+    with serve_in_thread(**options) as manifest:
+        sandbox = Sandbox(manifest)
+        desk = Writer(sandbox)
+        assert desk.kept(ticket)["subject"] == "kept"
+        sandbox.advance(2)
+        exported = {t["id"]: t for t in desk.export(start_time=0)}
+        for other in living:
+            assert exported[other["id"]]["external_id"] == f"mine-{other['id']}"
+        assert desk.ticket()["id"] > ticket["id"]

@@ -154,6 +154,50 @@ def test_unit_tests_pass(empty: Project) -> None:
     assert empty.dbt("test", "--select", "test_type:unit") == {}
 
 
+#: Models without a unit test, and why; staging models are held to have no logic.
+NO_UNIT_TEST = {
+    "dim_dates": "thirty years of days; test_days_know_their_weeks_and_quarters looks at some",
+    "fct_invoices": "the columns of int_invoices__aged as they are",
+    "fct_recurring_revenue_monthly": "the columns of int_subscriptions__recurring_monthly",
+    "fct_marketing_spend": "int_campaigns__spent with a key",
+    "agg_pipeline_changes_monthly": "calls a function of the database, which"
+    " test_pipeline_changes_between_any_two_days and a singular test hold",
+}
+LOGIC = re.compile(
+    r"\b(join|where|case|union|group by|distinct|over \(|order by|having|limit|exists)\b", re.I
+)
+
+
+def test_every_model_with_logic_has_a_unit_test(manifest: dict[str, Any]) -> None:
+    tested = {test["model"] for test in manifest["unit_tests"].values()}
+    untested = set(models(manifest)) - tested
+    staging = {name for name in untested if name.startswith("stg_")}
+    assert untested - staging == set(NO_UNIT_TEST)
+    for name in staging:
+        code = re.sub(r"--.*|{#.*?#}", "", models(manifest)[name]["raw_code"])
+        assert not LOGIC.search(code), f"{name} does more than rename, cast and trim"
+
+
+def test_days_know_their_weeks_and_quarters(empty: Project) -> None:
+    """The first days of 2027 belong to the last week of 2026; after the last one there is none."""
+    found = {
+        str(day): values
+        for day, *values in empty.rows(
+            "select date_day, year_iso, week_of_year_iso, week_start_date::text, day_name,"
+            " is_weekend, fiscal_year, fiscal_quarter, fiscal_quarter_end_date::text"
+            " from analytics.dim_dates"
+        )
+    }
+    assert len(found) == 10_957
+    assert found["2027-01-03"] == [
+        *(2026, 53, "2026-12-28", "Sunday", True, 2027, 1, "2027-03-31"),
+    ]
+    assert found["2024-02-29"] == [
+        *(2024, 9, "2024-02-26", "Thursday", False, 2024, 1, "2024-03-31"),
+    ]
+    assert {"2010-01-01", "2039-12-31"} <= set(found)
+
+
 def test_empty_sources_give_empty_marts(empty: Project) -> None:
     for name in ("fct_opportunities", "agg_sales_accepted_opportunities_weekly", "dim_hosts"):
         assert empty.rows(f"select count(*) from analytics.{name}") == [(0,)]

@@ -11,7 +11,7 @@ import pytest
 from meltano_assets.sandbox.server import serve_in_thread
 from meltano_assets_tests.sandbox.conftest import TODAY, Sandbox
 from meltano_assets_tests.sandbox.other_environment import installed
-from meltano_assets_tests.sandbox.test_billing_clients import run
+from meltano_assets_tests.sandbox.test_billing_clients import run, synced
 from meltano_assets_tests.sandbox.vendor_address import as_vendor
 
 pytestmark = pytest.mark.slow
@@ -96,3 +96,22 @@ def test_zenpy_reads_searches_and_writes(desk: Sandbox, tmp_path: Path) -> None:
         "members": ["zen@zenpy.test"],
         "refused": 422,
     }
+
+
+def test_tap_zendesk(desk: Sandbox, tmp_path: Path) -> None:
+    known = desk.manifest["zendesk"]
+    truths = desk.truths()["tickets"]
+    tap = installed(tmp_path, "tap-zendesk==2.8.2") / "tap-zendesk"
+    config = {
+        "subdomain": "sandbox",
+        "access_token": known["oauth_token"],
+        "start_date": "2015-01-01T00:00:00Z",
+    }
+    wanted = {"tickets", "ticket_comments", "users", "organizations", "groups", "sla_policies"}
+    # A refusal in the middle is waited out.
+    desk.arm("zendesk", "throttle", match="/api/v2/incremental/")
+    with as_vendor(str(known["base_url"]), HOSTS, tmp_path) as environment:
+        counts = synced(tap, config, wanted, tmp_path, environment)
+    kept = truths["total"] - truths["deleted"]
+    assert set(counts) == wanted
+    assert (counts["tickets"], counts["ticket_comments"]) == (truths["total"], kept)

@@ -31,6 +31,12 @@ _REGISTRY = re.compile(
     r"/rdap/(?P<registry>[a-z]+)/(?P<kind>domain|ip|nameserver|entity|autnum)/(?P<name>.+)"
 )
 _REGISTRARS = {"uk": "registrar"}
+#: Which registry holds which numbers of autonomous systems: the first blocks of each.
+_ASN = {
+    "arin": ("1-1876", "1902-2042"),
+    "ripe": ("1877-1901", "2043", "2047"),
+    "apnic": ("4608-4865", "7467-7722"),
+}
 _GROUPS = {"com": "verisign", "net": "verisign"}
 
 
@@ -43,6 +49,9 @@ class Rdap:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
+        if request.method not in ("GET", "HEAD"):
+            headers = {"Allow": "GET, HEAD"}
+            return _problem(405, "Method Not Allowed", "RDAP answers GET and HEAD", headers)
         path = request.url.path
         if path in ("/rdap", "/rdap/", "/"):
             path = "/rdap/dns.json"
@@ -61,8 +70,13 @@ class Rdap:
         return _problem(404, "Not Found", f"{kind} not found")
 
     def _bootstrap(self, name: str, base: str) -> dict[str, object]:
-        services: list[list[list[str]]] = []
-        if name == "dns":
+        services: list[list[list[str]]]
+        if name == "asn":
+            services = [[list(ranges), [f"{base}/{group}/"]] for group, ranges in _ASN.items()]
+        elif name == "object-tags":
+            # RFC 8521: whom to ask about a tag comes first.
+            services = [[[f"rdap@{g}.test"], [g.upper()], [f"{base}/{g}/"]] for g in _ASN]
+        elif name == "dns":
             groups: dict[str, list[str]] = {}
             for tld, has_rdap in TOP_LEVEL_DOMAINS.items():
                 if has_rdap:
@@ -73,7 +87,7 @@ class Rdap:
             for number in range(1, 224):
                 blocks[registry_of(number)].append(f"{number}.0.0.0/8")
             services = [[prefixes, [f"{base}/{group}/"]] for group, prefixes in blocks.items()]
-        elif name == "ipv6":
+        else:
             services = [
                 [["2a00::/12", "2001:600::/23"], [f"{base}/ripe/"]],
                 [["2600::/12"], [f"{base}/arin/"]],

@@ -249,6 +249,7 @@ _VENDORS = (
     "clearbit.com",
     "discoverydb.com",
     "force.com",
+    "iana.org",
     "lever.co",
     "mktorest.com",
     "netsuite.com",

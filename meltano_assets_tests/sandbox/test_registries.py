@@ -64,6 +64,16 @@ def test_bootstrap_leads_back_here_and_leaves_some_out(sandbox: Sandbox) -> None
     assert bases(sandbox, "ipv6")
 
 
+def test_every_bootstrap_file_has_services(sandbox: Sandbox) -> None:
+    url = str(sandbox.manifest["rdap"]["bootstrap_url"])
+    for name in ("dns", "ipv4", "ipv6", "asn", "object-tags"):
+        found = requests.get(url.replace("dns.json", f"{name}.json"), timeout=10).json()
+        assert found["services"], name
+        assert all(service[-1][0].endswith("/") for service in found["services"])
+    refused = requests.post(url, timeout=10)
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+
+
 def test_a_domain_tells_its_registrant(sandbox: Sandbox, small_company: Company) -> None:
     domain = domain_with(small_company, "com", "organisation")
     answer = rdap(sandbox, domain)

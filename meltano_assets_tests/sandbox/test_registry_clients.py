@@ -50,10 +50,12 @@ def test_whoisit_and_asyncwhois(sandbox: Sandbox, small_company: Company, tmp_pa
     command = [str(python), "-c", _SCRIPT, told, moved, "nobody-at-all.com"]
     with as_vendor(base, ("data.iana.org",), tmp_path) as environment:
         answer = json.loads(run(command, environment).splitlines()[-1])
-    facts = small_company.domain_facts(0)[told]
+    organisation = small_company.domain_facts(0)[told].organisation
+    assert organisation is not None
+    # A registrant may be told with the form of the company behind its name.
+    assert answer.pop("registrant").startswith(organisation.name)
     assert answer == {
         "name": told,
-        "registrant": facts.organisation.name if facts.organisation else None,
         "expires": 2031,
         "moved": moved,
         "network": "ip network",

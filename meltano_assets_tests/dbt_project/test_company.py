@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_billing import BillingDesk
 from meltano_assets_tests.dbt_project.conftest import Project
 from meltano_assets_tests.dbt_project.raw_tables import create_raw_tables, fill_from_company
+from meltano_assets_tests.dbt_project.semantic_layer import metric_query
 
 #: The company and its whole dbt project are built once, which takes a minute on an idle machine.
 pytestmark = pytest.mark.timeout(900)
@@ -197,6 +199,35 @@ def test_each_campaign_costs_what_the_company_paid_for_its_leads_and_deals(
             for name, value in expected.items()
         }
         assert found[campaign] == near, campaign
+
+
+def test_the_semantic_layer_and_the_metrics_mart_agree(built: Project) -> None:
+    """Each metric in both, by month; where both know them, by week and by campaign."""
+    manifest = json.loads((built.target / "manifest.json").read_text())
+    names = [name for (name,) in built.rows("select distinct metric from analytics.fct_metrics")]
+    assert len(names) == 13
+    asked = [(name, "month", None) for name in names]
+    asked += [("sales_accepted_opportunities", "week", None)]
+    asked += [("sales_accepted_opportunities", "month", "campaign")]
+    asked += [(name, "month", "campaign") for name in ("marketing_spend", "leads", "cost_per_lead")]
+    for name, grain, entity in asked:
+        known = {
+            (period, member): None if value is None else pytest.approx(float(value), abs=1e-5)
+            for period, member, value in built.rows(
+                "select period_start_date, dimension_value, value from analytics.fct_metrics"
+                f" where metric = '{name}' and period_grain = '{grain}'"
+                f" and dimension_name = '{entity or 'all'}'"
+            )
+        }
+        found = {
+            (period, member): None if value is None else float(value)
+            for period, member, value in built.rows(metric_query(manifest, name, grain, entity))
+        }
+        assert sum(value is not None for value in known.values()) > 5, name
+        # What nobody counted is nothing in the mart, and nowhere in the layer.
+        nothing = 0 if name in ("marketing_spend", "leads", "customers_won") else None
+        values = {key: nothing if found.get(key) is None else found[key] for key in known}
+        assert values == known, (name, grain, entity)
 
 
 def test_stays_in_stages_go_back_to_the_making_of_a_deal(built: Project, company: Company) -> None:

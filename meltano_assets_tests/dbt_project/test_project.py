@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dbt.cli.main import dbtRunner
 
+from meltano_assets.demo.report import HEADLINES
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets_tests.dbt_project.conftest import Project, environment
 from meltano_assets_tests.dbt_project.raw_tables import STREAMS, create_raw_tables
@@ -107,6 +108,25 @@ def test_marts_and_sync_models_are_public_contracts(manifest: dict[str, Any]) ->
 
 #: Facts that are metrics already, or wait for a person.
 NOT_SEMANTIC = {"fct_metrics", "fct_account_match_reviews"}
+#: Marts that sum up a fact, which is the one to ask.
+SUMMED = {
+    "agg_account_tickets_monthly": "fct_tickets",
+    "agg_campaign_acquisition": "fct_marketing_spend",
+    "agg_campaign_acquisition_monthly": "fct_marketing_spend",
+    "agg_churn_monthly": "fct_retention_monthly",
+    "agg_closed_deals_monthly": "fct_opportunities",
+    "agg_expenses_monthly": "fct_ledger_entries",
+    "agg_feature_adoption_monthly": "agg_usage_monthly",
+    "agg_hiring_funnel_monthly": "fct_candidates",
+    "agg_pipeline_changes_monthly": "fct_opportunity_snapshots",
+    "agg_pipeline_monthly": "fct_opportunities",
+    "agg_receivables_aging": "fct_invoices",
+    "agg_recurring_revenue_monthly": "fct_recurring_revenue_monthly",
+    "agg_retention_monthly": "fct_retention_monthly",
+    "agg_sales_accepted_opportunities_monthly": "fct_sales_accepted_opportunities",
+    "agg_sales_accepted_opportunities_weekly": "fct_sales_accepted_opportunities",
+    "agg_version_currency_monthly": "agg_usage_monthly",
+}
 
 
 def test_every_fact_has_a_semantic_model_of_its_columns(manifest: dict[str, Any]) -> None:
@@ -120,8 +140,9 @@ def test_every_fact_has_a_semantic_model_of_its_columns(manifest: dict[str, Any]
             expression = part["expr"] or part["name"]
             words = set(re.findall(r"[a-z_]+", re.sub(r"'[^']*'", "", expression))) - SQL
             assert words <= set(model["columns"]), (semantic["name"], part["name"])
-    facts = {name for name in models(manifest) if name.startswith("fct_")}
-    assert facts - set(described) == NOT_SEMANTIC
+    names = {name for name in models(manifest) if name.startswith(("fct_", "agg_"))}
+    assert names - set(described) == NOT_SEMANTIC | set(SUMMED)
+    assert set(SUMMED.values()) <= set(described)
 
 
 def test_every_mart_has_a_consumer(manifest: dict[str, Any]) -> None:
@@ -134,6 +155,18 @@ def test_every_mart_has_a_consumer(manifest: dict[str, Any]) -> None:
     }
     marts = [node for node in models(manifest).values() if "marts" in node["path"].split("/")]
     assert not {node["name"] for node in marts if node["unique_id"] not in read}
+
+
+def test_what_the_product_shows_is_an_exposure(manifest: dict[str, Any]) -> None:
+    read = {
+        mart for query, _ in HEADLINES.values() for mart in re.findall(r"\banalytics\.(\w+)", query)
+    }
+    exposures = {exposure["name"]: exposure for exposure in manifest["exposures"].values()}
+    told = {key.rpartition(".")[2] for key in exposures["demo_headlines"]["depends_on"]["nodes"]}
+    assert told == read
+    synced = yaml.safe_load((dbt_project_directory() / "salesforce_sync.yml").read_text())["syncs"]
+    told = {key.rpartition(".")[2] for key in exposures["salesforce_sync"]["depends_on"]["nodes"]}
+    assert told == {sync["model"] for sync in synced.values()}
 
 
 def test_schemas_are_the_same_in_every_environment(manifest: dict[str, Any]) -> None:

@@ -327,7 +327,8 @@ def _number(query: Mapping[str, list[str]], name: str) -> int | None:
         return None
     text = query[name][-1]
     if not text.removeprefix("-").isdigit():
-        raise LeverError(400, "BadRequestError", f"{name} must be a number of milliseconds")
+        what = "a number" if name == "limit" else "a number of milliseconds"
+        raise LeverError(400, "BadRequestError", f"{name} must be {what}")
     return int(text)
 
 

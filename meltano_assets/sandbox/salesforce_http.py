@@ -144,13 +144,15 @@ def failure(status: int, *problems: ApiProblem) -> Reply:
 
 def not_allowed(method: str, *allowed: str) -> RequestProblem:
     """405, naming what would be allowed."""
-    return RequestProblem(
+    problem = RequestProblem(
         405,
         ApiProblem(
             "METHOD_NOT_ALLOWED",
             f"HTTP Method '{method}' not allowed. Allowed are {','.join(allowed)}",
         ),
     )
+    problem.headers["Allow"] = ",".join(allowed)
+    return problem
 
 
 def not_found() -> RequestProblem:

@@ -104,7 +104,9 @@ class RestApi:
                 raise not_found()
             return route(call, segments[1:])
         except RequestProblem as error:
-            return failure(error.status, *error.problems)
+            reply = failure(error.status, *error.problems)
+            reply.headers |= error.headers
+            return reply
 
     def _sobjects(self, call: Call, rest: list[str]) -> Reply:
         schema = self.org.user_schema

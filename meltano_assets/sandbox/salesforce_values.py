@@ -76,6 +76,7 @@ class RequestProblem(Exception):
         super().__init__(problems[0].message)
         self.status = status
         self.problems = problems
+        self.headers: dict[str, str] = {}
 
 
 class NotThisType(Exception):

@@ -176,7 +176,9 @@ class HttpService:
         await app(scope, receive, counted)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._handler(Request(scope, receive))
+        # A handler need not know HEAD: it is GET, whose body the server leaves out.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        response = await self._handler(Request(asked, receive))
         await response(scope, receive, send)
 
     def _refusal(self, subject: str) -> Response | None:

@@ -29,6 +29,8 @@ from meltano_assets.sandbox.stripe_search import FIELDS, SearchError, found
 
 ACCOUNT = "acct_1MeltanoSandbox00"
 EVENTS_SECONDS = 30 * 86_400
+OLDEST_VERSION = "2011-01-01"
+_VERSION = re.compile(r"\d{4}-\d\d-\d\d(\.\w+)?")
 #: Objects inside an object that come as a list of at most so many.
 NESTED_ROWS = 10
 #: Path of a list → the kind of object in it.
@@ -173,7 +175,12 @@ class Stripe:
         parts = path.split("/")
         if parts[0] != "v1" or len(parts) < 2:
             raise _unknown_path(request)
-        if request.method not in ("GET", "HEAD"):
+        version = request.headers.get("stripe-version", API_VERSION)
+        if not _VERSION.fullmatch(version) or version < OLDEST_VERSION:
+            raise _ProblemError(400, f"Invalid Stripe API version: {version}")
+        if request.method not in ("GET", "POST", "DELETE"):
+            raise _unknown_path(request)
+        if request.method != "GET":
             message = "The provided key does not have the required permissions for this endpoint"
             raise _ProblemError(403, message, "more_permissions_required_for_application")
         return json_response(self._get(request, parts[1:]))

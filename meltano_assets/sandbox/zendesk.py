@@ -214,7 +214,7 @@ class Zendesk:
         elif name in ("tickets", "users", "organizations"):
             records, key = self._export_records(name), name
         else:
-            return _not_found()
+            return _not_found("InvalidEndpoint")
         # Clients probe the metric events with the present time, and the service lets them.
         start = _start_time(query.get("start_time"), may_be_now=name == "ticket_metric_events")
         if isinstance(start, Response):

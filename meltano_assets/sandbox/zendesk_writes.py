@@ -201,7 +201,9 @@ class Writes:
             return self._create(name, _body(content))
         if parts[1:] == ["create_or_update"] and method == "POST" and name != "tickets":
             return self._create_or_update(name, _body(content))
-        record = self._find(name, parts[1] if len(parts) > 1 else "")
+        if len(parts) == 1:
+            raise Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
+        record = self._find(name, parts[1])
         if len(parts) == 2 and method == "PUT":
             return self._update(name, record, _body(content))
         if len(parts) == 2 and method == "DELETE":

@@ -159,6 +159,8 @@ class Zuora:
                 return self._describe(request, name)
             case ("GET", "catalog", "products"):
                 return self._products(request)
+            case ("POST", "", "query", "jobs") if not isinstance(body.get("query"), str):
+                return _failure(40000020, "The query field is required", 400)
             case ("POST", "", "query", "jobs"):
                 return json_response({"data": self.jobs.order_query(body, base_url(request))})
             case ("GET", "", "query", "jobs", key):

@@ -284,6 +284,26 @@ def test_salesforce_is_counted_and_misbehaves_too(sandbox: Sandbox) -> None:
 # --- misbehaviour -------------------------------------------------------------------------------
 
 
+def test_every_vendor_answers_head_as_get_without_its_body(sandbox: Sandbox) -> None:
+    zendesk, login = groups_url(sandbox)
+    lever, stripe = sandbox.manifest["lever"], sandbox.manifest["stripe"]
+    clearbit = sandbox.manifest["clearbit"]
+    for url, known in (
+        (zendesk, login),
+        (f"{lever['base_url']}/stages", (lever["api_key"], "")),
+        (f"{stripe['base_url']}/v1/products", (stripe["api_key"], "")),
+        (
+            f"{clearbit['base_url']}/v2/companies/find?domain=nobody.test",
+            (clearbit["api_key"], ""),
+        ),
+        (str(sandbox.manifest["rdap"]["bootstrap_url"]), None),
+    ):
+        told = requests.get(url, auth=known, timeout=10)
+        head = requests.head(url, auth=known, timeout=10)
+        assert (head.status_code, head.content) == (told.status_code, b""), url
+        assert head.headers["Content-Type"] == told.headers["Content-Type"]
+
+
 def test_a_connection_can_be_dropped(sandbox: Sandbox) -> None:
     url, login = groups_url(sandbox)
     for kind in ("drop", "drop_after"):

@@ -51,6 +51,18 @@ def test_keys_as_bearer_or_user(account: Account) -> None:
     assert "wrong" not in wrong["error"]["message"]
 
 
+def test_versions_and_methods_that_there_are_not(account: Account) -> None:
+    path, known = f"{account.base}/v1/charges", (account.key, "")
+    for version, status in (("2026-05-27.dahlia", 200), ("1999-01-01", 400), ("latest", 400)):
+        answer = requests.get(path, auth=known, headers={"Stripe-Version": version}, timeout=10)
+        assert answer.status_code == status, version
+    assert answer.json()["error"]["message"] == "Invalid Stripe API version: latest"
+    for method in ("PUT", "OPTIONS", "PATCH"):
+        refused = requests.request(method, path, auth=known, timeout=10)
+        assert refused.status_code == 404
+        assert refused.json()["error"]["message"].startswith(f"Unrecognized request URL ({method}")
+
+
 def test_lists_go_forward_and_back(account: Account) -> None:
     charges = account.all("charges", limit=7)
     created = [charge["created"] for charge in charges]

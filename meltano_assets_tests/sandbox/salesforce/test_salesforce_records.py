@@ -321,6 +321,17 @@ def test_resources_to_read_take_no_other_method(shared: Api) -> None:
             assert shared.error(answer) == (405, "METHOD_NOT_ALLOWED"), (method, path)
 
 
+def test_a_refused_method_is_told_what_is_allowed(shared: Api) -> None:
+    for method, path, allowed in (
+        ("POST", "/query", "HEAD,GET"),
+        ("PUT", "/sobjects/Account", "GET,HEAD,POST"),
+        ("OPTIONS", "/composite/batch", "POST"),
+    ):
+        answer = shared.call(method, path)
+        assert shared.error(answer) == (405, "METHOD_NOT_ALLOWED")
+        assert answer.headers["Allow"] == allowed
+
+
 def test_hostile_text_is_stored_or_refused(shared: Api) -> None:
     def body(text: str) -> str:
         return '{"Name": "x", "Description": "' + text + '"}'

@@ -333,4 +333,7 @@ def _printable(value: pa.Scalar) -> object:
         return f"{value.cast(pa.int64())} {value.type.unit} since 1970"
     if kinds.is_date32(value.type):
         return f"{value.cast(pa.int32())} days since 1970"
-    return str(value.cast(pa.string())) if is_text(value.type) else repr(value)
+    if is_text(value.type):
+        raw: bytes = value.cast(pa.large_binary()).as_py()
+        return raw.decode("utf-8", "replace")
+    return repr(value)

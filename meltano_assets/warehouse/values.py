@@ -58,7 +58,35 @@ def convert(array: pa.Array, target: ColumnType) -> Converted:
     array = _plain(array)
     if pa.types.is_null(array.type):
         return Converted(pa.nulls(len(array), NULL_WIRE[target]))
+    if is_text(array.type) and target not in _TAKE_ANY_BYTES and not _is_utf8(array):
+        # No number and no time is written in it, and parsers of text trust that it is text.
+        texts = [_decoded(raw) for raw in array.cast(pa.large_binary()).to_pylist()]
+        readable = pa.array(texts, pa.large_string())
+        broken = mask(pc.is_valid(array)) & ~mask(pc.is_valid(readable))
+        converted = _CONVERTERS[target](readable)
+        converted.bad = broken if converted.bad is None else converted.bad | broken
+        return converted
     return _CONVERTERS[target](array)
+
+
+#: Types with a rule of their own for text that is not UTF-8.
+_TAKE_ANY_BYTES: tuple[ColumnType, ...] = ("text", "jsonb", "bytea")
+
+
+def _is_utf8(array: pa.Array) -> bool:
+    """True when all text is what it says to be; much quicker than any parser of it."""
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _decoded(raw: bytes | None) -> str | None:
+    try:
+        return None if raw is None else raw.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _plain(array: pa.Array) -> pa.Array:
@@ -108,9 +136,7 @@ def mask(array: pa.Array) -> np.ndarray:
 
 def clean_text(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
     """Text that Postgres stores: NUL and what is not UTF-8 become U+FFFD."""
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
+    if not _is_utf8(array):
         texts: list[str | None] = []
         for raw in array.cast(pa.large_binary()).to_pylist():
             text = None if raw is None else raw.decode("utf-8", "replace")

@@ -65,6 +65,34 @@ def test_bytes_that_are_not_utf8_become_the_replacement_character(store: Store) 
     assert outcome.cleaned == {"invalid_utf8": 2}
 
 
+@pytest.mark.parametrize(
+    ("kind", "good"),
+    [
+        ("integer", "5"),
+        ("bigint", "5"),
+        ("numeric", "5.25"),
+        ("double precision", "0.5"),
+        ("boolean", "true"),
+        ("date", "2026-03-01"),
+        ("timestamp", "2026-03-01 00:00:00"),
+        ("timestamptz", "2026-03-01 00:00:00+00"),
+        ("uuid", "00000000-0000-4000-8000-000000000000"),
+        ("inet", "192.0.2.1/32"),
+    ],
+)
+def test_bytes_that_are_not_utf8_are_no_value_of_any_other_type(
+    store: Store, warehouse: Warehouse, kind: ColumnType, good: str
+) -> None:
+    raw = pa.array([good.encode(), b"\xa9", b"5\xff", None])
+    strings = pa.Array.from_buffers(pa.string(), 4, raw.buffers(), raw.null_count)
+    outcome, values = store(strings, kind)
+    assert values == [good, None] and outcome.quarantined == 2
+    (table,) = query(warehouse, "select table_name from meltano.load_log")[0]
+    kept = query(warehouse, f"select record, reason from {table}__quarantine order by id")
+    assert [reason for _, reason in kept] == [f"not a {kind}"] * 2
+    assert all("\ufffd" in str(record) for record, _ in kept)
+
+
 def test_empty_text_and_null_stay_apart(store: Store) -> None:
     _, values = store(pa.array(["", None, " ", "\r", "\n", '"', "\\N", "\\."]), "text")
     assert values == ["", None, " ", "\r", "\n", '"', "\\N", "\\."]

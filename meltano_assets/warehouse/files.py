@@ -424,6 +424,12 @@ def _read_ndjson(
     return columns, chain([leading], made)
 
 
+#: A first line that only begins something: a bracket, or a key whose value is yet to come.
+_OPENS_A_DOCUMENT = re.compile(
+    rb'\s*+(?:\[[ \t]*+\{?|\{(?:[ \t]*+"(?:[^"\\\r\n]|\\.)*+"[ \t]*+:[ \t]*+[\[{])?)[ \t\r]*+\n'
+)
+
+
 def _records(
     block: bytes, name: str, lines_before: int
 ) -> tuple[list[dict[str, object]], list[tuple[str, int | None]]]:
@@ -448,6 +454,11 @@ def _records(
             records.append(record)
         else:
             malformed.append((line.decode("utf-8", "replace"), number))
+    if malformed and lines_before == 0 and _OPENS_A_DOCUMENT.match(block):
+        raise FatalError(
+            f"{name} is no NDJSON but one JSON document over several lines",
+            hint="write one object a line; of an array, `jq -c '.[]'` makes that, of an object `jq -c .`",
+        )
     if malformed and not records and lines_before == 0:
         raise FatalError(
             f"{name} is no NDJSON: not one of its first lines is a JSON object",

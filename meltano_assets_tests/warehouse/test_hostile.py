@@ -211,6 +211,32 @@ def test_files_of_other_kinds_are_refused(
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        '{\n  "a": {},\n  "b": [\n    {"id": 1},\n    {"id": 2}\n  ]\n}\n',
+        '\n[\n{"id": 1}\n,\n{"id": 2}\n]\n',
+        '[{\n"id": 1}]',
+        '{"features": [\n{"id": 1},\n{"id": 2}\n]}\n',
+    ],
+)
+def test_one_json_document_over_several_lines_is_no_ndjson(
+    tmp_path: Path, warehouse: Warehouse, content: str
+) -> None:
+    with pytest.raises(FatalError, match="one JSON document over several lines"):
+        store(warehouse, tmp_path / "f.json", content)
+    assert query(warehouse, "select to_regclass('shop.things')") == [(None,)]
+
+
+@pytest.mark.parametrize("first", ['{"id": 0, "a": "cut', "[1, 2", '{"id": 0'])
+def test_a_first_line_that_is_cut_off_is_a_record_that_is_set_aside(
+    tmp_path: Path, warehouse: Warehouse, first: str
+) -> None:
+    lines = "".join(f'{{"id": {number}}}\n' for number in range(1, 20))
+    outcome = store(warehouse, tmp_path / "f.ndjson", f"{first}\n{lines}")
+    assert (outcome.inserted, outcome.quarantined) == (19, 1)
+
+
+@pytest.mark.parametrize(
     ("header", "columns"),
     [
         (b"id,\xe9t\xe9", ["id", "_xe9t_xe9"]),

@@ -9,10 +9,22 @@ Lists inside an object are whole here; the service shows their first ten.
 from __future__ import annotations
 
 from itertools import count
+from math import inf
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_stripe_payments import Payments
 from meltano_assets.sandbox.company_stripe_records import StripeRecords
+from meltano_assets.sandbox.company_stripe_shapes import (
+    CUSTOMER,
+    INVOICE,
+    INVOICE_LINE,
+    MONTH_SECONDS,
+    PRICE,
+    PRODUCT,
+    RECURRING,
+    SUBSCRIPTION,
+    SUBSCRIPTION_ITEM,
+)
 from meltano_assets.sandbox.company_words import mailbox, person
 from meltano_assets.sandbox.company_world import World, scaled
 
@@ -35,6 +47,8 @@ class SelfServe(StripeRecords):
         self._prices: list[Record] = []
         self._invoices: dict[str, int] = {}
         self._built = -1
+        #: Subscriptions that clients ended → when, in seconds since 1970: no month follows.
+        self.ended: dict[str, int] = {}
 
     def build(self, day: int) -> None:
         """Live on until the end of that day."""
@@ -85,51 +99,21 @@ class SelfServe(StripeRecords):
             at,
             "product.created",
             {
+                **PRODUCT,
                 "id": self.new_id("prod"),
-                "object": "product",
-                "active": True,
-                "attributes": [],
                 "created": self.stamp(at),
-                "default_price": None,
-                "description": None,
-                "images": [],
-                "livemode": False,
-                "marketing_features": [],
-                "metadata": {},
                 "name": name,
-                "package_dimensions": None,
-                "shippable": None,
-                "statement_descriptor": None,
-                "tax_code": None,
-                "type": "service",
-                "unit_label": None,
                 "updated": self.stamp(at),
-                "url": None,
             },
         )
         price = {
+            **PRICE,
             "id": self.new_id("price"),
-            "object": "price",
-            "active": True,
-            "billing_scheme": "per_unit",
             "created": self.stamp(at),
             "currency": "usd",
-            "custom_unit_amount": None,
-            "livemode": False,
-            "lookup_key": None,
-            "metadata": {},
             "nickname": name,
             "product": product["id"],
-            "recurring": {
-                "aggregate_usage": None,
-                "interval": "month",
-                "interval_count": 1,
-                "trial_period_days": None,
-                "usage_type": "licensed",
-            },
-            "tax_behavior": "unspecified",
-            "tiers_mode": None,
-            "transform_quantity": None,
+            "recurring": RECURRING,
             "type": "recurring",
             "unit_amount": amount,
             "unit_amount_decimal": str(amount),
@@ -147,8 +131,8 @@ class SelfServe(StripeRecords):
             at,
             "customer.created",
             {
+                **CUSTOMER,
                 "id": self.new_id("cus"),
-                "object": "customer",
                 "address": {
                     "city": None,
                     "country": rng.choice(_COUNTRIES),
@@ -157,30 +141,13 @@ class SelfServe(StripeRecords):
                     "postal_code": None,
                     "state": None,
                 },
-                "balance": 0,
                 "created": self.stamp(at),
                 "currency": currency,
-                "default_source": None,
-                "delinquent": False,
                 "description": 'says "hi", often\n🚀' if number % 13 == 12 else None,
-                "discount": None,
                 "email": f"{mailbox(given, family)}.{number}@example.com",
                 "invoice_prefix": f"{number:08X}",
-                "invoice_settings": {
-                    "custom_fields": None,
-                    "default_payment_method": None,
-                    "footer": None,
-                    "rendering_options": None,
-                },
-                "livemode": False,
                 "metadata": {"signup": "web"} if number % 2 else {},
                 "name": f"{given} {family}",
-                "next_invoice_sequence": 1,
-                "phone": None,
-                "preferred_locales": [],
-                "shipping": None,
-                "tax_exempt": "none",
-                "test_clock": None,
             },
         )
         items = 12 if number % 10 == 9 else 1
@@ -193,17 +160,13 @@ class SelfServe(StripeRecords):
         start = self.stamp(at)
         lines: list[Record] = [
             {
+                **SUBSCRIPTION_ITEM,
                 "id": self.new_id("si"),
-                "object": "subscription_item",
-                "billing_thresholds": None,
                 "created": start,
-                "discounts": [],
-                "metadata": {},
                 "plan": self._plan(price),
                 "price": price,
                 "quantity": self.rng.randrange(1, 6),
                 "subscription": key,
-                "tax_rates": [],
             }
             for price in chosen
         ]
@@ -211,46 +174,18 @@ class SelfServe(StripeRecords):
             at,
             "customer.subscription.created",
             {
+                **SUBSCRIPTION,
                 "id": key,
-                "object": "subscription",
-                "application": None,
-                "automatic_tax": {"enabled": False, "liability": None},
                 "billing_cycle_anchor": start,
-                "billing_thresholds": None,
-                "cancel_at": None,
-                "cancel_at_period_end": False,
-                "canceled_at": None,
-                "cancellation_details": {"comment": None, "feedback": None, "reason": None},
-                "collection_method": "charge_automatically",
                 "created": start,
                 "currency": customer["currency"],
-                "current_period_end": start + _MONTH * 86_400,
+                "current_period_end": start + MONTH_SECONDS,
                 "current_period_start": start,
                 "customer": customer["id"],
-                "days_until_due": None,
-                "default_payment_method": None,
-                "default_source": None,
-                "default_tax_rates": [],
-                "description": None,
-                "discount": None,
-                "discounts": [],
-                "ended_at": None,
                 "items": lines,
-                "latest_invoice": None,
-                "livemode": False,
-                "metadata": {},
-                "on_behalf_of": None,
-                "pause_collection": None,
-                "payment_settings": {"payment_method_types": None},
-                "pending_setup_intent": None,
                 "plan": lines[0]["plan"] if items == 1 else None,
                 "quantity": lines[0]["quantity"] if items == 1 else None,
-                "schedule": None,
                 "start_date": start,
-                "status": "active",
-                "test_clock": None,
-                "trial_end": None,
-                "trial_start": None,
             },
         )
         self._bill(at + 0.001, subscription)
@@ -275,6 +210,8 @@ class SelfServe(StripeRecords):
         customer = self.live["customer"].get(str(current["customer"]))
         if current["status"] != "active" or customer is None:
             return
+        if self.ended.get(str(current["id"]), inf) <= self.stamp(at):
+            return
         fate = self.rng.random()
         if fate < 0.04 and current["latest_invoice"]:
             self._cancel(at, current)
@@ -287,7 +224,7 @@ class SelfServe(StripeRecords):
             current,
             latest_invoice=invoice["id"],
             current_period_start=start,
-            current_period_end=start + _MONTH * 86_400,
+            current_period_end=start + MONTH_SECONDS,
         )
         if fate > 0.95:
             self._payments.charge(at + 0.001, invoice, customer, fails=True)
@@ -306,20 +243,16 @@ class SelfServe(StripeRecords):
             amount = int(item["price"]["unit_amount"]) * int(item["quantity"])
             lines.append(
                 {
+                    **INVOICE_LINE,
                     "id": self.new_id("il"),
-                    "object": "line_item",
                     "amount": amount,
                     "amount_excluding_tax": amount,
                     "currency": subscription["currency"],
                     "description": f"{item['quantity']} × {item['price']['nickname']}",
-                    "discountable": True,
                     "invoice": key,
-                    "livemode": False,
-                    "metadata": {},
-                    "period": {"end": start + _MONTH * 86_400, "start": start},
+                    "period": {"end": start + MONTH_SECONDS, "start": start},
                     "plan": item["plan"],
                     "price": item["price"],
-                    "proration": False,
                     "quantity": item["quantity"],
                     "subscription": subscription["id"],
                     "subscription_item": item["id"],
@@ -334,63 +267,27 @@ class SelfServe(StripeRecords):
             at,
             "invoice.created",
             {
+                **INVOICE,
                 "id": key,
-                "object": "invoice",
-                "account_country": "US",
-                "account_name": "Meltano Sandbox",
                 "amount_due": total,
-                "amount_paid": 0,
                 "amount_remaining": total,
-                "amount_shipping": 0,
-                "attempt_count": 0,
-                "attempted": False,
-                "auto_advance": True,
-                "automatic_tax": {"enabled": False, "liability": None, "status": None},
                 "billing_reason": "subscription_cycle"
                 if subscription["latest_invoice"]
                 else "subscription_create",
-                "charge": None,
-                "collection_method": "charge_automatically",
                 "created": start,
                 "currency": subscription["currency"],
-                "custom_fields": None,
                 "customer": customer["id"],
                 "customer_address": customer["address"],
                 "customer_email": customer["email"],
                 "customer_name": customer["name"],
-                "customer_phone": None,
-                "customer_shipping": None,
-                "customer_tax_exempt": "none",
-                "customer_tax_ids": [],
-                "default_payment_method": None,
-                "default_source": None,
-                "default_tax_rates": [],
-                "description": None,
-                "discount": None,
-                "discounts": [],
-                "due_date": None,
                 "effective_at": start,
                 "ending_balance": 0,
-                "footer": None,
                 "hosted_invoice_url": f"https://invoice.example.com/i/{key}",
                 "invoice_pdf": f"https://pay.example.com/invoice/{key}/pdf",
                 "lines": lines,
-                "livemode": False,
-                "metadata": {},
-                "next_payment_attempt": None,
                 "number": f"{customer['invoice_prefix']}-{number:04d}",
-                "on_behalf_of": None,
-                "paid": False,
-                "paid_out_of_band": False,
-                "payment_intent": None,
-                "payment_settings": {"payment_method_types": None},
                 "period_end": start,
                 "period_start": start,
-                "post_payment_credit_notes_amount": 0,
-                "pre_payment_credit_notes_amount": 0,
-                "receipt_number": None,
-                "starting_balance": 0,
-                "statement_descriptor": None,
                 "status": "open",
                 "status_transitions": {
                     "finalized_at": start,
@@ -401,12 +298,8 @@ class SelfServe(StripeRecords):
                 "subscription": subscription["id"],
                 "subtotal": total,
                 "subtotal_excluding_tax": total,
-                "tax": None,
-                "test_clock": None,
                 "total": total,
-                "total_discount_amounts": [],
                 "total_excluding_tax": total,
-                "total_tax_amounts": [],
                 "webhooks_delivered_at": start,
             },
         )

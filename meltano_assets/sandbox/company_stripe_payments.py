@@ -6,6 +6,7 @@ from itertools import count
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_stripe_records import StripeRecords
+from meltano_assets.sandbox.company_stripe_shapes import CHARGE, REFUND
 
 _REASONS = ("requested_by_customer", "duplicate", "fraudulent", None)
 
@@ -25,14 +26,10 @@ class Payments:
         number = next(self._charges)
         intent = self._books.new_id("pi")
         charge: Record = {
+            **CHARGE,
             "id": self._books.new_id("ch"),
-            "object": "charge",
             "amount": current["amount_due"],
             "amount_captured": 0 if fails else current["amount_due"],
-            "amount_refunded": 0,
-            "application": None,
-            "application_fee": None,
-            "application_fee_amount": None,
             "balance_transaction": None if fails else self._books.new_id("txn"),
             "billing_details": {
                 "address": customer["address"],
@@ -40,24 +37,14 @@ class Payments:
                 "name": customer["name"],
                 "phone": None,
             },
-            "calculated_statement_descriptor": "MELTANO SANDBOX",
             "captured": not fails,
             "created": self._books.stamp(at),
             "currency": current["currency"],
             "customer": customer["id"],
             "description": "Subscription update",
-            "destination": None,
-            "dispute": None,
-            "disputed": False,
-            "failure_balance_transaction": None,
             "failure_code": "card_declined" if fails else None,
             "failure_message": "Your card was declined." if fails else None,
-            "fraud_details": {},
             "invoice": current["id"],
-            "livemode": False,
-            "metadata": {},
-            "on_behalf_of": None,
-            "order": None,
             "outcome": {
                 "network_status": "declined_by_network" if fails else "approved_by_network",
                 "reason": "generic_decline" if fails else None,
@@ -72,17 +59,7 @@ class Payments:
                 "card": {"brand": "visa", "country": "US", "last4": f"{number % 10_000:04d}"},
                 "type": "card",
             },
-            "receipt_email": None,
-            "receipt_number": None,
-            "refunded": False,
-            "review": None,
-            "shipping": None,
-            "source_transfer": None,
-            "statement_descriptor": None,
-            "statement_descriptor_suffix": None,
             "status": "failed" if fails else "succeeded",
-            "transfer_data": None,
-            "transfer_group": None,
         }
         self._books.put(at, "charge.failed" if fails else "charge.succeeded", charge)
         attempts = int(str(current["attempt_count"])) + 1
@@ -130,21 +107,16 @@ class Payments:
             at,
             "refund.created",
             {
+                **REFUND,
                 "id": self._books.new_id("re"),
-                "object": "refund",
                 "amount": amount,
                 "balance_transaction": self._books.new_id("txn"),
                 "charge": charge["id"],
                 "created": self._books.stamp(at),
                 "currency": charge["currency"],
-                "destination_details": {"type": "card", "card": {"type": "refund"}},
-                "metadata": {},
                 "payment_intent": charge["payment_intent"],
                 "reason": self._books.rng.choice(_REASONS),
-                "receipt_number": None,
-                "source_transfer_reversal": None,
                 "status": "pending",
-                "transfer_reversal": None,
             },
         )
         self._books.when(at + 2, lambda then: self._settle(then, refund))

@@ -155,6 +155,7 @@ class Sandbox:
                 api_key=_stripe_key(made),
                 requests_per_minute=6_000 if is_strict else 1_000_000,
                 forgets_events=is_strict,
+                folder=self._folder,
             ).service,
             "zuora": Zuora(
                 self.company,

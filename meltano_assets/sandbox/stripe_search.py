@@ -21,6 +21,7 @@ FIELDS: dict[str, frozenset[str]] = {
         "metadata payment_method_details.card.brand payment_method_details.card.last4 refunded status",
         "customer": "created email metadata name phone",
         "invoice": "created currency customer metadata number receipt_number subscription total status",
+        "payment_intent": "amount created currency customer metadata status",
         "price": "active currency lookup_key metadata product type created",
         "product": "active description metadata name shippable url created",
         "subscription": "canceled_at created metadata status",

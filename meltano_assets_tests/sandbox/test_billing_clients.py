@@ -135,3 +135,92 @@ def test_the_official_client_of_stripe(sandbox: Sandbox, tmp_path: Path) -> None
         ["InvalidRequestError", "parameter_invalid_integer"],
         ["AuthenticationError", None],
     ]
+
+
+_STRIPE_WRITES = """
+import json, sys, stripe
+base, key, control = sys.argv[1:]
+client = stripe.StripeClient(key, base_addresses={"api": base}, max_network_retries=2)
+v1 = client.v1
+
+def arm(kind):
+    import urllib.request
+    body = json.dumps({"service": "stripe", "kind": kind}).encode()
+    urllib.request.urlopen(urllib.request.Request(control + "/faults", body)).read()
+
+ada = v1.customers.create({
+    "name": "Ada", "email": "ada@example.com", "address": {"city": "Berlin"},
+    "metadata": {"tier": "gold"}, "payment_method": "pm_card_visa",
+})
+method = v1.customers.payment_methods.list(ada.id).data[0]
+ada = v1.customers.update(ada.id, {"invoice_settings": {"default_payment_method": method.id}})
+product = v1.products.create({
+    "name": "Seat",
+    "default_price_data": {"currency": "usd", "unit_amount": 1500, "recurring": {"interval": "month"}},
+    "expand": ["default_price"],
+})
+subscription = v1.subscriptions.create({
+    "customer": ada.id, "items": [{"price": product.default_price.id, "quantity": 2}],
+    "expand": ["latest_invoice.payment_intent"],
+})
+invoice = v1.invoices.create({"customer": ada.id, "auto_advance": False})
+v1.invoice_items.create({"customer": ada.id, "invoice": invoice.id, "amount": 250, "currency": "usd"})
+invoice = v1.invoices.pay(invoice.id)
+# The answer is lost after the payment was made: the client asks again with the key it made up.
+before = len(list(v1.payment_intents.list({"customer": ada.id}).auto_paging_iter()))
+arm("drop_after")
+intent = v1.payment_intents.create({
+    "amount": 990, "currency": "eur", "customer": ada.id, "payment_method": method.id, "confirm": True,
+    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+})
+made = len(list(v1.payment_intents.list({"customer": ada.id}).auto_paging_iter())) - before
+refund = v1.refunds.create({"payment_intent": intent.id, "amount": 90, "reason": "duplicate"})
+errors = []
+options = {"idempotency_key": "mine"}
+v1.customers.create({"name": "One"}, options)
+for call in (
+    lambda: v1.customers.create({"name": "Two"}, options),
+    lambda: v1.payment_intents.create({"amount": 500, "currency": "usd", "confirm": True,
+        "payment_method": "pm_card_visa_chargeDeclined"}),
+    lambda: v1.customers.create({"colour": "red"}),
+    lambda: v1.refunds.create({"charge": "ch_no"}),
+    lambda: v1.coupons.create({"percent_off": 10}),
+):
+    try:
+        call()
+    except stripe.StripeError as error:
+        errors.append([type(error).__name__, error.http_status, error.code])
+v1.subscriptions.cancel(subscription.id)
+gone = v1.customers.delete(ada.id)
+events = [e.type for e in v1.events.list({"types": ["customer.*"], "limit": 3}).data]
+print(json.dumps({
+    "subscription": [subscription.status, subscription.latest_invoice.amount_paid,
+                     subscription.latest_invoice.payment_intent.status],
+    "invoice": [invoice.status, invoice.amount_paid], "made": made,
+    "intent": [intent.status, intent.amount_received, intent.last_response.headers.get("Idempotent-Replayed")],
+    "refund": [refund.status, refund.amount], "errors": errors, "gone": gone.deleted, "events": events,
+}))
+"""
+
+
+def test_the_official_client_of_stripe_writes(own_sandbox: Sandbox, tmp_path: Path) -> None:
+    known = own_sandbox.manifest["stripe"]
+    python = installed(tmp_path, "stripe==16.1.0") / "python"
+    address = [str(known["base_url"]), str(known["api_key"]), own_sandbox.control]
+    told = json.loads(run([str(python), "-c", _STRIPE_WRITES, *address], {}))
+    assert told == {
+        "subscription": ["active", 3000, "succeeded"],
+        "invoice": ["paid", 250],
+        "made": 1,
+        "intent": ["succeeded", 990, "true"],
+        "refund": ["succeeded", 90],
+        "errors": [
+            ["IdempotencyError", 400, None],
+            ["CardError", 402, "card_declined"],
+            ["InvalidRequestError", 400, "parameter_unknown"],
+            ["InvalidRequestError", 404, "resource_missing"],
+            ["PermissionError", 403, None],
+        ],
+        "gone": True,
+        "events": ["customer.deleted", "customer.subscription.deleted", "customer.created"],
+    }

@@ -147,8 +147,6 @@ def test_misbehaviour_in_stripes_form(sandbox: Sandbox, account: Account) -> Non
     assert account.get("charges").json()["error"]["code"] == "api_key_expired"
     sandbox.arm("stripe", "unavailable")
     assert account.get("charges").json()["error"]["type"] == "api_error"
-    written = requests.post(f"{account.base}/v1/customers", auth=(account.key, ""), timeout=10)
-    assert written.status_code == 403
 
 
 def test_the_truths_of_self_service_come_out_of_the_lists(

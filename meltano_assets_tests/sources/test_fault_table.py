@@ -12,6 +12,7 @@ ELSEWHERE = {
     "foreign_link": "Zuora's product catalog has links, which nobody here reads",
     "drop_after": "writes, in the sync's tests",
     "slow": "no answer, only later",
+    "slow_write": "writes, in the tests of the sandbox's Stripe",
     "no_updated_at": "in the tests of Marketo",
     "lock_rows": "sync",
     "missing_object": "in the tests of Salesforce",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.sandbox.server import serve_in_thread
@@ -63,6 +64,31 @@ def test_cancelled_subscriptions_stay(own_vendors: Vendors) -> None:
     ended = [row for row in news.values() if row["status"] == "canceled"]
     assert ended
     assert all(row["_deleted_at"] is None and row["ended_at"] for row in ended)
+
+
+def test_what_other_clients_write_is_read(own_vendors: Vendors) -> None:
+    settings = own_vendors.settings("stripe")
+    first = read(settings, CUSTOMERS)
+    older = [row for row in rows(first).values() if row["_deleted_at"] is None]
+    changed, deleted = str(older[0]["id"]), str(older[1]["id"])
+
+    def write(method: str, path: str, form: dict[str, str]) -> str:
+        address = f"{settings['base_url']}/v1/{path}"
+        key = (settings["api_key"], "")
+        answer = requests.request(method, address, data=form, auth=key, timeout=10)
+        assert answer.ok, answer.text
+        return str(answer.json()["id"])
+
+    # Within one second: the last word counts.
+    made = write("POST", "customers", {"name": "One"})
+    write("POST", f"customers/{made}", {"name": "Two", "metadata[a]": "b"})
+    write("POST", f"customers/{changed}", {"description": "by hand"})
+    write("DELETE", f"customers/{deleted}", {})
+    news = rows(read(settings, CUSTOMERS, first[-1].bookmark))
+    assert news[made]["name"] == "Two"
+    assert news[changed]["description"] == "by hand"
+    assert news[deleted]["_deleted_at"] is not None
+    assert rows(read(settings, CUSTOMERS)).keys() == rows(first).keys() | {made}
 
 
 def test_lists_inside_an_object_are_whole(vendors: Vendors) -> None:

@@ -1,0 +1,158 @@
+"""Stripe's lists: which there are, what each can be narrowed by, and how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from starlette.datastructures import QueryParams
+
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.stripe_books import items_of
+from meltano_assets.sandbox.stripe_wire import Problem, created, newest_first
+
+#: Path of a list → the kind of object in it.
+LISTS = {
+    "charges": "charge",
+    "customers": "customer",
+    "disputes": "dispute",
+    "invoiceitems": "invoiceitem",
+    "invoices": "invoice",
+    "payment_intents": "payment_intent",
+    "payment_methods": "payment_method",
+    "plans": "plan",
+    "prices": "price",
+    "products": "product",
+    "refunds": "refund",
+    "subscriptions": "subscription",
+}
+#: Lists of the real service that hold nothing here.
+EMPTY_LISTS = frozenset(
+    {
+        "accounts",
+        "application_fees",
+        "balance_transactions",
+        "checkout/sessions",
+        "coupons",
+        "credit_notes",
+        "file_links",
+        "files",
+        "payouts",
+        "promotion_codes",
+        "quotes",
+        "reviews",
+        "setup_intents",
+        "shipping_rates",
+        "subscription_schedules",
+        "tax_rates",
+        "topups",
+        "transfers",
+    }
+)
+#: What lists that hold nothing take; others say it below.
+ANY_FILTERS = (
+    "charge created currency customer invoice payment_intent product status subscription type purpose "
+    "arrival_date destination payout source transfer_group active code coupon file user session"
+)
+#: Path of a list → what it can be narrowed by, besides the page.
+FILTERS = {
+    "charges": "created customer payment_intent transfer_group",
+    "customers": "created email test_clock",
+    "customers/subscriptions": "",
+    "charges/refunds": "",
+    "customers/payment_methods": "type allow_redisplay",
+    "disputes": "charge created payment_intent",
+    "events": "created delivery_success type types related_object",
+    "invoiceitems": "created customer invoice pending",
+    "invoices": "collection_method created customer due_date status subscription",
+    "invoices/lines": "",
+    "payment_intents": "created customer",
+    "payment_methods": "customer type allow_redisplay",
+    "plans": "active created product",
+    "prices": "active created currency lookup_keys product recurring type",
+    "products": "active created ids shippable type url",
+    "refunds": "charge created payment_intent",
+    "subscription_items": "subscription",
+    "subscriptions": "automatic_tax collection_method created current_period_end "
+    "current_period_start customer plan price status test_clock",
+}
+OF_PAGES = {"ending_before", "expand", "limit", "starting_after", "include"}
+
+
+def stem(name: str) -> str:
+    """The first step of a parameter's name."""
+    return name.partition("[")[0].partition(".")[0]
+
+
+def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Record]:
+    """The records that fit the parameters, the newest first."""
+    for name in (
+        "charge",
+        "collection_method",
+        "currency",
+        "customer",
+        "email",
+        "invoice",
+        "payment_intent",
+        "product",
+        "subscription",
+        "transfer_group",
+        "type",
+        "url",
+    ):
+        if name in query:
+            records = [r for r in records if r.get(name) == query[name]]
+    for name in ("active", "shippable"):
+        if name in query:
+            records = [r for r in records if (r.get(name) is True) == (query[name] == "true")]
+    for name, field in (("ids", "id"), ("lookup_keys", "lookup_key")):
+        wanted = {v for k, v in query.multi_items() if stem(k) == name}
+        if wanted:
+            records = [r for r in records if r.get(field) in wanted]
+    if "pending" in query:
+        is_pending = query["pending"] == "true"
+        records = [r for r in records if (r.get("invoice") is None) == is_pending]
+    if price := query.get("price") or query.get("plan"):
+        records = [r for r in records if _has_price(r, price)]
+    status = query.get("status")
+    if kind == "subscription":
+        # Cancelled ones come only when asked for.
+        if status == "ended":
+            records = [r for r in records if r["status"] in ("canceled", "incomplete_expired")]
+        elif status not in (None, "all"):
+            records = [r for r in records if r["status"] == status]
+        elif status is None:
+            records = [r for r in records if r["status"] != "canceled"]
+    elif status is not None:
+        records = [r for r in records if r.get("status") == status]
+    return newest_first(records)
+
+
+def within(records: Sequence[Record], params: Iterable[tuple[str, str]]) -> Sequence[Record]:
+    """The records whose ``created`` fits."""
+    for name, text in params:
+        found = re.fullmatch(r"created(?:\[(gt|gte|lt|lte)\])?", name)
+        if found is None:
+            continue
+        if not re.fullmatch(r"\d+", text):
+            raise Problem(400, f"Invalid timestamp: {text}", "parameter_invalid_integer", name)
+        bound = int(text)
+        sign = found[1]
+        records = [
+            record
+            for record in records
+            if (sign == "gt" and created(record) > bound)
+            or (sign == "gte" and created(record) >= bound)
+            or (sign == "lt" and created(record) < bound)
+            or (sign == "lte" and created(record) <= bound)
+            or (sign is None and created(record) == bound)
+        ]
+    return records
+
+
+def _has_price(subscription: Record, price: str) -> bool:
+    for item in items_of(subscription.get("items")):
+        held = item["price"]
+        if isinstance(held, dict) and held["id"] == price:
+            return True
+    return False

@@ -1,0 +1,373 @@
+"""What clients write to Stripe about subscriptions.
+
+A subscription of a client is billed once, when it begins; a change of its items moves no money by
+itself (as with ``proration_behavior=none``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_stripe_shapes import (
+    INVOICE_LINE,
+    MONTH_SECONDS,
+    SUBSCRIPTION,
+    SUBSCRIPTION_ITEM,
+)
+from meltano_assets.sandbox.stripe_billing import COLLECTION, DAY_SECONDS, Billing, mapping
+from meltano_assets.sandbox.stripe_books import Books, items_of
+from meltano_assets.sandbox.stripe_forms import (
+    ANY,
+    BOOLEAN,
+    INTEGER,
+    METADATA,
+    TEXT,
+    Shape,
+    checked,
+    merged_metadata,
+    required_problem,
+    texts,
+)
+from meltano_assets.sandbox.stripe_payments import Payments
+from meltano_assets.sandbox.stripe_wire import Problem, missing
+
+_PERIODS = {
+    "day": DAY_SECONDS,
+    "week": 7 * DAY_SECONDS,
+    "month": MONTH_SECONDS,
+    "year": 365 * DAY_SECONDS,
+}
+_SUBSCRIPTION_ITEM: Shape = {
+    **texts("price plan"),
+    "metadata": METADATA,
+    "quantity": INTEGER,
+    "tax_rates": [TEXT],
+}
+_CHANGED_ITEM: Shape = {
+    **_SUBSCRIPTION_ITEM,
+    "clear_usage": BOOLEAN,
+    "deleted": BOOLEAN,
+    "id": TEXT,
+}
+_BEHAVIORS = (
+    "allow_incomplete",
+    "default_incomplete",
+    "error_if_incomplete",
+    "pending_if_incomplete",
+)
+_PRORATIONS = ("always_invoice", "create_prorations", "none")
+_SUBSCRIPTION: Shape = {
+    **texts("default_payment_method default_source description"),
+    "automatic_tax": ANY,
+    "billing_cycle_anchor": ANY,
+    "cancel_at": INTEGER,
+    "cancel_at_period_end": BOOLEAN,
+    "cancellation_details": texts("comment feedback"),
+    "collection_method": COLLECTION,
+    "days_until_due": INTEGER,
+    "items": [_CHANGED_ITEM],
+    "metadata": METADATA,
+    "off_session": BOOLEAN,
+    "pause_collection": {
+        "behavior": ("keep_as_draft", "mark_uncollectible", "void"),
+        "resumes_at": INTEGER,
+    },
+    "payment_behavior": _BEHAVIORS,
+    "payment_settings": ANY,
+    "proration_behavior": _PRORATIONS,
+    "proration_date": INTEGER,
+    "trial_end": ANY,
+    "trial_settings": ANY,
+}
+_NEW_SUBSCRIPTION: Shape = {
+    **_SUBSCRIPTION,
+    **texts("customer currency"),
+    "items": [_SUBSCRIPTION_ITEM],
+    "trial_period_days": INTEGER,
+}
+_CANCEL: Shape = {
+    "cancellation_details": texts("comment feedback"),
+    "invoice_now": BOOLEAN,
+    "prorate": BOOLEAN,
+}
+
+
+class Subscriptions:
+    """Begins, changes and ends what customers subscribe to."""
+
+    def __init__(self, books: Books, payments: Payments, billing: Billing) -> None:
+        self._books = books
+        self._payments = payments
+        self._billing = billing
+
+    def deed(
+        self, method: str, parts: list[str], given: Mapping[str, Any]
+    ) -> Callable[[], Record] | None:
+        """What is to be done, its parameters checked; None where there is no such path."""
+        match method, parts:
+            case "POST", ["subscriptions"]:
+                params = checked(given, _NEW_SUBSCRIPTION, "customer")
+                return lambda: self._subscribe(params)
+            case "POST", ["subscriptions", key]:
+                params = checked(given, _SUBSCRIPTION)
+                return lambda: self._change(self._one("subscription", key), params)
+            case "DELETE", ["subscriptions", key]:
+                params = checked(given, _CANCEL)
+                return lambda: self._cancel(self._one("subscription", key), params)
+        return None
+
+    def _one(self, kind: str, key: str, param: str = "id") -> Record:
+        found = self._books.live(kind).get(key)
+        if found is None:
+            raise missing(kind, key, param)
+        return found
+
+    def _subscribe(self, params: dict[str, Any]) -> Record:
+        customer = self._one("customer", params["customer"], "customer")
+        if not params.get("items"):
+            raise required_problem("items")
+        key, stamp = self._books.new_id("sub"), self._books.stamp()
+        items = [
+            self._item(key, entry, f"items[{place}]") for place, entry in enumerate(params["items"])
+        ]
+        prices = [mapping(item["price"]) for item in items]
+        currency = prices[0]["currency"]
+        if any(p["currency"] != currency for p in prices):
+            message = "All prices on a subscription must have the same currency."
+            raise Problem(400, message, None, "items")
+        length = _length(prices[0])
+        if any(_length(price) != length for price in prices):
+            message = "Currently, all plans on a subscription must have the same billing interval."
+            raise Problem(400, message, None, "items")
+        trial = self._trial(params, stamp)
+        behavior = params.get("payment_behavior", "allow_incomplete")
+        is_sent = params.get("collection_method") == "send_invoice"
+        if is_sent and params.get("days_until_due") is None:
+            raise required_problem("days_until_due")
+        fields = {n: params[n] for n in _SUBSCRIPTION if n in params and n in SUBSCRIPTION}
+        end = trial or stamp + length
+        subscription: Record = {
+            **SUBSCRIPTION,
+            **fields,
+            "id": key,
+            "billing_cycle_anchor": trial or stamp,
+            "created": stamp,
+            "currency": currency,
+            "current_period_end": end,
+            "current_period_start": stamp,
+            "customer": customer["id"],
+            "items": items,
+            "metadata": merged_metadata({}, params.get("metadata") or {}),
+            **_single(items),
+            "start_date": stamp,
+            "status": "trialing" if trial else "incomplete",
+            "trial_end": trial,
+            "trial_start": stamp if trial else None,
+        }
+        if method := params.get("default_payment_method"):
+            owned = self._payments.method(method, customer["id"], "default_payment_method")
+            if owned["customer"] is None:
+                message = (
+                    f"The customer does not have a payment method with the ID {method}. The payment "
+                    "method must be attached to the customer."
+                )
+                raise Problem(400, message, "resource_missing", "default_payment_method")
+        bill = {**subscription, "lines": []}
+        if not trial and not is_sent and behavior != "default_incomplete":
+            self._check_payable(customer, params)
+        subscription = self._books.put("customer.subscription.created", subscription)
+        return self._first_bill(bill, customer, params, is_trial=trial is not None)
+
+    def _first_bill(
+        self, subscription: Record, customer: Record, params: Mapping[str, Any], *, is_trial: bool
+    ) -> Record:
+        key = str(subscription["id"])
+        of_invoice = {n: params[n] for n in ("collection_method", "days_until_due") if n in params}
+        currency = str(subscription["currency"])
+        invoice = self._billing.draft(customer, currency, {**of_invoice, "subscription": key})
+        lines: list[Record] = []
+        for item in items_of(subscription["items"]):
+            price = mapping(item["price"])
+            cost = 0 if is_trial else int(str(price["unit_amount"])) * int(str(item["quantity"]))
+            lines.append(
+                {
+                    **INVOICE_LINE,
+                    "id": self._books.new_id("il"),
+                    "amount": cost,
+                    "amount_excluding_tax": cost,
+                    "currency": currency,
+                    "description": f"{item['quantity']} × {price['nickname'] or price['id']}",
+                    "invoice": invoice["id"],
+                    "period": {
+                        "end": subscription["current_period_end"],
+                        "start": subscription["current_period_start"],
+                    },
+                    "plan": item["plan"],
+                    "price": price,
+                    "quantity": item["quantity"],
+                    "subscription": key,
+                    "subscription_item": item["id"],
+                    "type": "subscription",
+                }
+            )
+        invoice = self._books.change(
+            None, invoice, lines=lines, billing_reason="subscription_create"
+        )
+        invoice = self._billing.finalize(self._billing.totalled(invoice))
+        status = "trialing" if is_trial else "active"
+        behavior = params.get("payment_behavior", "allow_incomplete")
+        if invoice["status"] == "open" and params.get("collection_method") != "send_invoice":
+            status = "incomplete"
+            if behavior != "default_incomplete":
+                try:
+                    self._billing.pay(invoice, {})
+                    status = "active"
+                except Problem:
+                    if behavior == "error_if_incomplete":
+                        self._billing.close(
+                            self._one("invoice", str(invoice["id"])), "void", "voided"
+                        )
+                        self._books.delete(None, self._one("subscription", key))
+                        raise
+        return self._books.change(
+            None, self._one("subscription", key), latest_invoice=invoice["id"], status=status
+        )
+
+    def _check_payable(self, customer: Record, params: Mapping[str, Any]) -> None:
+        settings = mapping(customer["invoice_settings"])
+        if not (
+            params.get("default_payment_method")
+            or settings["default_payment_method"]
+            or customer["default_source"]
+        ):
+            message = (
+                "This customer has no attached payment source or default payment method. Please "
+                "consider adding a default payment method. For more information, visit "
+                "https://stripe.com/docs/billing/payment-methods#setting-default."
+            )
+            raise Problem(400, message, "resource_missing")
+
+    def _trial(self, params: Mapping[str, Any], stamp: int) -> int | None:
+        end = params.get("trial_end")
+        if end == "now":
+            return None
+        if end:
+            if not str(end).isdigit() or int(end) <= stamp:
+                message = "Invalid timestamp: must be an integer Unix timestamp in the future."
+                raise Problem(400, message, None, "trial_end")
+            return int(end)
+        days = params.get("trial_period_days")
+        return stamp + days * DAY_SECONDS if days else None
+
+    def _item(self, subscription: str, entry: Mapping[str, Any], path: str) -> Record:
+        name = "price" if entry.get("price") else "plan"
+        if not entry.get(name):
+            raise required_problem(f"{path}[price]")
+        price = self._books.live("price").get(entry[name])
+        if price is None:
+            raise missing(name, entry[name], f"{path}[{name}]")
+        if price["type"] != "recurring":
+            message = (
+                "The price specified is set to `type=one_time` but this field only accepts prices "
+                "with `type=recurring`."
+            )
+            raise Problem(400, message, None, f"{path}[price]")
+        return {
+            **SUBSCRIPTION_ITEM,
+            "id": self._books.new_id("si"),
+            "created": self._books.stamp(),
+            "metadata": merged_metadata({}, entry.get("metadata") or {}),
+            "plan": self._books.live("plan")[str(price["id"])],
+            "price": price,
+            "quantity": 1 if entry.get("quantity") is None else entry["quantity"],
+            "subscription": subscription,
+        }
+
+    def _change(self, subscription: Record, params: dict[str, Any]) -> Record:
+        if subscription["status"] == "canceled" and params.keys() - {
+            "metadata",
+            "cancellation_details",
+        }:
+            message = (
+                "A canceled subscription can only update its cancellation_details and metadata."
+            )
+            raise Problem(400, message)
+        plain = ("cancel_at", "cancel_at_period_end", "collection_method", "days_until_due",
+                 "default_payment_method", "description", "pause_collection")  # fmt: skip
+        fields: Record = {name: params[name] for name in plain if name in params}
+        if method := params.get("default_payment_method"):
+            self._payments.method(method, subscription["customer"], "default_payment_method")
+        if "metadata" in params:
+            fields["metadata"] = merged_metadata(subscription["metadata"], params["metadata"])
+        if details := params.get("cancellation_details"):
+            held = mapping(subscription["cancellation_details"])
+            fields["cancellation_details"] = {**held, **details}
+        if "cancel_at_period_end" in params:
+            is_ending = params["cancel_at_period_end"]
+            fields["cancel_at"] = subscription["current_period_end"] if is_ending else None
+            fields["canceled_at"] = self._books.stamp() if is_ending else None
+        if params.get("trial_end") == "now" and subscription["status"] == "trialing":
+            fields |= {"trial_end": self._books.stamp(), "status": "active"}
+        if params.get("items"):
+            items = self._changed_items(subscription, params["items"])
+            fields |= {"items": items, **_single(items)}
+        return self._books.change("customer.subscription.updated", subscription, **fields)
+
+    def _changed_items(self, subscription: Record, entries: list[dict[str, Any]]) -> list[Record]:
+        items = {str(item["id"]): item for item in items_of(subscription["items"])}
+        for place, entry in enumerate(entries):
+            path = f"items[{place}]"
+            key = entry.get("id")
+            if key is None:
+                item = self._item(str(subscription["id"]), entry, path)
+                items[str(item["id"])] = item
+                continue
+            if key not in items:
+                raise missing("subscription_item", key, f"{path}[id]")
+            if entry.get("deleted"):
+                del items[key]
+                continue
+            known = items[key]
+            priced = {"price": mapping(known["price"])["id"], "quantity": known["quantity"]}
+            item = self._item(str(subscription["id"]), {**priced, **entry}, path)
+            metadata = known["metadata"]
+            if "metadata" in entry:
+                metadata = merged_metadata(metadata, entry["metadata"])
+            items[key] = {**item, "id": key, "created": known["created"], "metadata": metadata}
+        if not items:
+            message = "A subscription must have at least one active plan. To cancel it, delete it."
+            raise Problem(400, message, None, "items")
+        return list(items.values())
+
+    def _cancel(self, subscription: Record, params: Mapping[str, Any]) -> Record:
+        if subscription["status"] == "canceled":
+            raise missing("subscription", str(subscription["id"]), "id")
+        return self.cancel(subscription, params.get("cancellation_details") or {})
+
+    def cancel(self, subscription: Record, details: Mapping[str, Any] | None = None) -> Record:
+        """The subscription has ended; the company bills it no more."""
+        stamp = self._books.stamp()
+        self._books.end(str(subscription["id"]))
+        told = {"comment": None, "feedback": None, **(details or {})}
+        return self._books.change(
+            "customer.subscription.deleted",
+            subscription,
+            status="canceled",
+            canceled_at=stamp,
+            ended_at=stamp,
+            cancellation_details={**told, "reason": "cancellation_requested"},
+        )
+
+
+def _single(items: list[Record]) -> Record:
+    """What a subscription repeats of its only item."""
+    only = items[0] if len(items) == 1 else {"plan": None, "quantity": None}
+    return {"plan": only["plan"], "quantity": only["quantity"]}
+
+
+def _length(price: Record) -> int:
+    recurring = mapping(price["recurring"])
+    interval = str(recurring.get("interval", "month"))
+    return _PERIODS[interval] * int(str(recurring.get("interval_count", 1)))

@@ -1,0 +1,190 @@
+"""What Stripe's service says and shows: errors in its form, objects with their inner lists and ``expand``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from starlette.responses import Response
+
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.service import json_response
+from meltano_assets.sandbox.stripe_books import Books, items_of
+
+#: Objects inside an object that come as a list of at most so many.
+NESTED_ROWS = 10
+#: (Kind, field) → the kind of object whose id stands there.
+_REFERENCES = {
+    ("charge", "customer"): "customer",
+    ("charge", "dispute"): "dispute",
+    ("charge", "invoice"): "invoice",
+    ("charge", "payment_intent"): "payment_intent",
+    ("customer", "default_source"): "card",
+    ("dispute", "charge"): "charge",
+    ("dispute", "payment_intent"): "payment_intent",
+    ("invoice", "charge"): "charge",
+    ("invoice", "customer"): "customer",
+    ("invoice", "default_payment_method"): "payment_method",
+    ("invoice", "payment_intent"): "payment_intent",
+    ("invoice", "subscription"): "subscription",
+    ("invoiceitem", "customer"): "customer",
+    ("invoiceitem", "invoice"): "invoice",
+    ("invoiceitem", "subscription"): "subscription",
+    ("payment_intent", "customer"): "customer",
+    ("payment_intent", "invoice"): "invoice",
+    ("payment_intent", "latest_charge"): "charge",
+    ("payment_intent", "payment_method"): "payment_method",
+    ("payment_method", "customer"): "customer",
+    ("plan", "product"): "product",
+    ("price", "product"): "product",
+    ("product", "default_price"): "price",
+    ("refund", "charge"): "charge",
+    ("refund", "payment_intent"): "payment_intent",
+    ("subscription", "customer"): "customer",
+    ("subscription", "default_payment_method"): "payment_method",
+    ("subscription", "latest_invoice"): "invoice",
+}
+#: What can be asked for and is left as it is: there is nothing behind it here.
+_HOLLOW = {
+    "charge": {"balance_transaction", "application", "on_behalf_of", "review", "source_transfer"},
+    "customer": {"discount", "sources", "tax_ids", "tax", "cash_balance", "test_clock"},
+    "invoice": {"discounts", "discount", "default_source", "default_tax_rates", "quote"},
+    "payment_intent": {"review", "on_behalf_of", "application", "source", "processing"},
+    "plan": {"tiers"},
+    "price": {"tiers", "currency_options"},
+    "product": {"tax_code"},
+    "refund": {"balance_transaction", "failure_balance_transaction", "transfer_reversal"},
+    "subscription": {"discounts", "discount", "schedule", "default_source", "pending_setup_intent",
+                     "default_tax_rates", "test_clock"},
+    "subscription_item": {"discounts", "tax_rates"},
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Problem(Exception):
+    """What a request gets instead of an answer; ``more`` stands beside the message."""
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    kind: str = "invalid_request_error"
+    headers: dict[str, str] = field(default_factory=dict)
+    more: Record = field(default_factory=dict)
+
+    def body(self) -> Record:
+        """The answer as Stripe writes it."""
+        return {"error": self.error()}
+
+    def error(self) -> Record:
+        """What the answer tells."""
+        error: Record = {"type": self.kind, "message": self.message, **self.more}
+        if self.code:
+            error["code"] = self.code
+            error["doc_url"] = f"https://stripe.com/docs/error-codes/{self.code.replace('_', '-')}"
+        if self.param:
+            error["param"] = self.param
+        return error
+
+    def response(self) -> Response:
+        """The answer."""
+        return json_response(self.body(), self.status, self.headers)
+
+
+def missing(kind: str, key: str, param: str) -> Problem:
+    """No such object: 404 where it is asked for, 400 where it is named."""
+    label = "PaymentMethod" if kind == "payment_method" else kind
+    status = 404 if param == "id" else 400
+    return Problem(status, f"No such {label}: '{key}'", "resource_missing", param)
+
+
+def newest_first(records: Iterable[Record]) -> list[Record]:
+    """In the order of lists."""
+    ordered = list(records)
+    ordered.reverse()
+    ordered.sort(key=created, reverse=True)
+    return ordered
+
+
+def created(record: Record) -> int:
+    """When it was made; what says nothing of it stays as it lies."""
+    return int(str(record.get("created", record.get("date", 0))))
+
+
+def shortened(record: Record) -> Record:
+    """The object as shown: inner lists have their first ten, what only the sandbox knows is left out."""
+    key = record.get("id")
+    if any(name.startswith("_") for name in record):
+        record = {name: value for name, value in record.items() if not name.startswith("_")}
+    if record["object"] == "invoice":
+        path = f"/v1/invoices/{key}/lines"
+        return {**record, "lines": _nested(items_of(record["lines"]), path)}
+    if record["object"] == "subscription":
+        path = f"/v1/subscription_items?subscription={key}"
+        return {**record, "items": _nested(items_of(record["items"]), path)}
+    return record
+
+
+def expanded(books: Books, record: Record, expands: Iterable[str]) -> Record:
+    """The object as shown, with objects instead of their ids where that was asked for."""
+    shown = shortened(record)
+    for path in expands:
+        steps = path.split(".")
+        if len(steps) > 4:
+            message = "You cannot expand more than 4 levels of a property."
+            raise Problem(400, message, None, "expand")
+        shown = _expanded(books, shown, steps, path)
+    return shown
+
+
+def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Record:
+    kind, name, rest = str(record.get("object", "")), steps[0], steps[1:]
+    held = record.get(name)
+    target = _REFERENCES.get((kind, name))
+    if target is not None:
+        if isinstance(held, str):
+            found = books.live(target).get(held)
+            if found is None and books.is_deleted(target, held):
+                found = {"id": held, "object": target, "deleted": True}
+            held = shortened(found) if found else held
+    elif kind == "charge" and name == "refunds":
+        held = _nested(refunds_of(books, str(record["id"])), f"/v1/charges/{record['id']}/refunds")
+    elif kind == "customer" and name == "subscriptions":
+        path = f"/v1/customers/{record['id']}/subscriptions"
+        owned = subscriptions_of(books, str(record["id"]))
+        held = _nested([shortened(s) for s in owned if s["status"] != "canceled"], path)
+    elif name in _HOLLOW.get(kind, ()) or (rest and name in record and held is None):
+        return record
+    elif not rest or not isinstance(held, dict | list):
+        raise Problem(400, f"This property cannot be expanded ({asked}).", None, "expand")
+    if rest and isinstance(held, dict):
+        if held.get("object") == "list" and rest[0] == "data":
+            inner = [
+                _expanded(books, entry, rest[1:], asked) if rest[1:] else entry
+                for entry in items_of(held["data"])
+            ]
+            held = {**held, "data": inner}
+        else:
+            held = _expanded(books, held, rest, asked)
+    return {**record, name: held}
+
+
+def refunds_of(books: Books, charge: str) -> list[Record]:
+    """What was given back of a charge, the newest first."""
+    return newest_first(r for r in books.live("refund").values() if r["charge"] == charge)
+
+
+def subscriptions_of(books: Books, customer: str) -> list[Record]:
+    """What a customer subscribed to, the newest first."""
+    subscriptions = books.live("subscription").values()
+    return newest_first(s for s in subscriptions if s["customer"] == customer)
+
+
+def _nested(records: Sequence[Record], path: str) -> Record:
+    return {
+        "object": "list",
+        "data": list(records[:NESTED_ROWS]),
+        "has_more": len(records) > NESTED_ROWS,
+        "total_count": len(records),
+        "url": path,
+    }

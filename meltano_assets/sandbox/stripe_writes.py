@@ -1,0 +1,378 @@
+"""What clients write to Stripe: which paths take a write, and customers, products, prices and disputes.
+
+Payments, invoices and subscriptions have files of their own. Each write
+checks its parameters first; only what happens after that is remembered for its idempotency key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_stripe_shapes import CUSTOMER, PRICE, PRODUCT, RECURRING
+from meltano_assets.sandbox.stripe_billing import Billing
+from meltano_assets.sandbox.stripe_books import Books
+from meltano_assets.sandbox.stripe_cards import attached
+from meltano_assets.sandbox.stripe_forms import (
+    ANY,
+    BOOLEAN,
+    INTEGER,
+    METADATA,
+    TEXT,
+    Shape,
+    checked,
+    merged_metadata,
+    required_problem,
+    texts,
+)
+from meltano_assets.sandbox.stripe_payments import ADDRESS, SHIPPING, Payments
+from meltano_assets.sandbox.stripe_subscriptions import Subscriptions
+from meltano_assets.sandbox.stripe_wire import Problem, missing
+
+#: A write after its parameters were checked.
+Deed = Callable[[], Record]
+_CUSTOMER: Shape = {
+    **texts(
+        "name description phone email invoice_prefix payment_method source test_clock coupon "
+        "promotion_code default_source"
+    ),
+    "address": ADDRESS,
+    "balance": INTEGER,
+    "cash_balance": ANY,
+    "invoice_settings": {
+        "custom_fields": [{"name": TEXT, "value": TEXT}],
+        "default_payment_method": TEXT,
+        "footer": TEXT,
+        "rendering_options": ANY,
+    },
+    "metadata": METADATA,
+    "next_invoice_sequence": INTEGER,
+    "preferred_locales": [TEXT],
+    "shipping": SHIPPING,
+    "tax": ANY,
+    "tax_exempt": ("exempt", "none", "reverse"),
+    "tax_id_data": ANY,
+}
+_RECURRING: Shape = {
+    "aggregate_usage": ("last_during_period", "last_ever", "max", "sum"),
+    "interval": ("day", "week", "month", "year"),
+    "interval_count": INTEGER,
+    "meter": TEXT,
+    "trial_period_days": INTEGER,
+    "usage_type": ("licensed", "metered"),
+}
+_TAX_BEHAVIORS = ("exclusive", "inclusive", "unspecified")
+_NEW_PRICE: Shape = {
+    **texts("currency product nickname lookup_key unit_amount_decimal"),
+    "active": BOOLEAN,
+    "billing_scheme": ("per_unit", "tiered"),
+    "currency_options": ANY,
+    "custom_unit_amount": ANY,
+    "metadata": METADATA,
+    "product_data": {**texts("id name statement_descriptor tax_code unit_label"),
+                     "active": BOOLEAN, "metadata": METADATA},
+    "recurring": _RECURRING,
+    "tax_behavior": _TAX_BEHAVIORS,
+    "tiers": ANY,
+    "tiers_mode": ("graduated", "volume"),
+    "transfer_lookup_key": BOOLEAN,
+    "transform_quantity": {"divide_by": INTEGER, "round": ("down", "up")},
+    "unit_amount": INTEGER,
+}  # fmt: skip
+_PRICE: Shape = {
+    **texts("nickname lookup_key"),
+    "active": BOOLEAN,
+    "currency_options": ANY,
+    "metadata": METADATA,
+    "tax_behavior": _TAX_BEHAVIORS,
+    "transfer_lookup_key": BOOLEAN,
+}
+_PRODUCT: Shape = {
+    **texts("name description statement_descriptor tax_code unit_label url default_price"),
+    "active": BOOLEAN,
+    "images": [TEXT],
+    "marketing_features": [{"name": TEXT}],
+    "metadata": METADATA,
+    "package_dimensions": ANY,
+    "shippable": BOOLEAN,
+}
+_NEW_PRODUCT: Shape = {
+    **{name: kind for name, kind in _PRODUCT.items() if name != "default_price"},
+    "default_price_data": {**texts("currency unit_amount_decimal"), "recurring": _RECURRING,
+                           "tax_behavior": _TAX_BEHAVIORS, "unit_amount": INTEGER,
+                           "metadata": METADATA},
+    "id": TEXT,
+    "type": ("good", "service"),
+}  # fmt: skip
+_DISPUTE: Shape = {"evidence": ANY, "metadata": METADATA, "submit": BOOLEAN}
+
+
+class Writes:
+    """Finds what a POST or DELETE asks for."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._payments = Payments(books)
+        self._billing = Billing(books, self._payments)
+        self._subscriptions = Subscriptions(books, self._payments, self._billing)
+
+    def deed(self, method: str, parts: list[str], given: Mapping[str, Any]) -> Deed | None:
+        """What is to be done, its parameters checked; None where there is no such path."""
+        if method == "POST":
+            match parts:
+                case ["customers"]:
+                    params = checked(given, _CUSTOMER)
+                    return lambda: self._new_customer(params)
+                case ["customers", key]:
+                    params = checked(given, _CUSTOMER)
+                    return lambda: self._change_customer(self.one("customer", key), params)
+                case ["products"]:
+                    params = checked(given, _NEW_PRODUCT, "name")
+                    return lambda: self._new_product(params)
+                case ["products", key]:
+                    params = checked(given, _PRODUCT)
+                    return lambda: self._change_product(self.one("product", key), params)
+                case ["prices"]:
+                    params = checked(given, _NEW_PRICE, "currency")
+                    return lambda: self.new_price(params)
+                case ["prices", key]:
+                    params = checked(given, _PRICE)
+                    return lambda: self._change_price(self.one("price", key), params)
+                case ["disputes", key]:
+                    params = checked(given, _DISPUTE)
+                    return lambda: self._change_dispute(self.one("dispute", key), params)
+                case ["disputes", key, "close"]:
+                    checked(given, {})
+                    return lambda: self._close_dispute(self.one("dispute", key))
+        elif method == "DELETE":
+            match parts:
+                case ["customers", key]:
+                    checked(given, {})
+                    return lambda: self._delete_customer(self.one("customer", key))
+                case ["products", key]:
+                    checked(given, {})
+                    return lambda: self._delete_product(self.one("product", key))
+        others = (self._payments, self._billing, self._subscriptions)
+        deeds = (part.deed(method, parts, given) for part in others)
+        return next(filter(None, deeds), None)
+
+    def one(self, kind: str, key: str) -> Record:
+        """The object of that id."""
+        found = self._books.live(kind).get(key)
+        if found is None:
+            raise missing(kind, key, "id")
+        return found
+
+    # Customers
+
+    def _new_customer(self, params: dict[str, Any]) -> Record:
+        self._no_coupon(params)
+        key = self._books.new_id("cus")
+        customer: Record = {
+            **CUSTOMER,
+            "id": key,
+            "created": self._books.stamp(),
+            "invoice_prefix": key[-8:].upper(),
+            **self._customer_fields(params, CUSTOMER),
+        }
+        card = attached(self._books, params, customer)
+        return self._books.put("customer.created", {**customer, **card})
+
+    def _change_customer(self, customer: Record, params: dict[str, Any]) -> Record:
+        self._no_coupon(params)
+        fields = self._customer_fields(params, customer)
+        card = attached(self._books, params, customer)
+        return self._books.change("customer.updated", customer, **fields, **card)
+
+    def _customer_fields(self, params: dict[str, Any], known: Record) -> Record:
+        plain = ("address", "balance", "description", "email", "invoice_prefix", "name", "phone",
+                 "next_invoice_sequence", "preferred_locales", "shipping", "tax_exempt",
+                 "test_clock")  # fmt: skip
+        fields: Record = {name: params[name] for name in plain if name in params}
+        if isinstance(fields.get("address"), dict):
+            fields["address"] = {**dict.fromkeys(ADDRESS), **params["address"]}
+        if settings := params.get("invoice_settings"):
+            held = known["invoice_settings"]
+            fields["invoice_settings"] = {**(held if isinstance(held, dict) else {}), **settings}
+            if method := settings.get("default_payment_method"):
+                owner = self._books.live("payment_method").get(method, {}).get("customer")
+                if owner is None or owner != known.get("id"):
+                    message = (
+                        "The customer does not have a payment method with the ID "
+                        f"{method}. The payment method must be attached to the customer."
+                    )
+                    name = "invoice_settings[default_payment_method]"
+                    raise Problem(400, message, "resource_missing", name)
+        if params.get("default_source"):
+            card = self._books.live("card").get(params["default_source"])
+            if card is None or card["customer"] != known.get("id"):
+                raise missing("source", params["default_source"], "default_source")
+            fields["default_source"] = card["id"]
+        if "metadata" in params:
+            fields["metadata"] = merged_metadata(known["metadata"], params["metadata"])
+        return fields
+
+    def _no_coupon(self, params: Mapping[str, Any]) -> None:
+        for name, kind in (("coupon", "coupon"), ("promotion_code", "promotion code")):
+            if params.get(name):
+                raise missing(kind, params[name], name)
+
+    def _delete_customer(self, customer: Record) -> Record:
+        for subscription in list(self._books.live("subscription").values()):
+            if subscription["customer"] == customer["id"] and subscription["status"] != "canceled":
+                self._subscriptions.cancel(subscription)
+        self._books.delete("customer.deleted", customer)
+        return {"id": customer["id"], "object": "customer", "deleted": True}
+
+    # Products and prices
+
+    def _new_product(self, params: dict[str, Any]) -> Record:
+        key = params.get("id") or self._books.new_id("prod")
+        if key in self._books.live("product"):
+            raise Problem(400, "Product already exists.", "resource_already_exists", "id")
+        stamp = self._books.stamp()
+        product: Record = {
+            **PRODUCT,
+            "created": stamp,
+            "updated": stamp,
+            **{n: v for n, v in params.items() if n not in ("default_price_data", "metadata")},
+            "id": key,
+            "metadata": merged_metadata({}, params.get("metadata") or {}),
+        }
+        product = self._books.put("product.created", product)
+        if first := params.get("default_price_data"):
+            if not first.get("currency"):
+                raise required_problem("default_price_data[currency]")
+            price = self.new_price({**first, "product": key})
+            product = self._books.change(None, product, default_price=price["id"])
+        return product
+
+    def _change_product(self, product: Record, params: dict[str, Any]) -> Record:
+        fields: Record = dict(params)
+        if "metadata" in params:
+            fields["metadata"] = merged_metadata(product["metadata"], params["metadata"])
+        if price := params.get("default_price"):
+            known = self._books.live("price").get(price)
+            if known is None or known["product"] != product["id"]:
+                raise missing("price", price, "default_price")
+        if any(product.get(name) != value for name, value in fields.items()):
+            fields["updated"] = self._books.stamp()
+        return self._books.change("product.updated", product, **fields)
+
+    def _delete_product(self, product: Record) -> Record:
+        if any(p["product"] == product["id"] for p in self._books.live("price").values()):
+            message = (
+                "This product cannot be deleted because it has one or more user-created prices."
+            )
+            raise Problem(400, message)
+        self._books.delete("product.deleted", product)
+        return {"id": product["id"], "object": "product", "deleted": True}
+
+    def new_price(self, params: dict[str, Any]) -> Record:
+        """A price of a product, which may come with it."""
+        product = params.get("product")
+        if product is None and params.get("product_data"):
+            product = self._new_product(params["product_data"])["id"]
+        if product is None:
+            raise required_problem("product")
+        if product not in self._books.live("product"):
+            raise missing("product", product, "product")
+        if params.get("tiers") or params.get("billing_scheme") == "tiered":
+            raise Problem(400, "The sandbox keeps no tiered prices.", None, "billing_scheme")
+        amount, exact = _unit_amount(params)
+        recurring = params.get("recurring")
+        if recurring is not None and not recurring.get("interval"):
+            raise required_problem("recurring[interval]")
+        price: Record = {
+            **PRICE,
+            "id": self._books.new_id("price"),
+            "active": params.get("active", True),
+            "created": self._books.stamp(),
+            "currency": params["currency"],
+            "custom_unit_amount": params.get("custom_unit_amount"),
+            "lookup_key": self._lookup_key(params),
+            "metadata": merged_metadata({}, params.get("metadata") or {}),
+            "nickname": params.get("nickname"),
+            "product": product,
+            "recurring": {**RECURRING, **recurring} if recurring else None,
+            "tax_behavior": params.get("tax_behavior", "unspecified"),
+            "transform_quantity": params.get("transform_quantity"),
+            "type": "recurring" if recurring else "one_time",
+            "unit_amount": amount,
+            "unit_amount_decimal": exact,
+        }
+        return self._books.put("price.created", price)
+
+    def _lookup_key(self, params: dict[str, Any]) -> str | None:
+        key: str | None = params.get("lookup_key")
+        for other in self._books.live("price").values():
+            if key and other["lookup_key"] == key and other["active"]:
+                if not params.get("transfer_lookup_key"):
+                    message = (
+                        f"A price (`{other['id']}`) already uses that lookup key. Pass "
+                        "`transfer_lookup_key=true` to move it."
+                    )
+                    raise Problem(400, message, "resource_already_exists", "lookup_key")
+                self._books.change("price.updated", other, lookup_key=None)
+        return key
+
+    def _change_price(self, price: Record, params: dict[str, Any]) -> Record:
+        kept = ("active", "nickname", "tax_behavior")
+        fields: Record = {name: params[name] for name in kept if name in params}
+        if "metadata" in params:
+            fields["metadata"] = merged_metadata(price["metadata"], params["metadata"])
+        if "lookup_key" in params and params["lookup_key"] != price["lookup_key"]:
+            fields["lookup_key"] = self._lookup_key(params)
+        return self._books.change("price.updated", price, **fields)
+
+    # Disputes
+
+    def _change_dispute(self, dispute: Record, params: dict[str, Any]) -> Record:
+        self._check_open(dispute)
+        fields: Record = {}
+        if isinstance(evidence := params.get("evidence"), dict):
+            held = dispute["evidence"]
+            fields["evidence"] = {**(held if isinstance(held, dict) else {}), **evidence}
+        if "metadata" in params:
+            fields["metadata"] = merged_metadata(dispute["metadata"], params["metadata"])
+        details = dispute["evidence_details"]
+        if isinstance(details, dict) and "evidence" in fields:
+            is_sent = params.get("submit", True)
+            count = int(details["submission_count"]) + int(is_sent)
+            fields["evidence_details"] = {
+                **details,
+                "has_evidence": True,
+                "submission_count": count,
+            }
+            if is_sent:
+                fields["status"] = "under_review"
+        return self._books.change("charge.dispute.updated", dispute, **fields)
+
+    def _close_dispute(self, dispute: Record) -> Record:
+        self._check_open(dispute)
+        return self._books.change("charge.dispute.closed", dispute, status="lost")
+
+    def _check_open(self, dispute: Record) -> None:
+        if dispute["status"] in ("won", "lost"):
+            raise Problem(400, "This dispute is already closed", None)
+
+
+def _unit_amount(params: dict[str, Any]) -> tuple[int | None, str | None]:
+    """The amount, and as decimal; one of them is given, or the customer chooses."""
+    if (amount := params.get("unit_amount")) is not None:
+        if amount < 0:
+            message = f"Invalid non-negative integer: {amount}"
+            raise Problem(400, message, "parameter_invalid_integer", "unit_amount")
+        return amount, str(amount)
+    if (text := params.get("unit_amount_decimal")) is not None:
+        try:
+            exact = Decimal(text)
+        except InvalidOperation:
+            message = f"Invalid decimal: {text}"
+            raise Problem(400, message, None, "unit_amount_decimal") from None
+        return (int(exact) if exact == exact.to_integral_value() else None), text
+    if params.get("custom_unit_amount"):
+        return None, None
+    raise required_problem("unit_amount")

@@ -1,0 +1,365 @@
+"""What clients write to the simulated Stripe: kept, checked, told by events, and done once (W1, W2)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from meltano_assets.sandbox.server import serve_in_thread
+from meltano_assets_tests.sandbox.conftest import SEED, TODAY, Sandbox
+
+
+class Desk:
+    """The account, for who writes."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        known = sandbox.manifest["stripe"]
+        self.sandbox = sandbox
+        self.base, self.key = f"{known['base_url']}/v1", str(known["api_key"])
+
+    def call(self, method: str, path: str, form: Any = None, **headers: str) -> requests.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return requests.request(
+            method, f"{self.base}/{path}", data=form, headers=named, auth=(self.key, ""), timeout=20
+        )
+
+    def post(self, path: str, **form: Any) -> dict[str, Any]:
+        answer = self.call("POST", path, form)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        answer = requests.get(f"{self.base}/{path}", params=params, auth=(self.key, ""), timeout=20)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def refused(self, path: str, method: str = "POST", **form: Any) -> tuple[Any, ...]:
+        answer = self.call(method, path, form)
+        error = answer.json()["error"]
+        return answer.status_code, error.get("code"), error.get("param")
+
+    def payer(self) -> dict[str, Any]:
+        customer = self.post("customers", email="payer@example.com", payment_method="pm_card_visa")
+        method = self.get(f"customers/{customer['id']}/payment_methods")["data"][0]
+        name = "invoice_settings[default_payment_method]"
+        return self.post(f"customers/{customer['id']}", **{name: method["id"]})
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    folder = tmp_path_factory.mktemp("written")
+    with serve_in_thread(state_dir=folder, seed=SEED, scale=0.05, today=TODAY) as manifest:
+        yield Sandbox(manifest)
+
+
+@pytest.fixture
+def desk(served: Sandbox) -> Iterator[Desk]:
+    served.clear()
+    yield Desk(served)
+    served.clear()
+
+
+def test_customers_are_made_changed_and_deleted_with_events(desk: Desk) -> None:
+    form = {
+        "name": 'Ada "🚀"',
+        "email": "ada@example.com",
+        "address[city]": "Berlin",
+        "metadata[tier]": "gold",
+        "metadata[old]": "1",
+        "preferred_locales[0]": "de",
+        "preferred_locales[1]": "en",
+    }
+    made = desk.post("customers", **form)
+    key = made["id"]
+    assert made["address"]["city"] == "Berlin"
+    assert made["preferred_locales"] == ["de", "en"]
+    changed = desk.post(f"customers/{key}", **{"metadata[old]": "", "description": "new"})
+    assert (changed["metadata"], changed["name"]) == ({"tier": "gold"}, form["name"])
+    assert desk.post(f"customers/{key}", description="")["description"] is None
+    assert desk.get("customers", email="ada@example.com")["data"][0]["id"] == key
+    found = desk.get("customers/search", query="metadata['tier']:'gold'")["data"]
+    assert [customer["id"] for customer in found] == [key]
+    answer = desk.call("DELETE", f"customers/{key}").json()
+    assert answer == desk.get(f"customers/{key}")
+    assert answer == {"id": key, "object": "customer", "deleted": True}
+    told = [e for e in desk.get("events", limit=10)["data"] if e["data"]["object"]["id"] == key]
+    assert [event["type"] for event in told] == [
+        "customer.deleted",
+        "customer.updated",
+        "customer.updated",
+        "customer.created",
+    ]
+    assert told[1]["data"]["previous_attributes"] == {"description": "new"}
+    assert told[1]["request"]["id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "told"),
+    [
+        ("customers", {"colour": "red"}, (400, "parameter_unknown", "colour")),
+        ("customers", {"address[planet]": "x"}, (400, "parameter_unknown", "address[planet]")),
+        ("customers", {"address": "Berlin"}, (400, None, "address")),
+        ("customers", {"email": "nobody"}, (400, "email_invalid", "email")),
+        ("customers", {"balance": "much"}, (400, "parameter_invalid_integer", "balance")),
+        ("customers", {"metadata[a]": "x" * 501}, (400, None, "metadata[a]")),
+        ("customers", {"tax_exempt": "maybe"}, (400, None, "tax_exempt")),
+        ("customers/cus_no", {}, (404, "resource_missing", "id")),
+        ("products", {}, (400, "parameter_missing", "name")),
+        ("products", {"name": ""}, (400, "parameter_invalid_empty", "name")),
+        ("products", {"name": "x", "active": "yes"}, (400, None, "active")),
+        ("prices", {"currency": "usd", "product": "no"}, (400, "resource_missing", "product")),
+        ("prices", {"currency": "zzz", "unit_amount": "1"}, (400, None, "currency")),
+        ("charges", {"amount": "5", "currency": "usd", "source": "tok_visa"},
+         (400, "amount_too_small", "amount")),
+        ("charges", {"amount": "500", "currency": "usd"}, (400, "parameter_missing", None)),
+        ("charges", {"amount": "500", "currency": "usd", "source": "tok_no"},
+         (400, "resource_missing", "source")),
+        ("payment_intents", {"currency": "usd"}, (400, "parameter_missing", "amount")),
+        ("refunds", {}, (400, "parameter_missing", None)),
+        ("refunds", {"charge": "ch_no"}, (404, "resource_missing", "id")),
+        ("subscriptions", {"customer": "cus_no"}, (400, "resource_missing", "customer")),
+        ("coupons", {"percent_off": "10"},
+         (403, "more_permissions_required_for_application", None)),
+        ("customers/cus_no/dance", {}, (404, None, None)),
+        ("nonsense", {}, (404, None, None)),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_refused_as_stripe_does(
+    path: str, form: dict[str, str], told: tuple[Any, ...], desk: Desk
+) -> None:
+    assert desk.refused(path, **form) == told
+
+
+def test_json_is_no_form(desk: Desk) -> None:
+    answer = desk.call("POST", "customers", '{"name": "x"}', content_type="application/json")
+    assert answer.status_code == 400
+    assert "check that your POST content type" in answer.json()["error"]["message"]
+
+
+def test_a_refused_write_leaves_nothing(desk: Desk) -> None:
+    before = desk.get("events")["data"][0]["id"]
+    form = {"name": "Half", "default_price_data[currency]": "usd"}
+    assert desk.refused("products", **form) == (400, "parameter_missing", "unit_amount")
+    assert desk.refused("customers", name="x", **{"expand[]": "owner"}) == (400, None, "expand")
+    assert desk.get("events")["data"][0]["id"] == before
+
+
+def test_a_product_comes_with_its_price_and_goes_only_without(desk: Desk) -> None:
+    form = {
+        "name": "Rocket",
+        "default_price_data[currency]": "EUR",
+        "default_price_data[unit_amount]": "1999",
+        "default_price_data[recurring][interval]": "year",
+        "expand[]": "default_price",
+    }
+    product = desk.post("products", **form)
+    price = product["default_price"]
+    assert (price["currency"], price["unit_amount_decimal"]) == ("eur", "1999")
+    assert price["recurring"]["interval"] == "year"
+    assert desk.get(f"plans/{price['id']}")["interval"] == "year"
+    assert desk.refused(f"products/{product['id']}", "DELETE")[0] == 400
+    retired = desk.post(f"prices/{price['id']}", active="false", lookup_key="rocket")
+    assert (retired["active"], retired["lookup_key"]) == (False, "rocket")
+    found = desk.get("prices", **{"lookup_keys[]": "rocket"})["data"]
+    assert [p["id"] for p in found] == [price["id"]]
+    bare = desk.post("products", id="bare", name="Bare")
+    assert desk.call("POST", "products", {"id": "bare", "name": "x"}).status_code == 400
+    assert desk.call("DELETE", f"products/{bare['id']}").json()["deleted"] is True
+
+
+def test_charges_are_captured_and_given_back_in_parts(desk: Desk) -> None:
+    held = desk.post("charges", amount=1000, currency="usd", source="tok_visa", capture="false")
+    assert (held["captured"], held["amount_captured"]) == (False, 0)
+    taken = desk.post(f"charges/{held['id']}/capture", amount=800)
+    assert (taken["amount_captured"], taken["amount_refunded"]) == (800, 200)
+    assert desk.refused(f"charges/{held['id']}/capture")[1] == "charge_already_captured"
+    back = desk.post("refunds", charge=held["id"], amount=300, reason="duplicate")
+    assert (back["status"], back["reason"]) == ("succeeded", "duplicate")
+    assert desk.refused("refunds", charge=held["id"], amount=501) == (400, None, "amount")
+    rest = desk.post("refunds", charge=held["id"])
+    assert rest["amount"] == 500
+    assert desk.refused("refunds", charge=held["id"])[1] == "charge_already_refunded"
+    charge = desk.get(f"charges/{held['id']}", **{"expand[]": "refunds"})
+    assert charge["refunded"] is True
+    assert {r["id"] for r in charge["refunds"]["data"]} == {back["id"], rest["id"]}
+
+
+def test_a_declined_card_is_told_and_leaves_its_charge(desk: Desk) -> None:
+    form = {"amount": 900, "currency": "usd", "source": "tok_visa_chargeDeclinedInsufficientFunds"}
+    answer = desk.call("POST", "charges", form)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (402, "card_error")
+    assert (error["code"], error["decline_code"]) == ("card_declined", "insufficient_funds")
+    assert desk.get(f"charges/{error['charge']}")["status"] == "failed"
+
+
+def test_an_intent_goes_from_a_method_to_a_charge(desk: Desk) -> None:
+    intent = desk.post("payment_intents", amount=2000, currency="eur", capture_method="manual")
+    path = f"payment_intents/{intent['id']}"
+    assert intent["status"] == "requires_payment_method"
+    assert desk.refused(f"{path}/confirm")[1] == "payment_intent_unexpected_state"
+    form = {"payment_method": "pm_card_visa_chargeDeclined"}
+    refused = desk.call("POST", f"{path}/confirm", form).json()["error"]
+    assert refused["payment_intent"]["last_payment_error"]["code"] == "card_declined"
+    held = desk.post(f"{path}/confirm", payment_method="pm_card_mastercard")
+    assert (held["status"], held["amount_capturable"]) == ("requires_capture", 2000)
+    done = desk.post(f"{path}/capture", amount_to_capture=1500, **{"expand[]": "latest_charge"})
+    assert (done["status"], done["amount_received"]) == ("succeeded", 1500)
+    assert done["latest_charge"]["payment_method_details"]["card"]["brand"] == "mastercard"
+    assert desk.refused(f"{path}/cancel")[1] == "payment_intent_unexpected_state"
+    assert desk.post("refunds", payment_intent=intent["id"])["amount"] == 1500
+
+
+def test_the_companys_charges_have_their_intents_and_cards(desk: Desk) -> None:
+    charge = desk.get("charges", **{"expand[]": "data.payment_intent"})["data"][0]
+    intent = charge["payment_intent"]
+    assert (intent["object"], intent["latest_charge"]) == ("payment_intent", charge["id"])
+    method = desk.get(f"payment_methods/{charge['payment_method']}")
+    assert method["card"]["last4"] == charge["payment_method_details"]["card"]["last4"]
+
+
+def test_an_invoice_from_draft_to_paid(desk: Desk) -> None:
+    customer = desk.payer()
+    invoice = desk.post("invoices", customer=customer["id"], **{"metadata[po]": "7"})
+    assert (invoice["status"], invoice["number"]) == ("draft", None)
+    item = {"customer": customer["id"], "invoice": invoice["id"], "currency": "usd"}
+    desk.post("invoiceitems", amount=1200, description="Setup", **item)
+    extra = desk.post("invoiceitems", unit_amount=300, quantity=2, **item)
+    path = f"invoices/{invoice['id']}"
+    assert desk.get(path)["total"] == 1800
+    desk.post(f"invoiceitems/{extra['id']}", quantity=1)
+    final = desk.post(f"{path}/finalize")
+    assert (final["status"], final["amount_due"]) == ("open", 1500)
+    assert final["number"].endswith("-0001")
+    assert desk.refused("invoiceitems", amount=5, **item)[1] == "invoice_not_editable"
+    expand = {"expand[]": "payment_intent.latest_charge"}
+    paid = desk.post(f"{path}/pay", **expand)
+    assert (paid["status"], paid["amount_paid"]) == ("paid", 1500)
+    charge = paid["payment_intent"]["latest_charge"]
+    assert (charge["id"], charge["amount"]) == (paid["charge"], 1500)
+    assert desk.refused(f"{path}/void")[0] == 400
+    assert [line["amount"] for line in desk.get(f"{path}/lines")["data"]] == [1200, 300]
+    gone = desk.post("invoices", customer=customer["id"])
+    assert desk.call("DELETE", f"invoices/{gone['id']}").json()["deleted"] is True
+    assert desk.refused(f"invoices/{gone['id']}", "GET")[0] == 404
+
+
+def test_a_subscription_is_billed_changed_and_ended(desk: Desk) -> None:
+    customer = desk.payer()
+    product = desk.post("products", name="Seat")
+    recurring = {"recurring[interval]": "month", "currency": "usd", "product": product["id"]}
+    small = desk.post("prices", unit_amount=500, **recurring)
+    large = desk.post("prices", unit_amount=900, **recurring)
+    form = {"items[0][price]": small["id"], "items[0][quantity]": 3}
+    made = desk.post(
+        "subscriptions", customer=customer["id"], **form, **{"expand[]": "latest_invoice"}
+    )
+    assert made["status"] == "active"
+    assert (made["latest_invoice"]["status"], made["latest_invoice"]["amount_paid"]) == (
+        "paid",
+        1500,
+    )
+    path = f"subscriptions/{made['id']}"
+    item = made["items"]["data"][0]["id"]
+    changed = desk.post(path, **{"items[0][id]": item, "items[0][price]": large["id"]})
+    assert changed["items"]["data"][0]["id"] == item
+    assert (changed["plan"]["amount"], changed["quantity"]) == (900, 3)
+    assert desk.post(path, cancel_at_period_end="true")["cancel_at"] == made["current_period_end"]
+    assert desk.call("DELETE", path).json()["status"] == "canceled"
+    assert desk.refused(path, "DELETE")[0] == 404
+    poor = desk.post("customers", name="Poor")
+    assert desk.refused("subscriptions", customer=poor["id"], **form)[1] == "resource_missing"
+    trial = desk.post("subscriptions", customer=poor["id"], trial_period_days=14, **form)
+    assert trial["status"] == "trialing"
+
+
+def test_the_same_key_gets_the_same_answer(desk: Desk) -> None:
+    form = {"amount": 700, "currency": "usd", "source": "tok_visa"}
+    first = desk.call("POST", "charges", form, idempotency_key="one")
+    again = desk.call("POST", "charges", form, idempotency_key="one")
+    assert again.json() == first.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Original-Request"] == first.headers["Request-Id"]
+    assert "Idempotent-Replayed" not in first.headers
+    other = desk.call("POST", "charges", {**form, "amount": 800}, idempotency_key="one")
+    assert (other.status_code, other.json()["error"]["type"]) == (400, "idempotency_error")
+    elsewhere = desk.call("POST", "payment_intents", form, idempotency_key="one")
+    assert elsewhere.json()["error"]["type"] == "idempotency_error"
+    assert desk.call("POST", "charges", form, idempotency_key="x" * 256).status_code == 400
+
+
+def test_only_what_was_begun_is_remembered(desk: Desk) -> None:
+    bad = desk.call("POST", "charges", {"amount": "x"}, idempotency_key="two")
+    assert bad.status_code == 400
+    declined = {"amount": 700, "currency": "usd", "source": "tok_chargeDeclined"}
+    first = desk.call("POST", "charges", declined, idempotency_key="two")
+    again = desk.call("POST", "charges", declined, idempotency_key="two")
+    assert (first.status_code, again.status_code) == (402, 402)
+    assert again.json() == first.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+def test_a_key_in_use_is_a_conflict(desk: Desk) -> None:
+    desk.sandbox.arm("stripe", "slow_write", seconds=1.5)
+    form = {"name": "Twice"}
+    answers: list[requests.Response] = []
+
+    def first() -> None:
+        answers.append(desk.call("POST", "customers", form, idempotency_key="three"))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    while desk.sandbox.counts("stripe")["requests"] == 0:
+        pass
+    refused = desk.call("POST", "customers", form, idempotency_key="three")
+    thread.join()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "idempotency_key_in_use")
+    assert refused.headers["Stripe-Should-Retry"] == "true"
+    again = desk.call("POST", "customers", form, idempotency_key="three")
+    assert again.json() == answers[0].json()
+
+
+def test_a_write_whose_answer_was_lost_is_not_done_twice(desk: Desk) -> None:
+    desk.sandbox.arm("stripe", "drop_after")
+    form = {"name": "Lost", "metadata[mark]": "lost"}
+    with pytest.raises(requests.ConnectionError):
+        desk.call("POST", "customers", form, idempotency_key="four")
+    kept = desk.call("POST", "customers", form, idempotency_key="four").json()
+    found = desk.get("customers/search", query="metadata['mark']:'lost'")["data"]
+    assert [customer["id"] for customer in found] == [kept["id"]]
+
+
+def test_what_was_written_outlives_the_process_and_the_day(tmp_path: Path) -> None:
+    def running() -> Any:
+        return serve_in_thread(state_dir=tmp_path, seed=SEED, scale=0.05, today=TODAY)
+
+    with running() as manifest:
+        desk = Desk(Sandbox(manifest))
+        subscription = desk.get("subscriptions")["data"][0]
+        company_customer = subscription["customer"]
+        desk.post(f"customers/{company_customer}", phone="123")
+        desk.call("DELETE", f"subscriptions/{subscription['id']}")
+        form = {"name": "Kept"}
+        made = desk.call("POST", "customers", form, idempotency_key="five").json()
+    with running() as manifest:
+        sandbox = Sandbox(manifest)
+        desk = Desk(sandbox)
+        assert desk.get(f"customers/{made['id']}")["name"] == "Kept"
+        again = desk.call("POST", "customers", form, idempotency_key="five")
+        assert again.json()["id"] == made["id"]
+        before = desk.get("invoices", subscription=subscription["id"], limit=100)["data"]
+        sandbox.advance(31)
+        # The company lives on around it: other fields change, this subscription is billed no more.
+        assert desk.get(f"customers/{company_customer}")["phone"] == "123"
+        after = desk.get("invoices", subscription=subscription["id"], limit=100)["data"]
+        assert [i["id"] for i in after] == [i["id"] for i in before]
+        latest = desk.get("invoices", limit=1)["data"][0]
+        assert latest["created"] > before[0]["created"] + 20 * 86_400
+        # Keys are kept for a day.
+        later = desk.call("POST", "customers", form, idempotency_key="five").json()
+        assert later["id"] != made["id"]

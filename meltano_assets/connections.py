@@ -118,19 +118,16 @@ def source_rules(source: Source) -> SourceRules:
 
 
 def vendor_settings(vendor: str, variables: tuple[Variable, ...]) -> Mapping[str, str]:
-    """From the environment where it names any of the variables, else from the sandbox."""
-    if environment.is_configured(variables) or not is_sandbox_allowed():
+    """From the environment where it names any of the variables, else from the sandbox.
+
+    What the sandbox does not serve (a source of the user's own) has to be named by the environment.
+    """
+    if not is_sandbox(variables) or vendor not in sandbox_manifest():
         try:
             return environment.settings_from_environment(variables)
         except FatalError as error:
             raise FatalError(error.message, source=vendor, hint=error.hint) from None
-    service = sandbox_manifest().get(vendor)
-    if service is None:
-        raise FatalError(
-            "the sandbox has no such service",
-            source=vendor,
-            hint="set its variables: " + ", ".join(variable.name for variable in variables),
-        )
+    service = sandbox_manifest()[vendor]
     return {key: str(value) for key, value in service.items()}
 
 

@@ -102,9 +102,10 @@ def warehouse_url(environ: Mapping[str, str] | None = None) -> str | None:
 
 
 def is_configured(variables: Iterable[Variable], environ: Mapping[str, str] | None = None) -> bool:
-    """True when the user has set any of a connection's variables."""
+    """True when the user has set any of a connection's variables, or when it has none to set."""
     env = os.environ if environ is None else environ
-    return any(env.get(variable.name) for variable in variables)
+    names = [variable.name for variable in variables]
+    return not names or any(map(env.get, names))
 
 
 def settings_from_environment(

@@ -114,6 +114,7 @@ def test_warehouse_url_has_defaults_for_missing_parts(extra: dict[str, str], url
 def test_connection_counts_as_configured_by_any_of_its_variables() -> None:
     assert not is_configured([TOKEN, EMAIL], {"ZENDESK_EMAIL": "", "PATH": "/"})
     assert is_configured([TOKEN, EMAIL], {"ZENDESK_EMAIL": "a@b"})
+    assert is_configured([], {}), "nothing to set is nothing missing"
 
 
 def test_settings_come_by_the_vendors_words_with_defaults() -> None:

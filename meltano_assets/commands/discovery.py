@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meltano_assets import connections
-from meltano_assets.commands.terminal import find_streams, nearest, say, say_columns
+from meltano_assets.commands.terminal import find_source, nearest, say, say_columns
 from meltano_assets.errors import FatalError
 
 
@@ -37,7 +37,7 @@ def discover_command(
             if own
             else "write one there first: docs/databases.md, docs/singer.md",
         )
-    source, _ = find_streams(name)
+    source = find_source(name)
     settings = connections.source_settings(source)
     if "singer" in source.kinds:
         catalog = singer.discover(source, settings)

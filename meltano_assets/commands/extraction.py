@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meltano_assets import connections, environment
-from meltano_assets.commands.terminal import SuggestingGroup, err, find_streams, say, say_columns
+from meltano_assets.commands.terminal import (
+    SuggestingGroup,
+    err,
+    find_source,
+    find_streams,
+    say,
+    say_columns,
+)
 from meltano_assets.errors import FatalError
 
 if TYPE_CHECKING:
@@ -42,7 +49,7 @@ def quota_show(
     from meltano_assets.sources.registry import registered
     from meltano_assets.warehouse.quota import QuotaLedger, quota_window
 
-    sources = [find_streams(name)[0]] if name else list(registered())
+    sources = [find_source(name)] if name else list(registered())
     ledger = QuotaLedger(
         connections.warehouse(), run_id="", environment=environment.current_environment()
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from meltano_assets.commands.terminal import find_streams, say
+from meltano_assets.commands.terminal import find_source, say
 
 
 def scaffold_command(
@@ -19,7 +19,7 @@ def scaffold_command(
     """
     from meltano_assets import connections, environment, scaffold
 
-    found, _ = find_streams(source.partition(".")[0])
+    found = find_source(source.partition(".")[0])
     project = environment.dbt_project_directory()
     changed = scaffold.write(found, project, connections.source_rules(found))
     for path in changed:

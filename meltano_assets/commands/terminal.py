@@ -95,15 +95,27 @@ def nearest(name: str, choices: list[str]) -> str:
     return " There are: " + ", ".join(choices) + "."
 
 
-def find_streams(name: str) -> tuple[Source, list[Stream]]:
-    """``SOURCE`` or ``SOURCE.STREAM`` by name; FatalError suggests the nearest."""
+def find_source(name: str) -> Source:
+    """The source of that name; FatalError suggests the nearest."""
     from meltano_assets.sources.registry import registered
 
-    source_name, _, stream_name = name.partition(".")
     by_name = {source.name: source for source in registered()}
-    source = by_name.get(source_name)
+    source = by_name.get(name)
     if source is None:
-        raise FatalError(f"no source {source_name!r}." + nearest(source_name, list(by_name)))
+        raise FatalError(f"no source {name!r}." + nearest(name, list(by_name)))
+    return source
+
+
+def find_streams(name: str) -> tuple[Source, list[Stream]]:
+    """``SOURCE`` or ``SOURCE.STREAM`` by name; FatalError suggests the nearest, or where to look."""
+    source_name, _, stream_name = name.partition(".")
+    source = find_source(source_name)
+    if not source.streams:
+        raise FatalError(
+            "none of its tables or streams is known yet",
+            source=source_name,
+            hint=f"meltano-assets discover {source_name} --write",
+        )
     if not stream_name:
         return source, list(source.streams)
     streams = {stream.name: stream for stream in source.streams}

@@ -22,6 +22,7 @@ from meltano_assets_tests.command_line import (
     process,
 )
 from meltano_assets_tests.commands.conftest import rows
+from meltano_assets_tests.sources.test_singer import make_wheel
 
 
 def test_extract_loads_what_is_new_and_says_how_much(configured: Warehouse) -> None:
@@ -50,6 +51,31 @@ def test_extract_keeps_to_a_span_and_a_limit(configured: Warehouse) -> None:
     assert ran.out.startswith("salesforce.leads: read 0")
     ran = command("extract", "salesforce.leads", "--days", "20000", "--limit", "5")
     assert ran.out.startswith("salesforce.leads: read 5")
+
+
+def test_a_tap_that_needs_no_variable_is_discovered_and_extracted(
+    stored: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings are all written out; nothing has to be set, and no sandbox stands in for it."""
+    monkeypatch.setenv("MELTANO_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path / "state"))
+    entry = {
+        "tap": str(make_wheel(tmp_path)),
+        "executable": "tap-test",
+        "settings": {"api_token": "written out", "count": 3},
+        "select": "shop-orders",
+    }
+    (tmp_path / "singer.yml").write_text(json.dumps({"shop": entry}))
+    ran = command("extract", "shop")
+    assert ran.code == 2
+    assert "none of its tables or streams is known yet" in ran.err
+    assert "meltano-assets discover shop --write" in ran.err
+    ran = command("discover", "shop", "--write")
+    assert ran.code == 0, ran.err
+    ran = command("extract", "shop")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("shop.shop_orders: read 3 = loaded 3")
+    assert rows(stored, "select count(*) from shop.shop_orders") == [(3,)]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meltano_assets import json_objects
+from meltano_assets.warehouse.time_values import duration_text, interval_text
 
 #: The deepest nesting stored as a tree; Postgres' own parser overflows its stack near 6,000.
 MAX_DEPTH = 1000
@@ -193,7 +194,11 @@ def _default(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, timedelta):
-        return value.total_seconds()
+        # A nanosecond that only pandas' own class can say comes beside.
+        nanos = value // timedelta(microseconds=1) * 1000 + getattr(value, "nanoseconds", 0)
+        return duration_text(nanos, 10**9)
+    if isinstance(value, pa.MonthDayNano):
+        return interval_text(value)
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, UUID):

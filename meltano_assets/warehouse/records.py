@@ -333,6 +333,8 @@ def _printable(value: pa.Scalar) -> object:
         return f"{value.cast(pa.int64())} {value.type.unit} since 1970"
     if kinds.is_date32(value.type):
         return f"{value.cast(pa.int32())} days since 1970"
+    if kinds.is_date64(value.type):
+        return f"{value.cast(pa.int64())} ms since 1970"
     if is_text(value.type):
         raw: bytes = value.cast(pa.large_binary()).as_py()
         return raw.decode("utf-8", "replace")

@@ -1,10 +1,13 @@
-"""Times as text, of any year: what is left when Arrow's own parser refuses a column."""
+"""Times as text, of any year: what is left when Arrow's own parser refuses a column. Spans of time as text."""
 
 from __future__ import annotations
 
 import math
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
+
+import pyarrow as pa
 
 _TIME = re.compile(
     r"\s*(?P<sign>[+-]?)(?P<year>\d{4,6})-(?P<month>\d\d)-(?P<day>\d\d)"
@@ -41,3 +44,13 @@ def parse_time(text: str) -> tuple[int, bool, bool] | None:
     span = moment - datetime(1970, 1, 1, tzinfo=UTC)
     total = (span.days * 86_400 + span.seconds) * 1_000_000 + micros + shift
     return (total, not zone, is_rounded) if abs(total) < 2**63 else None
+
+
+def duration_text(number: int, per_second: int) -> str:
+    """ISO 8601, which Postgres reads as an interval."""
+    return f"PT{format((Decimal(number) / per_second).normalize(), 'f')}S"
+
+
+def interval_text(value: pa.MonthDayNano) -> str:
+    """ISO 8601 with the parts apart: no month has a certain number of days."""
+    return f"P{value.months}M{value.days}D{duration_text(value.nanoseconds, 10**9)[1:]}"

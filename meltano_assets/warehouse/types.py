@@ -85,7 +85,9 @@ def from_arrow(arrow_type: pa.DataType) -> ColumnType:
     if kinds.is_run_end_encoded(arrow_type):
         return from_arrow(arrow_type.value_type)
     if isinstance(arrow_type, pa.BaseExtensionType):
-        known: dict[str, ColumnType] = {"arrow.uuid": "uuid", "arrow.json": "jsonb"}
+        known: dict[str, ColumnType] = {
+            "arrow.uuid": "uuid", "arrow.json": "jsonb", "arrow.bool8": "boolean",
+        }  # fmt: skip
         return known.get(arrow_type.extension_name) or from_arrow(arrow_type.storage_type)
     if kinds.is_boolean(arrow_type):
         return "boolean"

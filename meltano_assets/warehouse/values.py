@@ -13,7 +13,6 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +20,7 @@ import pyarrow.compute as pc
 
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import json_values, numeric_values
-from meltano_assets.warehouse.time_values import parse_time
+from meltano_assets.warehouse.time_values import duration_text, interval_text, parse_time
 from meltano_assets.warehouse.types import from_arrow, join
 
 #: Postgres' time stamps and dates begin in 4713 BC. Dates end in 5874897 AD, time stamps in 294276,
@@ -35,6 +34,9 @@ _YEAR_1_MICROSECONDS = -62_135_596_800_000_000
 _YEAR_10000_MICROSECONDS = 253_402_300_800_000_000
 _YEAR_1_DAYS = -719_162
 _YEAR_10000_DAYS = 2_932_897
+#: Days that 64 bits of microseconds can say, and how many Arrow can write out (to the end of 32767).
+_MAX_MICROSECOND_DAYS = _MAX_MICROSECONDS // 86_400_000_000
+_MAX_WRITTEN_DAYS = 11_248_738
 
 #: Postgres writes and reads these; Arrow has no infinite time.
 _INFINITE = ("infinity", "-infinity")
@@ -55,6 +57,8 @@ class Converted:
 
 def convert(array: pa.Array, target: ColumnType) -> Converted:
     """The array as Postgres' ``target`` takes it; never a value silently altered."""
+    if isinstance(array.type, pa.UuidType) and target in ("text", "jsonb"):
+        array = _uuid_texts(array.storage, is_json=target == "jsonb")
     array = _plain(array)
     if pa.types.is_null(array.type):
         return Converted(pa.nulls(len(array), NULL_WIRE[target]))
@@ -92,10 +96,15 @@ def _decoded(raw: bytes | None) -> str | None:
 def _plain(array: pa.Array) -> pa.Array:
     """Without dictionary, run-end or extension encoding, and without views, which few kernels take."""
     while True:
-        if isinstance(array, pa.ExtensionArray):
+        if pa.types.is_date64(array.type):
+            return _whole_days(array)
+        if isinstance(array.type, pa.Bool8Type):
+            array = array.storage.cast(pa.bool_())
+        elif isinstance(array, pa.ExtensionArray):
             array = array.storage
         elif pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
+            words = _plain(array.dictionary)
+            array = pa.DictionaryArray.from_arrays(array.indices, words).dictionary_decode()
         elif pa.types.is_run_end_encoded(array.type):
             array = pc.run_end_decode(array)
         elif pa.types.is_string_view(array.type):
@@ -104,6 +113,14 @@ def _plain(array: pa.Array) -> pa.Array:
             array = array.cast(pa.large_binary())
         else:
             return array
+
+
+def _whole_days(array: pa.Array) -> pa.Array:
+    """Dates in milliseconds as dates in days; as times, where one is no whole day or too far away."""
+    try:
+        return array.cast(pa.date32())
+    except pa.ArrowInvalid:
+        return array.view(pa.timestamp("ms"))
 
 
 def is_text(arrow_type: pa.DataType) -> bool:
@@ -168,8 +185,32 @@ def _to_text(array: pa.Array) -> Converted:
     if pa.types.is_nested(array.type):
         array, bad = json_values.from_nested(array, cleaned)
     elif not is_text(array.type):
+        array, bad = _writable(array)
         array = as_text(array)
     return Converted(clean_text(array, cleaned), bad=bad, cleaned=cleaned)
+
+
+def _writable(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
+    """Times that can be written out, the others as null, and which those are."""
+    kind = array.type
+    if pa.types.is_date(kind):
+        numbers, per_day = array.cast(pa.int32()), 1
+    elif pa.types.is_timestamp(kind) and kind.unit != "ns":
+        numbers = array.cast(pa.int64())
+        per_day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6}[kind.unit]
+    else:
+        return array, None
+    return _within(array, numbers, _MIN_DAYS * per_day, _MAX_WRITTEN_DAYS * per_day - 1)
+
+
+def _within(
+    array: pa.Array, numbers: pa.Array, low: int, high: int
+) -> tuple[pa.Array, np.ndarray | None]:
+    """The array with null for what is not between the two, and which that is."""
+    outside = mask(pc.or_(pc.less(numbers, low), pc.greater(numbers, high)))
+    if not outside.any():
+        return array, None
+    return pc.if_else(pa.array(outside), pa.scalar(None, array.type), array), outside
 
 
 def as_text(array: pa.Array) -> pa.Array:
@@ -187,12 +228,7 @@ def as_text(array: pa.Array) -> pa.Array:
     if pa.types.is_duration(kind):
         return _durations(array)
     if pa.types.is_interval(kind):
-        texts = [
-            None
-            if value is None
-            else f"P{value.months}M{value.days}DT{_seconds(value.nanoseconds, 10**9)}S"
-            for value in array.to_pylist()
-        ]
+        texts = [None if value is None else interval_text(value) for value in array.to_pylist()]
         return pa.array(texts, pa.large_string())
     return array.cast(pa.string())
 
@@ -201,14 +237,10 @@ def _durations(array: pa.Array) -> pa.Array:
     """ISO 8601, which Postgres reads as an interval: the bare number would not tell its unit."""
     scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[array.type.unit]
     texts = [
-        None if number is None else f"PT{_seconds(number, scale)}S"
+        None if number is None else duration_text(number, scale)
         for number in array.cast(pa.int64()).to_pylist()
     ]
     return pa.array(texts, pa.large_string())
-
-
-def _seconds(number: int, scale: int) -> str:
-    return format((Decimal(number) / scale).normalize(), "f")
 
 
 # numbers
@@ -370,8 +402,9 @@ def _to_timestamp(array: pa.Array, target: ColumnType) -> Converted:
     cleaned: Counter[str] = Counter()
     bad: np.ndarray | None = None
     if pa.types.is_date(kind):
-        days = array.cast(pa.date32())
-        array = pc.multiply(days.cast(pa.int32()).cast(pa.int64()), 86_400_000_000).cast(_US)
+        days = array.cast(pa.int32()).cast(pa.int64())
+        days, bad = _within(days, days, -_MAX_MICROSECOND_DAYS, _MAX_MICROSECOND_DAYS)
+        array = pc.multiply(days, 86_400_000_000).cast(_US)
     elif pa.types.is_timestamp(kind):
         if kind.tz and target == "timestamp":
             return Converted(array, wider="timestamptz")
@@ -397,11 +430,8 @@ def _sayable(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
     factor = {"s": 1_000_000, "ms": 1_000}.get(array.type.unit)
     if factor is None:
         return array, None
-    numbers, most = array.cast(pa.int64()), _MAX_MICROSECONDS // factor
-    outside = mask(pc.or_(pc.greater(numbers, most), pc.less(numbers, -most)))
-    if not outside.any():
-        return array, None
-    return pc.if_else(pa.array(outside), pa.scalar(None, array.type), array), outside
+    most = _MAX_MICROSECONDS // factor
+    return _within(array, array.cast(pa.int64()), -most, most)
 
 
 def _microseconds(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
@@ -481,11 +511,12 @@ def _to_date(array: pa.Array) -> Converted:
     if pa.types.is_timestamp(kind):
         sayable, bad = _sayable(array)
         micros = _microseconds(sayable, cleaned).cast(pa.int64())
-        days = pc.floor(pc.divide(micros.cast(pa.float64()), 86_400_000_000.0)).cast(pa.int64())
-        if pc.all(pc.equal(pc.multiply(days, 86_400_000_000), micros)).as_py() is False:
+        whole, rest = np.divmod(micros.fill_null(0).to_numpy(), 86_400_000_000)
+        if rest.any():
             return Converted(array, wider="timestamptz" if kind.tz else "timestamp")
+        days = pc.if_else(pc.is_valid(micros), pa.array(whole, pa.int64()), None)
     elif pa.types.is_date(kind):
-        days = array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
+        days = array.cast(pa.int32()).cast(pa.int64())
     elif is_text(kind):
         try:
             days = array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
@@ -548,6 +579,18 @@ def _to_uuid(array: pa.Array) -> Converted:
     bad = (text.is_not_null() & ~good).to_numpy()
     wire = raw.to_arrow().cast(pa.large_binary())
     return Converted(wire, bad=bad if bad.any() else None)
+
+
+def _uuid_texts(array: pa.Array, *, is_json: bool) -> pa.Array:
+    """Sixteen bytes each in the form that everybody writes, as text or as JSON."""
+    import polars as pl  # slow to import, seldom needed
+
+    digits = pl.Series(array.cast(pa.binary())).bin.encode("hex").to_arrow().cast(pa.string())
+    places = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
+    texts = pc.binary_join_element_wise(
+        *(pc.utf8_slice_codeunits(digits, start, end) for start, end in places), "-"
+    )
+    return pc.binary_join_element_wise('"', texts, '"', "") if is_json else texts
 
 
 def _to_inet(array: pa.Array) -> Converted:

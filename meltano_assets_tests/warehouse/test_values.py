@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from meltano_assets.streams import Batch, ColumnType, LoadOutcome
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.numeric_values import encode
+from meltano_assets.warehouse.types import from_arrow
 from meltano_assets.warehouse.values import convert
 from meltano_assets_tests.warehouse.tables import query, stream
 
@@ -308,6 +309,139 @@ def test_times_arrive_as_they_are_from_arrow_and_from_text(
     assert store(as_arrow, "timestamptz")[1] == store(as_text, "timestamptz")[1]
 
 
+FAR = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([FAR, -FAR, 0], pa.int32()).cast(pa.date32()),
+        pa.array([2**62, -(2**62), 0], pa.timestamp("s")),
+        pa.array([2**62, -(2**62), 0], pa.timestamp("ms", "UTC")),
+        pa.array([FAR * 86_400_000, -FAR * 86_400_000, 0], pa.int64()).cast(pa.date64()),
+        pa.array([FAR * 10**9, -FAR * 10**9, 0], pa.int64()).cast(pa.date64()),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz", "text", "jsonb"])
+def test_times_beyond_a_columns_range_are_set_aside_not_wrapped(
+    store: Store, array: pa.Array, kind: ColumnType
+) -> None:
+    outcome, values = store(array, kind)
+    assert outcome.quarantined == 2
+    assert [str(value).strip('"')[:10] for value in values] == ["1970-01-01"]
+
+
+def test_times_of_every_unit_are_dates_where_they_are_whole_days(store: Store) -> None:
+    day = 86_400_000_000
+    for unit, factor in (("s", 10**6), ("ms", 10**3), ("us", 1)):
+        days = pa.array([106_000_000 * day // factor, -day // factor, None], pa.timestamp(unit))
+        assert store(days, "date")[1] == ["292188-02-22", "1969-12-31", None]
+    # The last microsecond that 64 bits can say, and the last nanosecond.
+    assert store(pa.array([2**63 - 1], pa.timestamp("us")), "date")[1] == [
+        "294247-01-10 04:00:54.775807"
+    ]
+    assert store(pa.array([2**63 - 1], pa.timestamp("ns")), "date")[1] == [
+        "2262-04-11 23:47:16.854776"
+    ]
+    # Dates in milliseconds may hide a time of day.
+    odd = pa.array([86_400_000, 86_400_001], pa.int64()).cast(pa.date64())
+    assert store(odd.slice(0, 1), "date")[1] == ["1970-01-02"]
+    assert store(odd.slice(0, 1), "text")[1] == ["1970-01-02"]
+    assert store(odd, "date")[1] == ["1970-01-02 00:00:00", "1970-01-02 00:00:00.001"]
+
+
+def _small(kind: pa.DataType, low: int, high: int) -> st.SearchStrategy[pa.Array]:
+    numbers = st.one_of(st.none(), st.integers(low, high))
+    width = pa.int32() if kind == pa.date32() else pa.int64()
+    return st.lists(numbers, min_size=1, max_size=4).map(lambda found: pa.array(found, width).cast(kind))  # fmt: skip
+
+
+def _made(kind: pa.DataType, values: st.SearchStrategy[object]) -> st.SearchStrategy[pa.Array]:
+    lists = st.lists(st.one_of(st.none(), values), min_size=1, max_size=4)
+    return lists.map(lambda found: pa.array(found, kind))
+
+
+def _decimals(kind: pa.DataType) -> st.SearchStrategy[pa.Array]:
+    digits = st.integers(-(10**kind.precision) + 1, 10**kind.precision - 1)
+    return _made(kind, digits.map(lambda number: Decimal((number < 0, tuple(map(int, str(abs(number)))), -kind.scale))))  # fmt: skip
+
+
+_DAY = 86_400
+_DECIMALS = (
+    pa.decimal32(7, 2), pa.decimal64(18, 18), pa.decimal128(38, 6), pa.decimal256(76, 30),
+)  # fmt: skip
+#: Arrays of every kind that has one value in a cell, in the encodings in which they travel.
+_ARRAYS = st.one_of(
+    *(
+        _made(kind, st.integers(-(2 ** (kind.bit_width - 1)), 2 ** (kind.bit_width - 1) - 1))
+        for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())
+    ),
+    *(
+        _made(kind, st.integers(0, 2**kind.bit_width - 1))
+        for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+    ),
+    *(
+        _made(kind, st.floats(width=kind.bit_width))
+        for kind in (pa.float16(), pa.float32(), pa.float64())
+    ),
+    *map(_decimals, _DECIMALS),
+    _made(pa.bool_(), st.booleans()),
+    *(
+        _made(kind, st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])))
+        for kind in (pa.string(), pa.large_string(), pa.string_view())
+    ),
+    *(_made(kind, st.binary()) for kind in (pa.binary(), pa.large_binary(), pa.binary_view())),
+    _made(pa.binary(3), st.binary(min_size=3, max_size=3)),
+    _small(pa.date32(), -719_162, 2_932_896),
+    *(
+        _small(pa.timestamp(unit, zone), -719_162 * _DAY * each, 2_932_896 * _DAY * each)
+        for unit, each in (("s", 1), ("ms", 10**3), ("us", 10**6))
+        for zone in (None, "UTC", "Asia/Kathmandu")
+    ),
+)
+
+
+def _as_dictionary(array: pa.Array) -> pa.Array:
+    try:
+        return array.dictionary_encode()
+    except pa.ArrowNotImplementedError:
+        return array
+
+
+_ENCODED = st.one_of(
+    _ARRAYS,
+    _ARRAYS.map(lambda array: pa.concat_arrays([array, array]).slice(1)),
+    _ARRAYS.map(_as_dictionary),
+)
+
+
+def _said(value: object) -> str | None:
+    """A value in words that Postgres reads."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(_ENCODED)
+def test_a_value_of_any_arrow_type_is_what_postgres_reads_of_its_text(
+    store: Store, warehouse: Warehouse, array: pa.Array
+) -> None:
+    kind = from_arrow(array.type)
+    _, values = store(array, kind)
+    texts = [_said(value) for value in array.to_pylist()]
+    as_read = f"select v::{kind}::text from unnest(%s::text[])"
+    with warehouse.connect() as connection:
+        connection.execute("set timezone to 'UTC'")
+        expected = connection.execute(f"{as_read} with ordinality as t(v, n) order by n", [texts])
+        assert values == [value for (value,) in expected]
+
+
 # JSON
 
 
@@ -346,6 +480,15 @@ def test_nested_arrow_becomes_json(store: Store) -> None:
     assert outcome.cleaned == {"nan_in_json": 1, "nul": 1}
 
 
+def test_spans_of_time_inside_json_are_the_text_that_they_are_in_a_column(store: Store) -> None:
+    spans = pa.array([{"d": timedelta(days=-1, microseconds=1)}])
+    assert store(spans, "jsonb")[1] == ['{"d": "PT-86399.999999S"}']
+    parts = pa.array([(1, -2, 3_000_000_001)], pa.month_day_nano_interval())
+    assert store(parts, "jsonb")[1] == ['"P1M-2DT3.000000001S"']
+    nanos = pa.StructArray.from_arrays([pa.array([10**18 + 1], pa.duration("ns"))], ["d"])
+    assert store(nanos, "jsonb")[1] == ['{"d": "PT1000000000.000000001S"}']
+
+
 # others
 
 
@@ -358,6 +501,18 @@ def test_uuid_inet_bytea_and_boolean(store: Store) -> None:
     assert store(pa.array([b"\x00\xff", b""]), "bytea")[1] == ["\\x00ff", "\\x"]
     outcome, values = store(pa.array(["true", "F", "yes", None]), "boolean")
     assert values == ["true", "false", None] and outcome.quarantined == 1
+
+
+def test_arrows_own_uuids_and_truth_values_are_what_they_say(store: Store) -> None:
+    uuid = UUID("123e4567-e89b-12d3-a456-426614174000")
+    raw = pa.array([uuid.bytes, None], pa.binary(16))
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), raw)
+    assert from_arrow(uuids.type) == "uuid"
+    assert store(uuids, "uuid")[1] == store(uuids, "text")[1] == [str(uuid), None]
+    assert store(uuids, "jsonb")[1] == [f'"{uuid}"', None]
+    truths = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, 0, 2, None], pa.int8()))
+    assert from_arrow(truths.type) == "boolean"
+    assert store(truths, "boolean")[1] == ["true", "false", "true", None]
 
 
 def test_a_key_that_is_null_missing_or_too_long_is_set_aside(warehouse: Warehouse) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from meltano_assets.warehouse.schema import TableName, column_list
+from meltano_assets.warehouse.schema import TableName, column_list, same_key
 
 #: Below this many records the difference cannot be felt.
 REWRITE_ROWS = 10_000
@@ -102,11 +102,18 @@ def upsert(
     *,
     has_deletes: bool,
     load_id: str,
+    is_partitioned: bool = False,
 ) -> Merged:
     """Insert new keys, update changed records, leave equal and newer ones alone.
 
     The landing table holds one record a key; the target enforces the key.
     """
+    # Partitions do not tell whether a row was there; the statement sees the table as it was before.
+    is_new: sql.Composable = sql.SQL("t.xmax = 0")
+    if is_partitioned:
+        is_new = sql.SQL("not exists (select from {} as o where {})").format(
+            target.sql, same_key(keys.primary, "o", "t")
+        )
     change = _Change(keys, columns, has_deletes, incoming="excluded")
     names = [*columns, "_deleted_at"]
     deleted = count_deletes(connection, landing, target, keys, columns) if has_deletes else 0
@@ -117,11 +124,12 @@ def upsert(
             " select {values}, now(), {load_id} from {landing} as l"
             " on conflict ({key}) do update set {assigned}, _loaded_at = now(),"
             " _load_id = {load_id} where {is_fresh} and ({old}) is distinct from ({new})"
-            " returning (t.xmax = 0) as is_new"
+            " returning {is_new} as is_new"
             ") select count(*) filter (where is_new), count(*) filter (where not is_new)"
             " from merged"
         ).format(
             target=target.sql,
+            is_new=is_new,
             names=column_list(names),
             values=column_list(names, "l"),
             load_id=sql.Literal(load_id),
@@ -416,15 +424,13 @@ class _Change:
         self.new = sql.SQL(", ").join(value for _, value in self.assigned)
         self.is_fresh: sql.Composable = sql.SQL("true")
         if keys.replication and keys.replication in columns:
-            self.is_fresh = sql.SQL("({new} >= {old} or {new} is null or {old} is null)").format(
+            # As in keep_newest: a record without a replication key is older than any with one, but
+            # a delete without one is later than what it deletes.
+            is_delete = sql.SQL(" or {new} is null and {gone} is not null" if has_deletes else "")
+            self.is_fresh = sql.SQL("({new} >= {old} or {old} is null{is_delete})").format(
                 new=sql.Identifier(incoming, keys.replication),
                 old=sql.Identifier("t", keys.replication),
+                is_delete=is_delete.format(
+                    new=sql.Identifier(incoming, keys.replication), gone=gone
+                ),
             )
-
-
-def same_key(key: Sequence[str], one: str, other: str) -> sql.Composed:
-    """``one.a = other.a and one.b = other.b``, quoted."""
-    return sql.SQL(" and ").join(
-        sql.SQL("{} = {}").format(sql.Identifier(one, column), sql.Identifier(other, column))
-        for column in key
-    )

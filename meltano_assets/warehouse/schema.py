@@ -7,7 +7,7 @@ on a column whose type must change are taken down and put up again in the same t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -61,6 +61,7 @@ class Table:
     inexact: Mapping[str, str] = field(default_factory=dict)
     primary_key: tuple[str, ...] = ()
     computed: frozenset[str] = frozenset()
+    is_partitioned: bool = False
 
 
 def find(connection: psycopg.Connection, name: TableName) -> Table | None:
@@ -107,7 +108,7 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         [oid],
     ).fetchall()
     primary_key = tuple(name for (name,) in key)
-    return Table(name, oid, columns, inexact, primary_key, frozenset(computed))
+    return Table(name, oid, columns, inexact, primary_key, frozenset(computed), kind == "p")
 
 
 def refuse_computed(table: Table, wanted: Iterable[str]) -> None:
@@ -155,6 +156,14 @@ def is_empty(connection: psycopg.Connection, name: TableName) -> bool:
     statement = sql.SQL("select exists (select from {})").format(name.sql)
     row = connection.execute(statement).fetchone()
     return row is not None and not row[0]
+
+
+def same_key(key: Sequence[str], one: str, other: str) -> sql.Composed:
+    """``one.a = other.a and one.b = other.b``, quoted."""
+    return sql.SQL(" and ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(one, column), sql.Identifier(other, column))
+        for column in key
+    )
 
 
 def column_list(columns: Iterable[str], prefix: str = "") -> sql.Composed:

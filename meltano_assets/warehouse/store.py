@@ -161,6 +161,7 @@ class Target:
                 columns,
                 has_deletes=has_deletes,
                 load_id=self.load_id,
+                is_partitioned=live.is_partitioned,
             )
         stored.inserted, stored.updated = merged.inserted, merged.updated
         stored.deleted += merged.deleted

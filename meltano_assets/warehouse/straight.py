@@ -34,9 +34,8 @@ from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import BinaryCopy
 from meltano_assets.warehouse.landing import STAGING
-from meltano_assets.warehouse.merge import same_key
 from meltano_assets.warehouse.records import DELETED_AT
-from meltano_assets.warehouse.schema import Table, column_list
+from meltano_assets.warehouse.schema import Table, column_list, same_key
 
 #: Below this the questions cost more than the second writing.
 FEW_ROWS = 1_000

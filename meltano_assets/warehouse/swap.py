@@ -7,8 +7,8 @@ fill a large one, the exchange waits for such transactions (``fill.py``). Grants
 column defaults and indexes are carried over; views are pointed at the new table (``views.py``).
 
 What hangs on the table's identity and cannot be carried over (foreign keys, triggers, policies,
-publications, materialized views, unique constraints, identity columns) makes ``exchange`` fill the live table in place
-instead: slower, but nothing breaks, and readers see the old rows until commit.
+publications, materialized views, unique constraints, identity columns, uses of its row type) makes ``exchange``
+fill the live table in place instead: slower, but nothing breaks, and readers see the old rows until commit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema, views
 from meltano_assets.warehouse.catalog import SchemaChange
-from meltano_assets.warehouse.schema import Table, TableName
+from meltano_assets.warehouse.schema import Table, TableName, same_key
 from meltano_assets.warehouse.snapshots import has_older_readers
 
 _IMMOVABLE = """
@@ -39,8 +39,20 @@ select exists (select from pg_constraint where contype = 'f' and %(oid)s in (con
         where d.refclassid = 'pg_class'::regclass and d.refobjid = %(oid)s and d.deptype = 'n'
             and d.classid <> 'pg_rewrite'::regclass
     )
+    or exists (
+        select from pg_depend d join pg_type y on y.oid = d.refobjid
+        where d.refclassid = 'pg_type'::regclass and d.deptype = 'n'
+            and %(oid)s in (y.typrelid, (select typrelid from pg_type where oid = y.typelem))
+    )
     or exists (select from pg_attribute where attrelid = %(oid)s and attidentity <> '')
     or exists (select from pg_class where oid = %(oid)s and (relkind <> 'r' or relrowsecurity))
+"""
+
+#: Rows of other tables that refer to this one's.
+_IS_REFERRED_TO = """
+select exists (
+    select from pg_constraint where contype = 'f' and confrelid = %(oid)s and conrelid <> confrelid
+)
 """
 
 #: Secondary indexes: name, text up to the table's name as we write it, whole text.
@@ -330,13 +342,7 @@ def _fill_in_place(connection: psycopg.Connection, beside: Beside, live: Table) 
     found = schema.find(connection, beside.name)
     assert found is not None
     schema.grow(connection, live, found.columns)
-    columns = schema.column_list(found.columns)
-    connection.execute(sql.SQL("delete from {}").format(live.name.sql))
-    filled = connection.execute(
-        sql.SQL("insert into {} ({}) select {} from {}").format(
-            live.name.sql, columns, columns, beside.name.sql
-        )
-    ).rowcount
+    filled = _fill(connection, beside.name, live, list(found.columns), found.primary_key)
     row = connection.execute(sql.SQL("select count(*) from {}").format(beside.name.sql)).fetchone()
     if row is None or row[0] != filled:
         raise FatalError(
@@ -344,3 +350,47 @@ def _fill_in_place(connection: psycopg.Connection, beside: Beside, live: Table) 
             hint="remove it, or load into another table",
         )
     connection.execute(sql.SQL("drop table {}").format(beside.name.sql))
+
+
+def _fill(
+    connection: psycopg.Connection,
+    beside: TableName,
+    live: Table,
+    names: Sequence[str],
+    key: Sequence[str],
+) -> int:
+    """The new rows instead of the old ones; returns how many there are now.
+
+    A row to which others refer is changed, not deleted and made anew: its deletion would be refused, or
+    would take the others with it. Rows of tables that inherit from this one are none of it.
+    """
+    columns = schema.column_list(names)
+    # ``only`` a partitioned table has no rows.
+    itself = sql.SQL("{}" if live.is_partitioned else "only {}").format(live.name.sql)
+    gone: sql.Composable = sql.SQL("true")
+    met: sql.Composable = sql.SQL("")
+    row = connection.execute(_IS_REFERRED_TO, {"oid": live.oid}).fetchone()
+    if row is not None and row[0]:
+        if not key or set(key) != set(live.primary_key):
+            raise FatalError(
+                f"rows of other tables refer to {live.name}, and without its primary key no row of it"
+                " is known again",
+                hint="declare the primary key, or remove the foreign keys",
+            )
+        gone = sql.SQL("not exists (select from {} as b where {})").format(
+            beside.sql, same_key(key, "t", "b")
+        )
+        met = sql.SQL(" on conflict ({}) do update set {}").format(
+            schema.column_list(key),
+            sql.SQL(", ").join(
+                sql.SQL("{name} = excluded.{name}").format(name=sql.Identifier(name))
+                for name in names
+                if name not in key
+            ),
+        )
+    connection.execute(sql.SQL("delete from {} as t where {}").format(itself, gone))
+    return connection.execute(
+        sql.SQL("insert into {} ({}) select {} from {}{}").format(
+            live.name.sql, columns, columns, beside.sql, met
+        )
+    ).rowcount

@@ -30,7 +30,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Stream
-from meltano_assets.warehouse import merge, schema, state
+from meltano_assets.warehouse import schema, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import BinaryCopy
 from meltano_assets.warehouse.records import Fitter
@@ -220,7 +220,7 @@ class Sweeper:
                 table=self._table.sql,
                 id=sql.Literal(one.id),
                 seen=_keys_of(one.id),
-                same=merge.same_key(self._stream.primary_key, "s", "t"),
+                same=schema.same_key(self._stream.primary_key, "s", "t"),
             )
         )
         vanished = self._count(sql.SQL("select count(*) from {}").format(gone))
@@ -275,7 +275,7 @@ class Sweeper:
 
     def _found_in(self, table: sql.Composable) -> sql.Composed:
         return sql.SQL("select from {} as s where {}").format(
-            table, merge.same_key(self._stream.primary_key, "s", "t")
+            table, schema.same_key(self._stream.primary_key, "s", "t")
         )
 
     def _missed_before(self, one: Pass) -> sql.Identifier | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pytest
 
 from meltano_assets.errors import FatalError, RetriableError
@@ -66,6 +67,25 @@ def test_upsert_gives_the_same_table_however_the_records_are_cut(
             newest[record["id"]] = record
     assert rows(warehouse) == [(key, newest[key]["name"]) for key in sorted(newest)]
     assert outcome.superseded == 40 - 7 and outcome.is_balanced
+
+
+@pytest.mark.parametrize("at", [[1, None, 2], [2, None, 1], [None, 1, None], [None, None, None]])
+@pytest.mark.parametrize("is_one_load", [True, False])
+def test_a_record_without_a_replication_key_is_older_than_one_with_it(
+    warehouse: Warehouse, at: list[int | None], is_one_load: bool
+) -> None:
+    records = [
+        {"id": 1, "name": f"n{n}", "at": day and datetime(2026, 3, day, tzinfo=UTC)}
+        for n, day in enumerate(at)
+    ]
+    kinds = pa.schema(
+        [("id", pa.int64()), ("name", pa.string()), ("at", pa.timestamp("us", "UTC"))]
+    )
+    batches = [batch([record], schema=kinds) for record in records]
+    for part in [batches] if is_one_load else [[one] for one in batches]:
+        load(warehouse, THINGS, part)
+    newest = max(range(3), key=lambda n: (at[n] or 0, n))
+    assert rows(warehouse) == [(1, f"n{newest}")]
 
 
 def test_upsert_keeps_latest_record_of_duplicates_and_ties_go_to_the_last_read(
@@ -348,3 +368,25 @@ def test_a_second_load_waits_for_the_first(warehouse: Warehouse) -> None:
     load(warehouse, THINGS, [batch([{"id": 1, "name": "second"}])], lock_wait_seconds=30)
     first.join()
     assert rows(warehouse) == [(1, "second")]
+
+
+def test_a_partitioned_table_is_loaded_like_any_other(warehouse: Warehouse) -> None:
+    with warehouse.connect() as connection:
+        connection.execute(
+            "create schema shop; create table shop.things (id bigint primary key, name text,"
+            " at timestamptz, _deleted_at timestamptz, _loaded_at timestamptz, _load_id text)"
+            " partition by range (id); create table shop.low partition of shop.things"
+            " for values from (0) to (3); create table shop.high partition of shop.things default"
+        )
+    load(warehouse, THINGS, [batch([{"id": n, "name": "old", "at": MONDAY} for n in range(5)])])
+    outcome = load(
+        warehouse,
+        THINGS,
+        [batch([{"id": n, "name": "old" if n == 1 else "new", "at": MONDAY} for n in range(1, 7)])],
+    )
+    assert (outcome.inserted, outcome.updated, outcome.unchanged) == (2, 3, 1)
+    assert [name for _, name in rows(warehouse)] == ["old", "old", *["new"] * 5]
+    replaced = [batch([{"id": n, "name": "last", "at": MONDAY} for n in range(4)])]
+    load(warehouse, THINGS, replaced, full_refresh=True)
+    assert rows(warehouse) == [(n, "last") for n in range(4)]
+    assert query(warehouse, "select count(*) from shop.low") == [(3,)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from psycopg import sql
@@ -130,6 +131,10 @@ def test_materialized_views_and_comments_survive_the_widening_of_their_column(
         " create trigger t before insert on shop.things for each row execute function shop.noop()",
         "create policy p on shop.things using (true)",
         "alter table shop.things add constraint u unique (id, v)",
+        "create view shop.whole as select things from shop.things",
+        "create function shop.all_things() returns setof shop.things language sql as"
+        " 'select * from shop.things'",
+        "create table shop.heir () inherits (shop.things)",
     ],
 )
 def test_a_table_whose_identity_matters_is_filled_in_place(
@@ -144,6 +149,63 @@ def test_a_table_whose_identity_matters_is_filled_in_place(
         (n, 2) for n in range(4)
     ]
     assert query(warehouse, "select relname from pg_class where relname like 'meltano_new%'") == []
+
+
+@pytest.mark.parametrize("rule", ["no action", "restrict", "cascade", "set null"])
+def test_rows_of_other_tables_that_refer_to_a_replaced_one_stay(
+    warehouse: Warehouse, rule: str
+) -> None:
+    load(warehouse, THINGS, [numbers(3, 1)])
+    query(
+        warehouse,
+        "create table shop.orders (n bigint, thing bigint references shop.things"
+        f" on update cascade on delete {rule}); insert into shop.orders values (7, 1), (8, null)",
+    )
+    load(warehouse, THINGS, [numbers(4, 2)])
+    assert query(warehouse, "select id, v from shop.things order by id") == [
+        (n, 2) for n in range(4)
+    ]
+    assert query(warehouse, "select n, thing from shop.orders order by n") == [(7, 1), (8, None)]
+    # What is to become of a row whose thing is gone, its table says itself.
+    gone = [numbers(1, 3)]
+    if rule in ("no action", "restrict"):
+        with pytest.raises(FatalError, match=r"violates .*foreign key constraint"):
+            load(warehouse, THINGS, gone, allow_shrink=True)
+    else:
+        load(warehouse, THINGS, gone, allow_shrink=True)
+    left = {"cascade": [(8, None)], "set null": [(7, None), (8, None)]}
+    orders = query(warehouse, "select n, thing from shop.orders order by n")
+    assert orders == left.get(rule, [(7, 1), (8, None)])
+
+
+def test_rows_that_others_refer_to_are_not_deleted_where_no_key_tells_them_again(
+    warehouse: Warehouse,
+) -> None:
+    keyless = replace(THINGS, primary_key=())
+    load(warehouse, keyless, [numbers(3, 1)])
+    query(
+        warehouse,
+        "create unique index u on shop.things (id);"
+        " create table shop.orders (thing bigint references shop.things (id) on delete cascade);"
+        " insert into shop.orders values (1)",
+    )
+    with pytest.raises(FatalError, match=r"rows of other tables refer to shop\.things"):
+        load(warehouse, keyless, [numbers(3, 2)])
+    assert query(warehouse, "select v, count(*) from shop.things group by v") == [(1, 3)]
+    assert query(warehouse, "select thing from shop.orders") == [(1,)]
+
+
+def test_rows_of_a_table_that_inherits_stay(warehouse: Warehouse) -> None:
+    load(warehouse, THINGS, [numbers(3, 1)])
+    query(
+        warehouse,
+        "create table shop.heir () inherits (shop.things); insert into shop.heir values (9, 9)",
+    )
+    load(warehouse, THINGS, [numbers(3, 2)])
+    assert query(warehouse, "select id, v from only shop.things order by id") == [
+        (n, 2) for n in range(3)
+    ]
+    assert query(warehouse, "select id, v from shop.heir") == [(9, 9)]
 
 
 @pytest.mark.parametrize("relation", ["shop.things", "shop.direct"])

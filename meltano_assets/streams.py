@@ -70,7 +70,7 @@ class Column:
     @property
     def vendor_field(self) -> str:
         """The name under which the vendor delivers this column."""
-        return self.field or self.name
+        return self.name if self.field is None else self.field
 
 
 @dataclass(frozen=True, slots=True)

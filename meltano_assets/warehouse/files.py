@@ -35,7 +35,7 @@ from meltano_assets.warehouse import json_records
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.json_columns import Columns
 from meltano_assets.warehouse.names import fold_all
-from meltano_assets.warehouse.records import MALFORMED, NUMBER, REASON
+from meltano_assets.warehouse.records import DELETED_AT, MALFORMED, NUMBER, REASON
 from meltano_assets.warehouse.types import from_arrow
 
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
@@ -242,8 +242,7 @@ def _read_csv(
     blocks: Iterator[bytes], name: str, delimiter: str | None
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
     first = next(blocks, b"")
-    header, start = _header(first, name, delimiter)
-    separator = delimiter or _delimiter(first)
+    header, separator, start = _header(first, name, delimiter)
     pieces = chain([first[start:]], blocks)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -258,15 +257,16 @@ def _read_csv(
 
     made = batches()
     leading = next(made, None)
-    names = list(fold_all(header).values())
-    kinds: list[ColumnType] = ["text"] * len(header)
+    kinds: dict[str, ColumnType] = dict.fromkeys(header, "text")
     if leading is not None:
-        kinds = [infer(leading.column(place)) or "text" for place in range(len(header))]
-    columns = tuple(
-        Column(column, kind, field=field)
-        for column, kind, field in zip(names, kinds, header, strict=True)
-    )
-    return columns, chain([] if leading is None else [leading], made)
+        kinds = {field: infer(leading.column(field)) or "text" for field in header}
+    return _columns(kinds), chain([] if leading is None else [leading], made)
+
+
+def _columns(kinds: Mapping[str, ColumnType]) -> tuple[Column, ...]:
+    """Columns for a file's fields; every table has one for deletes."""
+    names = fold_all(field for field in kinds if field != DELETED_AT)
+    return tuple(Column(column, kinds[field], field=field) for field, column in names.items())
 
 
 def _ends_in_quotes(piece: bytes, delimiter: str) -> bool:
@@ -279,8 +279,8 @@ def _ends_in_quotes(piece: bytes, delimiter: str) -> bool:
     )
 
 
-def _header(first: bytes, name: str, delimiter: str | None) -> tuple[list[str], int]:
-    """The field names, and where the records begin."""
+def _header(first: bytes, name: str, delimiter: str | None) -> tuple[list[str], str, int]:
+    """The field names, what separates them, and where the records begin."""
     if not first.strip():
         raise FatalError(f"{name} is empty", hint="a CSV needs a header line")
     end, quotes = 0, 0
@@ -290,19 +290,21 @@ def _header(first: bytes, name: str, delimiter: str | None) -> tuple[list[str], 
         if quotes % 2 == 0 and line[0].strip():
             break
     text = first[:end].decode("utf-8", "backslashreplace").lstrip("\r\n")
-    row = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or _delimiter(first)))
+    separator = delimiter or _delimiter(text)
+    row = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     names: list[str] = []
     for number, field in enumerate(row, 1):
         wanted = field or f"column_{number}"
         while wanted in names:
             wanted += f"_{number}"
         names.append(wanted)
-    return names, end
+    return names, separator, end
 
 
-def _delimiter(first: bytes) -> str:
-    line = first.split(b"\n", 1)[0]
-    return max(",\t;|", key=lambda sign: line.count(sign.encode()))
+def _delimiter(header: str) -> str:
+    """The sign that occurs most in a header, what stands in quotes left out."""
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(",\t;|", key=bare.count)
 
 
 def _csv_batch(
@@ -419,9 +421,7 @@ def _read_ndjson(
     leading = next(made, None)
     if leading is None or not (leading.num_columns or leading.num_rows):
         raise FatalError(f"{name} is empty")
-    names = fold_all(kinds)
-    columns = tuple(Column(names[field], kind, field=field) for field, kind in kinds.items())
-    return columns, chain([leading], made)
+    return _columns(kinds), chain([leading], made)
 
 
 #: A first line that only begins something: a bracket, or a key whose value is yet to come.
@@ -490,11 +490,7 @@ def _read_parquet(
         if not isinstance(source, str):
             source.close()
         raise FatalError(f"{name} is damaged, cut off or no Parquet file") from None
-    fields = parquet.schema_arrow
-    names = fold_all(fields.names)
-    columns = tuple(
-        Column(names[field.name], from_arrow(field.type), field=field.name) for field in fields
-    )
+    columns = _columns({field.name: from_arrow(field.type) for field in parquet.schema_arrow})
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:

@@ -309,7 +309,7 @@ class SingerTarget:
         declared = [
             Column(columns[key], kind.type, field=key)
             for key, kind in found.items()
-            if key != _DELETED
+            if key not in (_DELETED, DELETED_AT)
         ]
         named = message.get("key_properties")
         keys = [str(key) for key in named] if isinstance(named, list) else []
@@ -336,9 +336,13 @@ class SingerTarget:
             },
         )
         required = schema.get("required")
+        kinds = {column.vendor_field: column.type for column in declared}
+        if DELETED_AT in found:
+            # Every table has that column.
+            kinds[DELETED_AT] = "timestamptz"
         self._tables[name] = _Table(
             stream,
-            kinds={column.vendor_field: column.type for column in declared},
+            kinds=kinds,
             required=frozenset(map(str, required)) if isinstance(required, list) else frozenset(),
             is_closed=schema.get("additionalProperties") is False,
             declaration=message,

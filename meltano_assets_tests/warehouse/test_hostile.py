@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pa_parquet
 import pytest
 
 from meltano_assets.errors import FatalError, RetriableError
@@ -253,6 +254,66 @@ def test_odd_headers_leave_the_rows_alone(
     assert outcome.inserted == 2
     found = query(warehouse, f"select {', '.join(columns)} from shop.things order by id")
     assert found == [(1, "x"), (2, "y")]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('id,"a;b;c;d"\n1,x\n', ["id", "a;b;c;d"]),
+        ('"a, b"\t"c, d"\tid\n1\t2\t3\n', ["a, b", "c, d", "id"]),
+        ("\n\nid;a\n1;2,5\n", ["id", "a"]),
+        ("id;a\r1;b,c,d\r2;e,f,g\r", ["id", "a"]),
+        ('"one ""big"" one"|id\n1|2\n', ['one "big" one', "id"]),
+    ],
+)
+def test_what_stands_in_quotes_or_below_is_no_sign_between_headers(
+    tmp_path: Path, content: str, found: list[str]
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_bytes(content.encode())
+    columns, batches = read_file(path)
+    assert [column.vendor_field for column in columns] == found
+    assert all(records.schema.names == found for records in batches)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ndjson", "parquet"])
+def test_a_file_may_say_what_is_deleted(tmp_path: Path, warehouse: Warehouse, suffix: str) -> None:
+    rows = [
+        {"id": 1, "v": "a", "_deleted_at": None},
+        {"id": 2, "v": "b", "_deleted_at": "2026-03-01T00:00:00Z"},
+    ]
+    path = tmp_path / f"f.{suffix}"
+    if suffix == "parquet":
+        pa_parquet.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == "csv":
+        path.write_text("id,v,_deleted_at\n1,a,\n2,b,2026-03-01T00:00:00Z\n")
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    outcome = store(warehouse, path, path.read_bytes(), "id")
+    assert (outcome.inserted, outcome.deleted) == (2, 1)
+    assert set(_columns(warehouse, "shop.things")) == {
+        "id", "v", "_deleted_at", "_loaded_at", "_load_id",
+    }  # fmt: skip
+    assert query(warehouse, "select id from shop.things where _deleted_at is not null") == [(2,)]
+
+
+def test_a_field_without_a_name_has_one_column(tmp_path: Path, warehouse: Warehouse) -> None:
+    outcome = store(warehouse, tmp_path / "f.ndjson", '{"id": 1, "": "x"}\n', "id")
+    (column,) = set(_columns(warehouse, "shop.things")) - {
+        "id", "_deleted_at", "_loaded_at", "_load_id",
+    }  # fmt: skip
+    assert outcome.inserted == 1
+    assert query(warehouse, f"select {column} from shop.things") == [("x",)]
+
+
+def _columns(warehouse: Warehouse, table: str) -> list[str]:
+    found = query(
+        warehouse,
+        "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"
+        " and not attisdropped order by attnum",
+        table,
+    )
+    return [name for (name,) in found]
 
 
 def test_a_csv_cut_inside_a_quoted_value_is_an_error(tmp_path: Path, warehouse: Warehouse) -> None:

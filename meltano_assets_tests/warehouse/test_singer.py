@@ -357,3 +357,34 @@ def test_singer_messages_are_recognised(
         monkeypatch.setattr(sys, "stdin", stream)
         assert is_singer("-") == is_message
         assert b"".join(open_lines("-")) == line
+
+
+def test_a_tap_may_declare_the_column_for_deletes(warehouse: Warehouse) -> None:
+    schema = {
+        "type": "SCHEMA", "stream": "t", "key_properties": ["id"],
+        "schema": {
+            "properties": {
+                "id": {"type": "integer"}, "": {"type": "string"},
+                "_deleted_at": {"type": ["null", "string"], "format": "date-time"},
+            },
+            "additionalProperties": False,
+        },
+    }  # fmt: skip
+    deleted = [None, "2026-03-01T00:00:00Z"]
+    records = [
+        {
+            "type": "RECORD",
+            "stream": "t",
+            "record": {"id": n, "": "x", "_deleted_at": deleted[n % 2]},
+        }
+        for n in range(300)
+    ]
+    target, _ = run(warehouse, schema, *records)
+    assert (target.outcomes[0].inserted, target.outcomes[0].deleted) == (300, 150)
+    columns = query(
+        warehouse,
+        "select attname from pg_attribute where attrelid = 'tap.t'::regclass and attnum > 0"
+        " and attname <> all ('{id,_deleted_at,_loaded_at,_load_id}')",
+    )
+    assert len(columns) == 1
+    assert query(warehouse, f"select distinct {columns[0][0]} from tap.t") == [("x",)]

@@ -55,6 +55,8 @@ _OTHERS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"\xd0\xcf\x11\xe0": "a spreadsheet",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    _GZIP_MAGIC: "compressed twice",
+    b"PARE": "an encrypted Parquet file",
     b"BZh": "compressed with bzip2",
     b"\xfd7zXZ\x00": "compressed with xz",
     b"ORC": "an ORC file",
@@ -108,22 +110,32 @@ def read_file(
     if head.startswith(_GZIP_MAGIC):
         opened = io.BufferedReader(cast(io.RawIOBase, _Unpacked(opened)), BLOCK_BYTES)
         head = _guarded_peek(opened, name)
-    for magic, words in _OTHERS.items():
-        if head.startswith(magic):
-            if name != "-":
-                opened.close()
-            raise FatalError(
-                f"{name} is {words}", hint="give CSV, NDJSON or Parquet in UTF-8, plain or gzip"
-            )
     kind = _detect(name, head) if file_format == "auto" else file_format
     if kind not in get_args(FileFormat):
         raise FatalError(f"{name}: unknown format {kind!r}", hint="use csv, ndjson or parquet")
+    if words := _something_else(head, kind):
+        if name != "-":
+            opened.close()
+        raise FatalError(
+            f"{name} is {words}", hint="give CSV, NDJSON or Parquet in UTF-8, plain or gzip"
+        )
     if kind == "parquet":
         return _read_parquet(opened, name)
     blocks = _guarded(opened, _blocks(opened, is_csv=kind == "csv"), name)
     if kind == "csv":
         return _read_csv(blocks, name, delimiter)
     return _read_ndjson(blocks, name, dict(kinds or {}))
+
+
+def _something_else(head: bytes, kind: FileFormat) -> str | None:
+    """What a file is that has none of the formats; None for one that may have its format."""
+    for magic, words in _OTHERS.items():
+        if head.startswith(magic):
+            return words
+    # No text begins like this, while a value further down may well hold a NUL.
+    if kind != "parquet" and b"\x00" in head.lstrip().split(b"\n", 1)[0][:_HEAD_BYTES]:
+        return "no text, or text in UTF-16"
+    return None
 
 
 class _Unpacked(gzip.GzipFile):
@@ -310,6 +322,10 @@ def _delimiter(header: str) -> str:
 def _csv_batch(
     piece: bytes, header: list[str], delimiter: str, name: str, rows_before: int
 ) -> pa.RecordBatch:
+    if not _is_utf8(piece):
+        # Arrow's parser says nothing of a ragged row that is not UTF-8. Byte by byte, all is.
+        each = piece.decode("latin-1").encode()
+        return _bytes_again(_csv_batch(each, header, delimiter, name, rows_before))
     ragged: list[str] = []
     numbers: list[int] = []
 
@@ -345,6 +361,39 @@ def _csv_batch(
     batch = table.combine_chunks().to_batches()
     records = batch[0] if batch else _nothing(header)
     return with_malformed(records, ragged, numbers) if ragged else records
+
+
+def _is_utf8(piece: bytes) -> bool:
+    ends = pa.array([0, len(piece)], pa.int64()).buffers()[1]
+    try:
+        pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(piece)).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _bytes_again(records: pa.RecordBatch) -> pa.RecordBatch:
+    """The strings with the bytes that they had; what is not UTF-8 is the loader's to judge."""
+    arrays = []
+    for name, array in zip(records.schema.names, records.columns, strict=True):
+        if name == MALFORMED:
+            texts = array.to_pylist()
+            readable = [
+                None if text is None else text.encode("latin-1").decode("utf-8", "replace")
+                for text in texts
+            ]
+            arrays.append(pa.array(readable, pa.string()))
+        elif pa.types.is_string(array.type):
+            raw = [None if text is None else text.encode("latin-1") for text in array.to_pylist()]
+            binary = pa.array(raw, pa.large_binary())
+            arrays.append(
+                pa.Array.from_buffers(
+                    pa.large_string(), len(binary), binary.buffers(), binary.null_count
+                )
+            )
+        else:
+            arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, names=records.schema.names)
 
 
 def _nothing(names: Iterable[str]) -> pa.RecordBatch:
@@ -421,7 +470,8 @@ def _read_ndjson(
     leading = next(made, None)
     if leading is None or not (leading.num_columns or leading.num_rows):
         raise FatalError(f"{name} is empty")
-    return _columns(kinds), chain([leading], made)
+    named = {json_records.clean_name(field): kind for field, kind in kinds.items()}
+    return _columns(named), chain([leading], made)
 
 
 #: A first line that only begins something: a bracket, or a key whose value is yet to come.

@@ -130,10 +130,11 @@ def batch(
         arrays.append(array)
     if not fields:
         return pa.RecordBatch.from_arrays([], names=[])
-    return pa.RecordBatch.from_arrays(arrays, names=[_clean_name(field) for field in fields])
+    return pa.RecordBatch.from_arrays(arrays, names=[clean_name(field) for field in fields])
 
 
-def _clean_name(field: str) -> str:
+def clean_name(field: str) -> str:
+    """A field's name as it can be written: lone surrogates as their escapes."""
     return field.encode("utf-8", "backslashreplace").decode()
 
 

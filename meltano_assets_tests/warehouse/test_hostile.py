@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -276,6 +277,39 @@ def test_what_stands_in_quotes_or_below_is_no_sign_between_headers(
     assert all(records.schema.names == found for records in batches)
 
 
+def test_a_ragged_row_that_is_not_utf8_is_set_aside_like_any_other(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    rows = [b"%d,caf\xe9" % n for n in range(20)]
+    content = b"id,a\n" + b"\n".join([*rows, b"20,caf\xe9,x", b'21,"caf\xc3\xa9"', b"22,"])
+    outcome = store(warehouse, tmp_path / "f.csv", content, "id")
+    assert (outcome.inserted, outcome.quarantined) == (22, 1)
+    assert outcome.cleaned == {"invalid_utf8": 20}
+    assert query(warehouse, "select a from shop.things where id in (0, 21, 22) order by id") == [
+        ("caf\ufffd",), ("caf\xe9",), (None,),
+    ]  # fmt: skip
+    kept = query(warehouse, "select record, record_number from shop.things__quarantine")
+    assert kept == [("20,caf\ufffd,x", 21)]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(gzip.compress(b"id,a\n1,x\n")), "compressed twice"),
+        ("id,a\n1,x\n".encode("utf-16-le"), "UTF-16"),
+        (b"PARE\x00\x15", "an encrypted Parquet file"),
+        (b"SQLite format 3\x00,x\n", "no text"),
+    ],
+    ids=["gzip of gzip", "UTF-16 without a mark", "encrypted", "a database"],
+)
+def test_what_is_no_text_is_not_read_as_a_csv(
+    tmp_path: Path, warehouse: Warehouse, content: bytes, words: str
+) -> None:
+    with pytest.raises(FatalError, match=rf"f\.csv is .*{words}"):
+        store(warehouse, tmp_path / "f.csv", content)
+    assert query(warehouse, "select to_regclass('shop.things')") == [(None,)]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "ndjson", "parquet"])
 def test_a_file_may_say_what_is_deleted(tmp_path: Path, warehouse: Warehouse, suffix: str) -> None:
     rows = [
@@ -297,8 +331,11 @@ def test_a_file_may_say_what_is_deleted(tmp_path: Path, warehouse: Warehouse, su
     assert query(warehouse, "select id from shop.things where _deleted_at is not null") == [(2,)]
 
 
-def test_a_field_without_a_name_has_one_column(tmp_path: Path, warehouse: Warehouse) -> None:
-    outcome = store(warehouse, tmp_path / "f.ndjson", '{"id": 1, "": "x"}\n', "id")
+@pytest.mark.parametrize("name", ["", "\\ud800"])
+def test_a_field_with_hardly_a_name_has_one_column(
+    tmp_path: Path, warehouse: Warehouse, name: str
+) -> None:
+    outcome = store(warehouse, tmp_path / "f.ndjson", f'{{"id": 1, "{name}": "x"}}\n', "id")
     (column,) = set(_columns(warehouse, "shop.things")) - {
         "id", "_deleted_at", "_loaded_at", "_load_id",
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -32,8 +33,38 @@ def json_response(
     return Response(orjson.dumps(content), status, headers, media_type)
 
 
+#: Names of headers that are no words with a capital.
+_CAPITALS = {b"etag": b"ETag", b"www-authenticate": b"WWW-Authenticate"}
+_NAME = re.compile(rb"(?<=\r\n)[a-z0-9-]+(?=:)")
+
+
+class _WithCapitals:
+    """A connection whose answers name their headers as vendors do: ``Content-Type``.
+
+    HTTP knows no case here, but clients do; uvicorn writes small letters.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+            data = _NAME.sub(_capitalized, data)
+        self._transport.write(data)
+
+
+def _capitalized(found: re.Match[bytes]) -> bytes:
+    return _CAPITALS.get(found[0]) or found[0].title()
+
+
 class HangUpProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which lets an application close or abort its connection."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_WithCapitals(transport))  # type: ignore[arg-type]
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -30,10 +30,12 @@ from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, json_response
 from meltano_assets.sandbox.state import StateFolder
 from meltano_assets.sandbox.stripe_books import Books, items_of
-from meltano_assets.sandbox.stripe_forms import read_form
+from meltano_assets.sandbox.stripe_forms import read_form, required_problem
 from meltano_assets.sandbox.stripe_lists import (
     ANY_FILTERS,
+    CLOSED,
     EMPTY_LISTS,
+    EMPTY_PARTS,
     FILTERS,
     LISTS,
     OF_PAGES,
@@ -201,9 +203,8 @@ class Stripe:
         deed = self._writes.deed(request.method, parts, given)
         if deed is not None:
             return deed
-        if parts[0] in LISTS or (
-            parts[0] not in EMPTY_LISTS and "/".join(parts) not in EMPTY_LISTS
-        ):
+        kept_elsewhere = {"/".join(parts[: n + 1]) for n in range(len(parts))} & EMPTY_LISTS.keys()
+        if not kept_elsewhere:
             raise _unknown_path(request)
         message = (
             "The provided key does not have the required permissions for this endpoint: the sandbox "
@@ -283,10 +284,31 @@ class Stripe:
                 self._one("customer", key)
                 cards = [c for c in books.live("card").values() if c["customer"] == key]
                 return self._page(request, cards, "customers/subscriptions")
-            case [name] if name in EMPTY_LISTS:
+            case ["accounts"]:
+                return self._page(request, [], "accounts")
+            case ["accounts", key, ("persons" | "external_accounts" | "capabilities") as name]:
                 return self._page(request, [], name)
-            case [name, section] if f"{name}/{section}" in EMPTY_LISTS:
-                return self._page(request, [], name)
+            case ["invoices", "upcoming"]:
+                raise self._nothing_upcoming(request)
+            case ["setup_attempts"]:
+                if "setup_intent" not in request.query_params:
+                    raise required_problem("setup_intent")
+                key = request.query_params["setup_intent"]
+                raise missing("setupintent", key, "setup_intent")
+            case [name, key, part] if part in EMPTY_PARTS.get(name, ()):
+                if name in LISTS:
+                    self._one(LISTS[name], key)
+                return self._page(request, [], part)
+            case [area, *_] if area in CLOSED:
+                page = f"https://dashboard.stripe.com/{area}/overview"
+                message = f"Your account is not set up to use {CLOSED[area]}. Please visit {page} to get started."
+                raise Problem(400, message)
+            case [*names] if "/".join(names) in EMPTY_LISTS:
+                return self._page(request, [], names[0])
+            case [*names, key] if "/".join(names) in EMPTY_LISTS:
+                raise missing(EMPTY_LISTS["/".join(names)], key, "id")
+            case [*names, key, _] if "/".join(names) in EMPTY_LISTS:
+                raise missing(EMPTY_LISTS["/".join(names)], key, "id")
             case [name] if name in LISTS:
                 return self._page(request, self._list(request, LISTS[name]), name)
             case [name, "search"] if LISTS.get(name) in FIELDS:
@@ -299,6 +321,15 @@ class Stripe:
                     return {"id": key, "object": kind, "deleted": True}
                 return self._single(request, kind, key, books.live(kind).get(key))
         raise _unknown_path(request)
+
+    def _nothing_upcoming(self, request: Request) -> Problem:
+        """What a customer is to be billed next is not foreseen here."""
+        key = request.query_params.get("customer")
+        if key is None:
+            return required_problem("customer")
+        self._one("customer", key)
+        message = f"No upcoming invoices for customer: {key}"
+        return Problem(404, message, "invoice_upcoming_none")
 
     def _account(self) -> Record:
         created = int(self._company.now(0).timestamp()) - 500 * 86_400

@@ -26,29 +26,43 @@ LISTS = {
     "refunds": "refund",
     "subscriptions": "subscription",
 }
-#: Lists of the real service that hold nothing here.
-EMPTY_LISTS = frozenset(
-    {
-        "accounts",
-        "application_fees",
-        "balance_transactions",
-        "checkout/sessions",
-        "coupons",
-        "credit_notes",
-        "file_links",
-        "files",
-        "payouts",
-        "promotion_codes",
-        "quotes",
-        "reviews",
-        "setup_intents",
-        "shipping_rates",
-        "subscription_schedules",
-        "tax_rates",
-        "topups",
-        "transfers",
-    }
-)
+#: Lists of the real service that hold nothing here → the kind of object in them.
+EMPTY_LISTS = {
+    "application_fees": "application_fee",
+    "apple_pay/domains": "apple_pay_domain",
+    "balance_transactions": "balance_transaction",
+    "billing_portal/configurations": "configuration",
+    "checkout/sessions": "checkout.session",
+    "coupons": "coupon",
+    "credit_notes": "credit_note",
+    "file_links": "file_link",
+    "files": "file",
+    "identity/verification_sessions": "verification_session",
+    "payment_links": "payment_link",
+    "payouts": "payout",
+    "promotion_codes": "promotion_code",
+    "quotes": "quote",
+    "radar/early_fraud_warnings": "early_fraud_warning",
+    "radar/value_lists": "value_list",
+    "reviews": "review",
+    "setup_intents": "setupintent",
+    "shipping_rates": "shipping_rate",
+    "subscription_schedules": "subscription_schedule",
+    "tax/registrations": "tax_registration",
+    "tax_rates": "tax_rate",
+    "terminal/locations": "location",
+    "terminal/readers": "reader",
+    "topups": "topup",
+    "transfers": "transfer",
+    "webhook_endpoints": "webhook_endpoint",
+}
+#: Lists inside an object of that path that hold nothing here.
+EMPTY_PARTS = {
+    "customers": ("balance_transactions", "cash_balance_transactions", "tax_ids", "bank_accounts"),
+    "subscription_items": ("usage_record_summaries",),
+}
+#: Parts of the service that the account has not been let in to → what it is told.
+CLOSED = {"issuing": "Issuing", "treasury": "Treasury"}
 #: What lists that hold nothing take; others say it below.
 ANY_FILTERS = (
     "charge created currency customer invoice payment_intent product status subscription type purpose "

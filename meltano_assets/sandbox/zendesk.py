@@ -28,6 +28,13 @@ from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
 from meltano_assets.sandbox.state import StateFolder
 from meltano_assets.sandbox.zendesk_desk import Desk, shown
+from meltano_assets.sandbox.zendesk_details import (
+    FIXED,
+    Part,
+    organization_part,
+    person_part,
+    ticket_part,
+)
 from meltano_assets.sandbox.zendesk_empty import EMPTY_EXPORTS, EMPTY_LISTS
 from meltano_assets.sandbox.zendesk_places import (
     export_order,
@@ -43,7 +50,6 @@ from meltano_assets.sandbox.zendesk_tickets import (
     POLICIES,
     deleted,
     events,
-    identity,
     metric_set,
     rating,
 )
@@ -65,6 +71,15 @@ _BELONGING = {
     ("organizations", "users"): ("users", "organization_id"),
     ("users", "group_memberships"): ("group_memberships", "user_id"),
 }
+#: Lists without a collection behind them → the name of one record.
+_ONE_OF = {
+    "macros": "macro",
+    "satisfaction_ratings": "satisfaction_rating",
+    "slas/policies": "sla_policy",
+    "ticket_metrics": "ticket_metric",
+}
+#: What stands behind a list's path and is a list of the same kind.
+_OF_LISTS = ("active", "compact", "public", "search", "show_many")
 EXPORT_PAGE_SIZE = 1000
 LIST_PAGE_SIZE = 100
 #: Since 2023 offset pagination ends here; cursor pagination goes on.
@@ -89,7 +104,7 @@ class Zendesk:
         folder: StateFolder | None = None,
     ) -> None:
         basic = base64.b64encode(f"{email}/token:{api_token}".encode()).decode()
-        self._logins = (f"Basic {basic}", f"Bearer {oauth_token}")
+        self._logins = (f"basic {basic}", f"bearer {oauth_token}")
         self._requests = RateLimit(requests_per_minute)
         self._exports = RateLimit(exports_per_minute)
         self._desk = Desk(company, day, now, folder)
@@ -123,7 +138,8 @@ class Zendesk:
         return response
 
     def _is_known(self, request: Request) -> bool:
-        given = request.headers.get("authorization", "")
+        scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+        given = f"{scheme.lower()} {rest.strip()}"
         return any(secrets.compare_digest(given.encode(), login.encode()) for login in self._logins)
 
     def _error(self, kind: str, fault: Fault) -> Response | None:
@@ -219,8 +235,10 @@ class Zendesk:
         start = _start_time(query.get("start_time"), may_be_now=name == "ticket_metric_events")
         if isinstance(start, Response):
             return start
-        size = _page_size(query.get("per_page"), most)
         begin = bisect_left(records, (start, 0), key=export_order)
+        if name == "ticket_metric_events" and query.keys() & {"page[size]", "page[after]"}:
+            return self._cursor_page(request, key, records[begin:])
+        size = _page_size(query.get("per_page"), most)
         end = begin + size
         if begin < len(records) and end < len(records):
             last = export_order(records[end - 1])[0]
@@ -292,67 +310,112 @@ class Zendesk:
     # Lists
 
     def _list(self, request: Request, path: str) -> Response:
+        listed = path.removesuffix("/count")
+        is_count = listed != path and not path.startswith("search")
+        found = self._found(request, listed if is_count else path)
+        if found is None:
+            return _not_found("InvalidEndpoint")
+        if isinstance(found, Response):
+            return found
+        if isinstance(found, dict):
+            return _not_found("InvalidEndpoint") if is_count else json_response(found)
+        key, records = found
+        if is_count:
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return json_response({"count": {"value": len(records), "refreshed_at": now}})
+        return self._page(request, key, records)
+
+    def _found(self, request: Request, path: str) -> Part | Response:
+        """What there is at that path: a list with its key, or an answer."""
         if path.startswith("job_statuses"):
             return self._jobs(request, path.removeprefix("job_statuses").strip("/"))
         if path == "deleted_tickets":
             gone = [t for t in self._desk.tickets() if t["status"] == "deleted"]
-            return self._page(request, path, [deleted(ticket) for ticket in gone])
+            return path, [deleted(ticket) for ticket in gone]
         if path in EMPTY_LISTS:
-            return self._page(request, EMPTY_LISTS[path], [])
+            return EMPTY_LISTS[path], []
+        if path in FIXED:
+            return FIXED[path]
         if path == "tags":
             counts = Counter(str(tag) for t in self._kept() for tag in _items(t["tags"]))
-            tags: list[Record] = [{"name": n, "count": c} for n, c in sorted(counts.items())]
-            return self._page(request, "tags", tags)
+            return path, [{"name": n, "count": c} for n, c in sorted(counts.items())]
+        if path == "autocomplete/tags":
+            begin = request.query_params.get("name", "").lower()
+            known = {str(tag) for t in self._kept() for tag in _items(t["tags"])}
+            return {"tags": sorted(tag for tag in known if begin and tag.startswith(begin))}
         if path in ("macros", "macros/active", "slas/policies"):
             key = "sla_policies" if path == "slas/policies" else "macros"
             fixed = MACROS if key == "macros" else POLICIES
-            return self._page(request, key, self._rendered(request, fixed, path))
+            return key, self._rendered(request, fixed, path)
         if path == "satisfaction_ratings":
             return self._ratings(request)
         if path == "ticket_audits":
-            return self._page(request, "audits", self._audits(self._kept()))
+            return "audits", self._audits(self._kept())
         if path == "ticket_metrics":
-            return self._page(request, path, [metric_set(ticket) for ticket in self._kept()])
+            return path, [metric_set(ticket) for ticket in self._kept()]
         if path in ("search", "search/count", "search/export", "users/search"):
             return self._search(request, path)
         if path == "users/me":
             return self._one(request, "users", self._desk.records("users")[0])
+        head, _, rest = path.rpartition("/")
+        if head in EMPTY_LISTS:
+            return (EMPTY_LISTS[head], []) if rest in _OF_LISTS else _not_found()
+        if head in _ONE_OF:
+            return self._one_of(request, head, rest)
+        return self._record_part(request, path)
+
+    def _one_of(self, request: Request, path: str, number: str) -> Part | Response:
+        """A record of a list that has no collection behind it."""
+        found = self._found(request, path)
+        records = found[1] if isinstance(found, tuple) else []
+        record = next((r for r in records if str(r["id"]) == number), None)
+        if record is None:
+            return _not_found()
+        answer: Record = {_ONE_OF[path]: record}
+        return answer
+
+    def _record_part(self, request: Request, path: str) -> Part | Response:
+        """A collection, a record of it, or what belongs to the record."""
         name, _, rest = path.partition("/")
         if name not in _SINGULAR:
-            return _not_found("InvalidEndpoint")
+            return None
         records = self._kept() if name == "tickets" else self._desk.records(name)
         if not rest:
-            return self._page(request, name, self._rendered(request, records, name))
-        if rest == "count":
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            return json_response({"count": {"value": len(records), "refreshed_at": now}})
+            return name, self._rendered(request, records, name)
         if rest == "show_many":
             ids = set(request.query_params.get("ids", "").split(","))
             chosen = [r for r in records if str(r["id"]) in ids]
-            return json_response(
-                {name: self._rendered(request, chosen, name), "count": len(chosen)}
-            )
+            return {name: self._rendered(request, chosen, name), "count": len(chosen)}
+        if rest == "autocomplete":
+            begin = request.query_params.get("name", "").lower()
+            chosen = [r for r in records if str(r.get("name", "")).lower().startswith(begin)]
+            return name, self._rendered(request, chosen if begin else [], name)
         number, _, part = rest.partition("/")
         record = next((r for r in records if str(r["id"]) == number), None)
         if record is None:
             return _not_found()
         if not part:
             return self._one(request, name, record)
-        if name == "tickets":
-            return self._ticket_part(request, record, part)
-        if part == "identities" and name == "users":
-            return self._page(request, part, [identity(record)])
-        if part in ("tickets/requested", "tickets"):
+        if part in ("tickets/requested", "tickets") and name != "tickets":
             key = "requester_id" if name == "users" else "organization_id"
             chosen = [t for t in self._kept() if t[key] == record["id"]]
-            return self._page(request, "tickets", self._rendered(request, chosen, "tickets"))
+            return "tickets", self._rendered(request, chosen, "tickets")
         if (name, part) in _BELONGING:
             of, key = _BELONGING[name, part]
             chosen = [r for r in self._desk.records(of) if r[key] == record["id"]]
-            return self._page(request, of, self._rendered(request, chosen, of))
-        return _not_found("InvalidEndpoint")
+            return of, self._rendered(request, chosen, of)
+        found: Part = None
+        if name == "tickets":
+            found = ticket_part(self._desk, self._kept(), record, part)
+        elif name == "users":
+            found = person_part(self._kept(), record, part)
+        elif name == "organizations":
+            found = organization_part(self._desk, self._kept(), record, part)
+        if isinstance(found, tuple) and found[0] in ("users", "tickets"):
+            return found[0], self._rendered(request, found[1], found[0])
+        return found
 
-    def _search(self, request: Request, path: str) -> Response:
+    def _search(self, request: Request, path: str) -> Part | Response:
         query = request.query_params
         text = query.get("query", "")
         only = query.get("filter[type]") if path == "search/export" else None
@@ -384,7 +447,7 @@ class Zendesk:
             results.append(
                 rendered if path == "users/search" else {**rendered, "result_type": kind}
             )
-        return self._page(request, "users" if path == "users/search" else "results", results)
+        return "users" if path == "users/search" else "results", results
 
     def _jobs(self, request: Request, name: str) -> Response:
         jobs = self._desk.jobs
@@ -402,7 +465,7 @@ class Zendesk:
     def _audits(self, tickets: Iterable[Record]) -> list[Record]:
         return [told for ticket in tickets for told in self._desk.audits(ticket)]
 
-    def _ratings(self, request: Request) -> Response:
+    def _ratings(self, request: Request) -> Part | Response:
         """Ratings that changed in [start_time, end_time), both in seconds."""
         bounds = [request.query_params.get(name) for name in ("start_time", "end_time")]
         if any(text is not None and not text.isdigit() for text in bounds):
@@ -418,7 +481,7 @@ class Zendesk:
             and (end is None or export_order(record)[0] < end)
         ]
         rendered = self._rendered(request, found, "satisfaction_ratings")
-        return self._page(request, "satisfaction_ratings", rendered)
+        return "satisfaction_ratings", rendered
 
     def _kept(self) -> list[Record]:
         kept = [ticket for ticket in self._desk.tickets() if ticket["status"] != "deleted"]
@@ -426,17 +489,6 @@ class Zendesk:
 
     def _one(self, request: Request, name: str, record: Record) -> Response:
         return json_response({_SINGULAR[name]: self._rendered(request, [record], name)[0]})
-
-    def _ticket_part(self, request: Request, ticket: Record, part: str) -> Response:
-        if part == "comments":
-            return self._page(request, "comments", self._desk.comments(ticket))
-        if part == "audits":
-            return self._page(request, "audits", self._desk.audits(ticket))
-        if part == "tags":
-            return json_response({"tags": ticket["tags"]})
-        if part == "metrics":
-            return json_response({"ticket_metric": metric_set(ticket)})
-        return _not_found("InvalidEndpoint")
 
     def _page(self, request: Request, key: str, records: list[Record]) -> Response:
         query = request.query_params
@@ -518,7 +570,9 @@ class Zendesk:
         )
 
     def _link(self, request: Request, **changes: object) -> str:
-        kept = {k: v for k, v in request.query_params.items() if k not in ("cursor", "start_time")}
+        # Where a cursor says the place, the start goes on saying where the list began.
+        places = () if "page[after]" in changes else ("cursor", "start_time")
+        kept = {k: v for k, v in request.query_params.items() if k not in places}
         kept.update({k: str(v) for k, v in changes.items() if v is not None})
         kept = {k: v for k, v in kept.items() if k not in changes or changes[k] is not None}
         address = base_url(request)

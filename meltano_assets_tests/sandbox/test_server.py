@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -302,6 +303,23 @@ def test_every_vendor_answers_head_as_get_without_its_body(sandbox: Sandbox) -> 
         head = requests.head(url, auth=known, timeout=10)
         assert (head.status_code, head.content) == (told.status_code, b""), url
         assert head.headers["Content-Type"] == told.headers["Content-Type"]
+
+
+def test_headers_are_named_as_vendors_name_them(sandbox: Sandbox) -> None:
+    for service, path in (
+        ("salesforce", "/services/data/"),
+        ("stripe", "/v1/charges"),
+        ("zendesk", "/api/v2/tickets.json"),
+    ):
+        address = urlsplit(sandbox.manifest[service]["base_url"])
+        with socket.create_connection((address.hostname, address.port), 10) as connection:
+            line = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            connection.sendall(line.encode())
+            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+        head = answer.partition(b"\r\n\r\n")[0].decode()
+        names = [line.partition(":")[0] for line in head.splitlines()[1:]]
+        assert "Content-Type" in names
+        assert not [name for name in names if name.islower()]
 
 
 def test_a_connection_can_be_dropped(sandbox: Sandbox) -> None:

@@ -85,6 +85,12 @@ def test_lists_go_forward_and_back(account: Account) -> None:
         ("charges", {"expand[]": "data.owner"}, 400, None, "expand"),
         ("subscription_items", {}, 400, "parameter_missing", "subscription"),
         ("nonsense", {}, 404, None, None),
+        ("coupons/no", {}, 404, "resource_missing", "id"),
+        ("checkout/sessions/no/line_items", {}, 404, "resource_missing", "id"),
+        ("issuing/cards", {}, 400, None, None),
+        ("invoices/upcoming", {}, 400, "parameter_missing", "customer"),
+        ("setup_attempts", {}, 400, "parameter_missing", "setup_intent"),
+        ("charges", {"email": "a@example.com"}, 400, "parameter_unknown", "email"),
     ],
 )
 def test_errors_in_stripes_form(

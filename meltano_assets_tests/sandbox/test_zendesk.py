@@ -470,3 +470,71 @@ def test_search_by_its_own_language(client: Client) -> None:
     assert sorted(exported) == sorted(ids(lambda t: True))
     answer = client.get("/api/v2/users/search.json", query=requester["email"]).json()
     assert [user["id"] for user in answer["users"]] == [requester["id"]]
+
+
+def test_metric_events_come_in_cursor_pages_too(client: Client) -> None:
+    path = "/api/v2/incremental/ticket_metric_events"
+    whole = client.get(path, start_time=0).json()["ticket_metric_events"]
+    page = client.get(path, start_time=0, **{"page[size]": 50}).json()
+    found = page["ticket_metric_events"]
+    while page["meta"]["has_more"]:
+        page = client.get(page["links"]["next"]).json()
+        found += page["ticket_metric_events"]
+    assert found == whole
+
+
+def test_what_belongs_to_a_record(client: Client) -> None:
+    ticket = client.get("/api/v2/tickets.json").json()["tickets"][0]
+    path = f"/api/v2/tickets/{ticket['id']}"
+    for part, field in (("collaborators", "collaborator_ids"), ("followers", "follower_ids")):
+        users = client.get(f"{path}/{part}").json()["users"]
+        assert {user["id"] for user in users} == set(ticket[field])
+    assert client.get(f"{path}/incidents").json()["tickets"] == []
+    comments = client.get(f"{path}/comments").json()["comments"]
+    assert client.get(f"{path}/comments/count.json").json()["count"]["value"] == len(comments)
+    audit = client.get(f"{path}/audits").json()["audits"][0]
+    assert client.get(f"{path}/audits/{audit['id']}.json").json()["audit"] == audit
+    user = ticket["requester_id"]
+    asked = client.get(f"/api/v2/users/{user}/tickets/requested").json()["count"]
+    related = client.get(f"/api/v2/users/{user}/related").json()["user_related"]
+    assert related["requested_tickets"] == asked > 0
+    identities = client.get(f"/api/v2/users/{user}/identities").json()["identities"]
+    one = client.get(f"/api/v2/users/{user}/identities/{identities[0]['id']}").json()
+    assert one["identity"] == identities[0]
+    organization = client.get("/api/v2/organizations.json").json()["organizations"][0]["id"]
+    users = client.get(f"/api/v2/organizations/{organization}/users").json()["count"]
+    related = client.get(f"/api/v2/organizations/{organization}/related").json()
+    assert related["organization_related"]["users_count"] == users
+
+
+def test_paths_of_the_description_are_known(client: Client, shared_fixtures: Path) -> None:
+    """A list's path, its count, and a record of it: there, or said to be missing."""
+    text = (shared_fixtures / "zendesk" / "support-openapi.yaml").read_text()
+    described = yaml.load(text, Loader=yaml.CBaseLoader)["paths"]
+    for name in (
+        "macros",
+        "slas/policies",
+        "views",
+        "user_fields",
+        "targets",
+        "satisfaction_ratings",
+    ):
+        path = f"/api/v2/{name}"
+        assert path in described
+        listed = client.get(path).json()
+        [key] = listed.keys() - {"count", "next_page", "previous_page"}
+        assert client.get(f"{path}/count").json()["count"]["value"] == len(listed[key])
+        unknown = client.get(f"{path}/1234567")
+        assert (unknown.status_code, unknown.json()["error"]) == (404, "RecordNotFound")
+        for record in listed[key][:1]:
+            assert record in client.get(f"{path}/{record['id']}.json").json().values()
+    assert client.get("/api/v2/nonsense/1").json()["error"] == "InvalidEndpoint"
+    assert client.get("/api/v2/locales/current.json").json()["locale"]["locale"] == "en-US"
+
+
+def test_a_login_may_name_its_scheme_in_any_case(client: Client, sandbox: Sandbox) -> None:
+    token = sandbox.manifest["zendesk"]["oauth_token"]
+    url = f"{client.base_url}/api/v2/groups"
+    for scheme in ("bearer", "BEARER", "Bearer"):
+        answer = requests.get(url, headers={"Authorization": f"{scheme} {token}"}, timeout=10)
+        assert answer.status_code == 200

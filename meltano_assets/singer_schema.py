@@ -28,10 +28,14 @@ _TIMES = ("date", "timestamptz")
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """The column for a property. ``is_loose``: it becomes text when a value asks for that."""
+    """The column for a property. ``is_loose``: it becomes text when a value asks for that.
+
+    ``is_known`` is false for a property that may be nothing but null.
+    """
 
     type: ColumnType
     is_loose: bool = False
+    is_known: bool = True
 
 
 def properties(schema: Mapping[str, object]) -> dict[str, Property]:
@@ -56,7 +60,7 @@ def property_type(schema: object, root: Mapping[str, object] | None = None) -> P
     if times and len(found) == len(times) + ("text" in found):
         # Taps declare times that their source does not guarantee as "a time or a string".
         return Property(_joined(times), is_loose="text" in found)
-    return Property(_joined(found)) if found else Property("jsonb")
+    return Property(_joined(found)) if found else Property("jsonb", is_known=False)
 
 
 def _kinds(

@@ -56,7 +56,8 @@ class Column:
 
     ``name`` is the warehouse column, ``field`` the vendor's own name where it differs. When the name
     is a new one, ``renamed_from`` is the column's old name; ``field_id`` is what the vendor calls
-    the field for ever, so that a rename is recognised without being declared.
+    the field for ever, so that a rename is recognised without being declared. Where nothing has told
+    the type yet (``is_type_known``), an existing column keeps its own.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Column:
     is_pii: bool = False
     renamed_from: str | None = None
     field_id: str | None = None
+    is_type_known: bool = True
 
     @property
     def vendor_field(self) -> str:

@@ -269,16 +269,19 @@ def _read_csv(
 
     made = batches()
     leading = next(made, None)
-    kinds: dict[str, ColumnType] = dict.fromkeys(header, "text")
+    kinds: dict[str, ColumnType | None] = dict.fromkeys(header)
     if leading is not None:
-        kinds = {field: infer(leading.column(field)) or "text" for field in header}
+        kinds = {field: infer(leading.column(field)) for field in header}
     return _columns(kinds), chain([] if leading is None else [leading], made)
 
 
-def _columns(kinds: Mapping[str, ColumnType]) -> tuple[Column, ...]:
-    """Columns for a file's fields; every table has one for deletes."""
+def _columns(kinds: Mapping[str, ColumnType | None]) -> tuple[Column, ...]:
+    """Columns for a file's fields, None for those without a value; every table has one for deletes."""
     names = fold_all(field for field in kinds if field != DELETED_AT)
-    return tuple(Column(column, kinds[field], field=field) for field, column in names.items())
+    return tuple(
+        Column(column, kinds[field] or "text", field=field, is_type_known=kinds[field] is not None)
+        for field, column in names.items()
+    )
 
 
 def _ends_in_quotes(piece: bytes, delimiter: str) -> bool:
@@ -540,7 +543,12 @@ def _read_parquet(
         if not isinstance(source, str):
             source.close()
         raise FatalError(f"{name} is damaged, cut off or no Parquet file") from None
-    columns = _columns({field.name: from_arrow(field.type) for field in parquet.schema_arrow})
+    columns = _columns(
+        {
+            field.name: None if pa.types.is_null(field.type) else from_arrow(field.type)
+            for field in parquet.schema_arrow
+        }
+    )
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:

@@ -270,10 +270,12 @@ class _Load:
             # What has a column keeps it, should there be more fields than a table has room for.
             there = {name: types[name] for name in self._live.columns if name in types}
             types = {**there, **types}
+            guessed = {column.name for column in self._stream.columns if not column.is_type_known}
             for column, kind in self._live.columns.items():
                 if column in LOADER_TYPES or (column in history.HISTORY_TYPES and self._is_history):
                     continue
-                types[column] = join(types[column], kind) if column in types else kind
+                is_told = column in types and column not in guessed
+                types[column] = join(types[column], kind) if is_told else kind
         types[DELETED_AT] = "timestamptz"
         names = catalog.known_names(connection, self._stream.source, self._stream.name)
         self._fitter = Fitter(self._stream, types, names)

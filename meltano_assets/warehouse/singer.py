@@ -307,7 +307,7 @@ class SingerTarget:
             raise
         columns = fold_all(found)
         declared = [
-            Column(columns[key], kind.type, field=key)
+            Column(columns[key], kind.type, field=key, is_type_known=kind.is_known)
             for key, kind in found.items()
             if key not in (_DELETED, DELETED_AT)
         ]

@@ -277,6 +277,25 @@ def test_what_stands_in_quotes_or_below_is_no_sign_between_headers(
     assert all(records.schema.names == found for records in batches)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_without_a_value_in_a_column_leaves_the_columns_type(
+    tmp_path: Path, warehouse: Warehouse, suffix: str
+) -> None:
+    store(warehouse, tmp_path / "f.csv", "id,n,day,ok\n1,7,2026-03-01,true\n", "id")
+    content: str | bytes = "id,n,day,ok\n2,,,\n"
+    if suffix == "parquet":
+        nothing = pa.nulls(1)
+        table = pa.table({"id": [2], "n": nothing, "day": nothing, "ok": nothing})
+        pa_parquet.write_table(table, tmp_path / "g.parquet")
+        content = (tmp_path / "g.parquet").read_bytes()
+    outcome = store(warehouse, tmp_path / f"f.{suffix}", content, "id")
+    assert (outcome.inserted, outcome.schema_changes) == (1, [])
+    store(warehouse, tmp_path / "f.csv", "id,n,day,ok\n3,7.5,2026-03-02,\n", "id")
+    rows = query(warehouse, "select pg_typeof(n)::text, pg_typeof(day)::text, pg_typeof(ok)::text, n"
+                            " from shop.things order by id")  # fmt: skip
+    assert rows == [("numeric", "date", "boolean", n) for n in (7, None, 7.5)]
+
+
 def test_a_ragged_row_that_is_not_utf8_is_set_aside_like_any_other(
     tmp_path: Path, warehouse: Warehouse
 ) -> None:

@@ -388,3 +388,18 @@ def test_a_tap_may_declare_the_column_for_deletes(warehouse: Warehouse) -> None:
     )
     assert len(columns) == 1
     assert query(warehouse, f"select distinct {columns[0][0]} from tap.t") == [("x",)]
+
+
+def test_a_property_that_is_only_ever_null_leaves_the_columns_type(warehouse: Warehouse) -> None:
+    def schema(kind: object) -> dict[str, object]:
+        properties = {"id": {"type": "integer"}, "n": {"type": kind}}
+        return {"type": "SCHEMA", "stream": "t", "key_properties": ["id"],
+                "schema": {"properties": properties}}  # fmt: skip
+
+    def record(number: int, value: object) -> dict[str, object]:
+        return {"type": "RECORD", "stream": "t", "record": {"id": number, "n": value}}
+
+    run(warehouse, schema("integer"), record(1, 5))
+    run(warehouse, schema("null"), record(2, None), record(3, 7))
+    rows = query(warehouse, "select pg_typeof(n)::text, n from tap.t order by id")
+    assert rows == [("bigint", 5), ("bigint", None), ("bigint", 7)]

@@ -133,11 +133,13 @@ def keep(
     has_deletes: bool,
     may_repeat: bool,
     only_missing: bool,
+    is_whole: bool,
     load_id: str,
 ) -> Kept:
     """Bring landed records into the history; records that it holds already change nothing.
 
     ``only_missing`` takes records without a time only for keys that the history does not have.
+    ``is_whole``: the records are all that the source has, so each of them holds now.
     """
     step = _Step(connection, landing, target, keys, types, columns, only_missing, load_id)
     if not step.is_timed and may_repeat:
@@ -148,6 +150,8 @@ def keep(
     updated = deleted = 0
     if has_deletes:
         deleted += step.count_deleted_versions()
+    if step.is_timed and is_whole:
+        step.begin_again()
     if step.is_timed:
         updated += step.correct()
     marked = step.mark_last() if has_deletes and not step.is_timed else 0
@@ -293,6 +297,21 @@ class _Step:
             **self._last(),
         )
 
+    def begin_again(self) -> None:
+        """What is there although its last version has ended holds from now on, whatever its own time.
+
+        Only of whole reads: in others an old record may just be late.
+        """
+        self._run(
+            "update {versions} as v set _valid_from = greatest(now(), p._valid_to + interval"
+            " '1 microsecond') from (select distinct on ({key}) ctid as place from {versions}"
+            " order by {key}, _valid_from desc) as newest, lateral (select t._valid_to"
+            " from {versions} as v cross join lateral (select * from {target} as t where {same}"
+            " order by t._valid_from desc limit 1) as t where v.ctid = newest.place"
+            " and t._deleted_at is not null and v._valid_from <= t._valid_to) as p"
+            " where v.ctid = newest.place and v._deleted_at is null and not v.is_mark"
+        )
+
     def correct(self) -> int:
         """A version of the same time with other values: the last read is right."""
         return self._run(
@@ -397,7 +416,9 @@ class _Step:
         """The last stored version ``p`` of each incoming key, and how the incoming one compares."""
         is_fresh: sql.Composable = sql.SQL("false" if self._only_missing else "true")
         if self._replication is not None:
-            is_fresh = sql.SQL("({new} >= {old} or {new} is null or {old} is null)").format(
+            is_fresh = sql.SQL(
+                "({new} >= {old} or {old} is null or {new} is null and v._deleted_at is not null)"
+            ).format(
                 new=sql.Identifier("v", self._replication),
                 old=sql.Identifier("p", self._replication),
             )

@@ -77,6 +77,7 @@ class Target:
                 has_deletes=landing.has_deletes,
                 may_repeat=may_repeat,
                 only_missing=only_missing,
+                is_whole=max_shrink is not None,
                 load_id=self.load_id,
             )
             stored.superseded = kept.superseded

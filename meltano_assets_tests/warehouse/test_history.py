@@ -199,6 +199,32 @@ def test_a_full_refresh_ends_what_is_gone_and_keeps_the_history(warehouse: Wareh
     assert current(warehouse) == []
 
 
+@pytest.mark.parametrize("kind", [PLAIN, TIMED], ids=["plain", "timed"])
+def test_what_a_full_refresh_brings_again_holds_again(warehouse: Warehouse, kind: Stream) -> None:
+    both, one = [batch([at(1, "a"), at(2, "x", 2)])], [batch([at(1, "a")])]
+    load(warehouse, kind, both)
+    load(warehouse, kind, one, full_refresh=True)
+    assert current(warehouse) == [(1, "a")]
+    outcome = load(warehouse, kind, both, full_refresh=True)
+    assert (outcome.inserted, outcome.unchanged) == (1, 1)
+    assert current(warehouse) == [(1, "a"), (2, "x")]
+    assert query(
+        warehouse,
+        "select count(*), count(*) filter (where _valid_to <= now() and _deleted_at is not null),"
+        " max(_valid_from) > max(_valid_to) from shop.things where id = 2",
+    ) == [(2, 1, True)]
+    # Nothing new: nothing changes.
+    before = contents(warehouse, "shop.things", "id, v, _valid_from, _valid_to, _loaded_at")
+    outcome = load(warehouse, kind, both, full_refresh=True)
+    assert outcome.unchanged == 2
+    assert contents(warehouse, "shop.things", "id, v, _valid_from, _valid_to, _loaded_at") == before
+    # A record that is just late says nothing of today.
+    load(warehouse, kind, one, full_refresh=True)
+    if kind is TIMED:
+        load(warehouse, kind, [batch([at(1, "w", 2)])])
+        assert current(warehouse) == [(1, "a")]
+
+
 def test_an_upserted_table_becomes_a_history(warehouse: Warehouse) -> None:
     load(warehouse, TIMED.with_disposition("upsert"), [
         batch([at(1, "a"), at(1, "x", 2), at(2, "x", 2, _deleted_at=DAY.format(2))])

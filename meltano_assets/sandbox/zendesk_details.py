@@ -25,6 +25,16 @@ _LOCALE: Record = {
 FIXED: Mapping[str, Part] = {
     "account/settings": {
         "settings": {
+            "active_features": {
+                "customer_satisfaction": True,
+                "organization_access_enabled": True,
+                "sandbox": False,
+                "ticket_forms": True,
+                "ticket_tagging": True,
+                "user_org_fields": True,
+                "user_tagging": True,
+            },
+            "api": {"api_password_access": "false", "api_token_access": "true"},
             "branding": {"favicon_url": None, "header_color": "78A300"},
             "localization": {"locale_ids": [1], "time_zone": "UTC", "uses_12_hour_clock": False},
             "tickets": {"comments_public_by_default": True, "tagging": True},

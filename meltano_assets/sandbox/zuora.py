@@ -31,6 +31,7 @@ from meltano_assets.sandbox.zuora_schema import describe_all, object_types
 
 ZONE = ZoneInfo("America/Los_Angeles")
 MAX_BATCH = 2_000
+MAX_DATA_QUERIES = 1_000
 PARTNER = "meltano-sandbox"
 ENTITY = "2c92a0fc5d1a2b3c015d1b2c3d4e5f60"
 _LOCATOR_SECONDS = 15 * 60
@@ -163,8 +164,10 @@ class Zuora:
                 return _failure(40000020, "The query field is required", 400)
             case ("POST", "", "query", "jobs"):
                 return json_response({"data": self.jobs.order_query(body, base_url(request))})
-            case ("GET", "", "query", "jobs", key):
-                found = self.jobs.query(key)
+            case ("GET", "", "query", "jobs"):
+                return self._data_queries(request)
+            case ("GET" | "DELETE", "", "query", "jobs", key):
+                found = self.jobs.query(key) if method == "GET" else self.jobs.cancel_query(key)
                 return (
                     json_response({"data": found})
                     if found
@@ -173,6 +176,15 @@ class Zuora:
             case ("POST" | "PUT" | "PATCH" | "DELETE", *_):
                 return _failure(50000060, "The user has no permission to write", 403)
         return _failure(50000040, f"Cannot find entity by path: {path}", 404)
+
+    def _data_queries(self, request: Request) -> Response:
+        """The latest data queries, the newest first."""
+        size = request.query_params.get("pageSize", "20")
+        if not size.isdigit() or not 1 <= int(size) <= MAX_DATA_QUERIES:
+            return _failure(40000020, f"pageSize must be from 1 to {MAX_DATA_QUERIES}", 400)
+        status = request.query_params.get("queryStatus")
+        found = [job for job in self.jobs.queries() if status in (None, job["queryStatus"])]
+        return json_response({"data": found[: int(size)]})
 
     def _error(self, kind: str, fault: Fault) -> Response | None:
         if kind == "throttle":
@@ -433,7 +445,7 @@ def _changed(row: Record, fault: Fault) -> Record:
 
 
 def _xml(body: bytes) -> Response:
-    return Response(body, media_type="application/xml;charset=UTF-8")
+    return Response(body, media_type="text/xml; charset=utf-8")
 
 
 def _failure(code: int, message: str, status: int = 200) -> Response:

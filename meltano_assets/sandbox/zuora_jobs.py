@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import secrets
+import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -320,7 +321,7 @@ class Jobs:
 
     def order_query(self, request: Mapping[str, object], address: str) -> dict[str, object]:
         """A new data query."""
-        key = new_id()
+        key = str(uuid.uuid4())
         job: dict[str, object] = {
             "id": key,
             "query": request.get("query"),
@@ -344,7 +345,20 @@ class Jobs:
                 job |= {"queryStatus": "in_progress", "polls": left - 1}
             else:
                 self._answer_query(job)
-        return {k: v for k, v in job.items() if k not in ("polls", "address")}
+        return _public(job)
+
+    def queries(self) -> list[dict[str, object]]:
+        """All data queries as they were last told of, the newest first."""
+        return [_public(job) for job in reversed(self._queries.values())]
+
+    def cancel_query(self, key: str) -> dict[str, object] | None:
+        """The data query, ended if it runs."""
+        job = self._queries.get(key)
+        if job is None:
+            return None
+        if job["queryStatus"] in ("accepted", "in_progress"):
+            job["queryStatus"] = "cancelled"
+        return _public(job)
 
     def _answer_query(self, job: dict[str, object]) -> None:
         text = " ".join(
@@ -426,6 +440,10 @@ class Style:
 
 def _is_true(value: object) -> bool:
     return str(value).lower() == "true"
+
+
+def _public(job: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in job.items() if name not in ("polls", "address")}
 
 
 def _plain(value: object, zone: tzinfo) -> object:

@@ -83,6 +83,50 @@ def test_tap_zuora_by_both_of_its_ways(sandbox: Sandbox, tmp_path: Path) -> None
             assert counts == {name: truths[name] for name in wanted}, config["api_type"]
 
 
+_ZUORA_SDK = """
+import json, os, sys, time
+import zuora_sdk as z
+from zuora_sdk.zuora_client import ZuoraClient
+base, key, secret = sys.argv[1:]
+client = ZuoraClient(key, secret, env=None, config=z.Configuration(host=base))
+client.initialize()
+job = client.aggregate_queries_api().create_batch_query(z.CreateBatchQueryJobRequest(
+    format="csv", version="1.0", name="read", encrypted="none",
+    queries=[z.CreateBatchQueryRequest(name="Account", query="select Id, Name from Account",
+                                          type="zoqlexport")]))
+while not str((job := client.aggregate_queries_api().get_batch_query_job(job.id)).status).endswith(
+    ("completed", "COMPLETED")
+):
+    time.sleep(0.05)
+queries = client.data_queries_api()
+data = queries.post_data_query_job(z.SubmitDataQueryRequest(
+    query="select id from account", output_format="JSON", compression="NONE",
+    output=z.SubmitDataQueryRequestOutput(target="S3"))).data
+while queries.get_data_query_job(data.id).data.query_status not in ("completed", "failed"):
+    time.sleep(0.05)
+done = queries.get_data_query_job(data.id).data
+print(json.dumps({
+    "exported": job.batches[0].record_count,
+    "queried": int(done.output_rows),
+    "listed": queries.get_data_query_jobs().data[0].id == data.id,
+}), flush=True)
+os._exit(0)
+"""
+
+
+def test_the_official_client_of_zuora(sandbox: Sandbox, tmp_path: Path) -> None:
+    known = sandbox.manifest["zuora"]
+    accounts = sandbox.truths()["billing"]["records"]["Account"]
+    python = installed(tmp_path, "zuora-sdk==3.21.0") / "python"
+    address = [str(known[name]) for name in ("base_url", "client_id", "client_secret")]
+    told = json.loads(run([str(python), "-c", _ZUORA_SDK, *address], {}).splitlines()[-1])
+    assert told == {
+        "exported": accounts,
+        "queried": accounts,
+        "listed": True,
+    }
+
+
 def test_tap_stripe(sandbox: Sandbox, tmp_path: Path) -> None:
     known = sandbox.manifest["stripe"]
     truths = sandbox.truths()["self_serve"]["records"]

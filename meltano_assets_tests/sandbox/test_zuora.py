@@ -347,3 +347,21 @@ def test_the_truths_of_billing_come_out_of_the_records(sandbox: Sandbox, tenant:
     assert {c: v for c, v in overdue.items() if v} == expected_overdue
     statuses = [row["Status"] for row in tenant.zoql("select Status from Subscription")["records"]]
     assert statuses.count("Active") == known["subscriptions"]["active"]
+
+
+def test_data_queries_are_listed_and_cancelled(slow_tenant: Tenant) -> None:
+    path = f"{slow_tenant.base}/query/jobs"
+    keys = []
+    for name in ("account", "contact"):
+        body = {"query": f"select id from {name}", "output": {"target": "s3"}}
+        made = slow_tenant.session.post(path, json=body, timeout=10).json()
+        keys.append(made["data"]["id"])
+    listed = slow_tenant.get("/query/jobs?pageSize=2").json()["data"]
+    assert [job["id"] for job in listed] == keys[::-1]
+    ended = slow_tenant.session.delete(f"{path}/{keys[0]}", timeout=10).json()["data"]
+    assert ended["queryStatus"] == "cancelled"
+    assert slow_tenant.get(f"/query/jobs/{keys[0]}").json()["data"]["queryStatus"] == "cancelled"
+    running = slow_tenant.get("/query/jobs?queryStatus=accepted").json()["data"]
+    assert [job["id"] for job in running] == keys[1:]
+    assert slow_tenant.get("/query/jobs?pageSize=0").status_code == 400
+    assert slow_tenant.session.delete(f"{path}/nope", timeout=10).status_code == 404

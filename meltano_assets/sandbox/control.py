@@ -103,6 +103,10 @@ class Control:
         changes = await self._advance(days)
         return json_response({**self._time(), **changes})
 
+    def _kinds(self, service: str) -> tuple[str, ...]:
+        """What can go wrong there."""
+        return self._faults[service].kinds if service in self._faults else ()
+
     def _armed(self) -> dict[str, list[dict[str, object]]]:
         return {name: armed for name, box in self._faults.items() if (armed := box.status())}
 
@@ -142,8 +146,11 @@ class Control:
     def _page(self) -> str:
         rows = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{_settings(settings)}</td>"
-            f"<td>{self._counters[name].requests if name in self._counters else ''}</td></tr>"
+            f"<td>{html.escape(_KEEPS.get(name, 'nothing: it is read'))}</td>"
+            f"<td>{self._counters[name].requests if name in self._counters else ''}</td>"
+            f"<td><code>{html.escape(' '.join(self._kinds(name)))}</code></td></tr>"
             for name, settings in self._manifest().items()
+            if name != "control"
         )
         clock = self._time()
         armed = html.escape(orjson.dumps(self._armed()).decode())
@@ -155,11 +162,22 @@ class Control:
             f"<p>Seed {self._company.seed}, scale {self._company.scale:g}. Day {clock['day']}: it is"
             f" {html.escape(str(clock['now']))}; {clock['days_left']} days until the present."
             ' <form method=post action="/advance?days=1"><button>Advance one day</button></form>'
-            f"<table><tr><th>Service</th><th>Settings</th><th>Requests</th></tr>{rows}</table>"
+            f"<table><tr><th>Service</th><th>Settings</th><th>Keeps what clients write</th>"
+            f"<th>Requests</th><th>Faults</th></tr>{rows}</table>"
             f"<p>Armed faults: <code>{armed}</code></p>"
             '<p><a href="/manifest">manifest</a> · <a href="/truths">truths</a> ·'
             ' <a href="/requests">requests</a> · <a href="/faults">faults</a></p>'
         )
+
+
+#: What services keep of clients' writes, in words; the others are read only.
+_KEEPS = {
+    "salesforce": "records of every object, jobs",
+    "zendesk": "tickets, comments, tags, users, organizations",
+    "stripe": "customers, products, prices, payments, refunds, invoices, subscriptions",
+    "zuora": "export jobs and data queries",
+    "marketo": "export jobs",
+}
 
 
 def _settings(settings: Mapping[str, object]) -> str:

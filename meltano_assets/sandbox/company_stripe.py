@@ -12,6 +12,7 @@ from itertools import count
 from math import inf
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_stripe_balance import Balance
 from meltano_assets.sandbox.company_stripe_payments import Payments
 from meltano_assets.sandbox.company_stripe_records import StripeRecords
 from meltano_assets.sandbox.company_stripe_shapes import (
@@ -42,7 +43,8 @@ class SelfServe(StripeRecords):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._world = world
-        self._payments = Payments(self)
+        self._balance = Balance(self)
+        self._payments = Payments(self, self._balance)
         self._subscribers = count(1)
         self._prices: list[Record] = []
         self._invoices: dict[str, int] = {}
@@ -76,6 +78,7 @@ class SelfServe(StripeRecords):
         self.change(
             -12.0, "product.updated", silver, description="For teams", updated=self.stamp(-12.0)
         )
+        self._balance.begin(-400)
         for _ in range(max(10, scaled(160, self._world.scale))):
             self.when(self.rng.uniform(-400, -1), self._arrive)
 

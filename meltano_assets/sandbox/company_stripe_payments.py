@@ -5,17 +5,21 @@ from __future__ import annotations
 from itertools import count
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_stripe_balance import Balance, charge_fee, shown
 from meltano_assets.sandbox.company_stripe_records import StripeRecords
 from meltano_assets.sandbox.company_stripe_shapes import CHARGE, REFUND
 
+#: In the smallest unit, whatever the currency.
+_DISPUTE_FEE = 1_500
 _REASONS = ("requested_by_customer", "duplicate", "fraudulent", None)
 
 
 class Payments:
     """Charges invoices, gives money back, loses disputes."""
 
-    def __init__(self, books: StripeRecords) -> None:
+    def __init__(self, books: StripeRecords, balance: Balance) -> None:
         self._books = books
+        self._balance = balance
         self._charges = count(1)
 
     def charge(self, at: float, invoice: Record, customer: Record, *, fails: bool = False) -> None:
@@ -74,6 +78,9 @@ class Payments:
                 next_payment_attempt=self._books.stamp(at + 3),
             )
             return
+        amount = int(str(charge["amount"]))
+        fee = charge_fee(amount, str(charge["currency"]))
+        self._balance.move(at, "charge", charge, amount, fee=fee)
         changes = current["status_transitions"]
         assert isinstance(changes, dict)
         self._books.change(
@@ -119,6 +126,7 @@ class Payments:
                 "status": "pending",
             },
         )
+        self._balance.move(at, "refund", refund, -amount)
         self._books.when(at + 2, lambda then: self._settle(then, refund))
 
     def _settle(self, at: float, refund: Record) -> None:
@@ -127,6 +135,16 @@ class Payments:
     def _dispute(self, at: float, charge: Record) -> None:
         key = self._books.new_id("dp")
         self._books.change(at, "charge.updated", charge, disputed=True, dispute=key)
+        amount = int(str(charge["amount"]))
+        # The bank takes the money back at once.
+        taken = self._balance.move(
+            at,
+            "adjustment",
+            {"id": key, "object": "dispute", "currency": charge["currency"]},
+            -amount,
+            fee=_DISPUTE_FEE,
+            category="dispute",
+        )
         dispute = self._books.put(
             at,
             "charge.dispute.created",
@@ -134,9 +152,7 @@ class Payments:
                 "id": key,
                 "object": "dispute",
                 "amount": charge["amount"],
-                "balance_transactions": [
-                    {"id": self._books.new_id("txn"), "object": "balance_transaction", "fee": 1_500}
-                ],
+                "balance_transactions": [shown(taken)],
                 "charge": charge["id"],
                 "created": self._books.stamp(at),
                 "currency": charge["currency"],
@@ -164,4 +180,17 @@ class Payments:
         )
 
     def _close(self, at: float, dispute: Record, ending: str) -> None:
+        if ending == "won":
+            amount = int(str(dispute["amount"]))
+            given = self._balance.move(
+                at, "adjustment", dispute, amount, category="dispute_reversal"
+            )
+            taken = dispute["balance_transactions"]
+            assert isinstance(taken, list)
+            self._books.change(
+                at,
+                "charge.dispute.funds_reinstated",
+                dispute,
+                balance_transactions=[*taken, shown(given)],
+            )
         self._books.change(at, "charge.dispute.closed", dispute, status=ending)

@@ -190,6 +190,26 @@ PAYMENT_INTENT: Record = {
     "transfer_data": None,
     "transfer_group": None,
 }
+PAYOUT: Record = {
+    "object": "payout",
+    "application_fee": None,
+    "application_fee_amount": None,
+    "automatic": True,
+    "description": "STRIPE PAYOUT",
+    "failure_balance_transaction": None,
+    "failure_code": None,
+    "failure_message": None,
+    "livemode": False,
+    "metadata": {},
+    "method": "standard",
+    "original_payout": None,
+    "reconciliation_status": "in_progress",
+    "reversed_by": None,
+    "source_type": "card",
+    "statement_descriptor": None,
+    "status": "in_transit",
+    "type": "bank_account",
+}
 PRICE: Record = {
     "object": "price",
     "active": True,

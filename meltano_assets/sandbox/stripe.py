@@ -25,6 +25,7 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_stripe_balance import balance
 from meltano_assets.sandbox.company_stripe_records import API_VERSION
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, json_response
@@ -39,6 +40,7 @@ from meltano_assets.sandbox.stripe_lists import (
     FILTERS,
     LISTS,
     OF_PAGES,
+    READ_ONLY,
     chosen,
     stem,
     within,
@@ -203,7 +205,9 @@ class Stripe:
         deed = self._writes.deed(request.method, parts, given)
         if deed is not None:
             return deed
-        kept_elsewhere = {"/".join(parts[: n + 1]) for n in range(len(parts))} & EMPTY_LISTS.keys()
+        kept_elsewhere = {"/".join(parts[: n + 1]) for n in range(len(parts))} & (
+            EMPTY_LISTS.keys() | READ_ONLY
+        )
         if not kept_elsewhere:
             raise _unknown_path(request)
         message = (
@@ -245,7 +249,10 @@ class Stripe:
                     raise Problem(403, message, "account_invalid")
                 return self._account()
             case ["balance"]:
-                return {"object": "balance", "available": [], "pending": [], "livemode": False}
+                return balance(books.live("balance_transaction").values())
+            case ["balance", "history", *key]:
+                # What the list was called before.
+                return self._get(request, ["balance_transactions", *key])
             case ["events"]:
                 return self._page(request, self._events(request), "events")
             case ["events", key]:
@@ -383,6 +390,10 @@ class Stripe:
         return newest_first(events)
 
     def _list(self, request: Request, kind: str) -> list[Record]:
+        payout = request.query_params.get("payout")
+        is_wanted = kind == "balance_transaction" and payout is not None
+        if is_wanted and payout not in self._books.live("payout"):
+            raise missing("payout", str(payout), "payout")
         return chosen(self._books.live(kind).values(), kind, request.query_params)
 
     def _search(self, request: Request, kind: str) -> dict[str, object]:

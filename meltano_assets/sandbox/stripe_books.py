@@ -15,6 +15,7 @@ from typing import Any
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_stripe import SelfServe
+from meltano_assets.sandbox.company_stripe_balance import as_of
 from meltano_assets.sandbox.company_stripe_records import API_VERSION
 from meltano_assets.sandbox.company_stripe_shapes import PAYMENT_INTENT
 from meltano_assets.sandbox.state import StateFolder
@@ -64,6 +65,8 @@ class Books:
             for key, change in self._changes.get(kind, {}).items():
                 if key not in gone:
                     records[key] = {**records.get(key, {}), **change}
+            if kind == "balance_transaction":
+                records = as_of(records.values(), self.stamp())
             self._merged[kind] = records
         return self._merged[kind]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.datastructures import QueryParams
 
@@ -13,6 +14,7 @@ from meltano_assets.sandbox.stripe_wire import Problem, created, newest_first
 
 #: Path of a list → the kind of object in it.
 LISTS = {
+    "balance_transactions": "balance_transaction",
     "charges": "charge",
     "customers": "customer",
     "disputes": "dispute",
@@ -20,17 +22,19 @@ LISTS = {
     "invoices": "invoice",
     "payment_intents": "payment_intent",
     "payment_methods": "payment_method",
+    "payouts": "payout",
     "plans": "plan",
     "prices": "price",
     "products": "product",
     "refunds": "refund",
     "subscriptions": "subscription",
 }
+#: Lists that grow by what happens, and take nothing from clients.
+READ_ONLY = {"balance_transactions", "payouts"}
 #: Lists of the real service that hold nothing here → the kind of object in them.
 EMPTY_LISTS = {
     "application_fees": "application_fee",
     "apple_pay/domains": "apple_pay_domain",
-    "balance_transactions": "balance_transaction",
     "billing_portal/configurations": "configuration",
     "checkout/sessions": "checkout.session",
     "coupons": "coupon",
@@ -39,7 +43,6 @@ EMPTY_LISTS = {
     "files": "file",
     "identity/verification_sessions": "verification_session",
     "payment_links": "payment_link",
-    "payouts": "payout",
     "promotion_codes": "promotion_code",
     "quotes": "quote",
     "radar/early_fraud_warnings": "early_fraud_warning",
@@ -70,6 +73,7 @@ ANY_FILTERS = (
 )
 #: Path of a list → what it can be narrowed by, besides the page.
 FILTERS = {
+    "balance_transactions": "created currency payout source type",
     "charges": "created customer payment_intent transfer_group",
     "customers": "created email test_clock",
     "customers/subscriptions": "",
@@ -82,6 +86,7 @@ FILTERS = {
     "invoices/lines": "",
     "payment_intents": "created customer",
     "payment_methods": "customer type allow_redisplay",
+    "payouts": "arrival_date created destination status",
     "plans": "active created product",
     "prices": "active created currency lookup_keys product recurring type",
     "products": "active created ids shippable type url",
@@ -91,6 +96,15 @@ FILTERS = {
     "current_period_start customer plan price status test_clock",
 }
 OF_PAGES = {"ending_before", "expand", "limit", "starting_after", "include"}
+
+
+_SIGNS: dict[str | None, Callable[[int, int], bool]] = {
+    None: operator.eq,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+}
 
 
 def stem(name: str) -> str:
@@ -105,10 +119,12 @@ def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Rec
         "collection_method",
         "currency",
         "customer",
+        "destination",
         "email",
         "invoice",
         "payment_intent",
         "product",
+        "source",
         "subscription",
         "transfer_group",
         "type",
@@ -116,6 +132,8 @@ def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Rec
     ):
         if name in query:
             records = [r for r in records if r.get(name) == query[name]]
+    if "payout" in query:
+        records = [r for r in records if r.get("_payout") == query["payout"]]
     for name in ("active", "shippable"):
         if name in query:
             records = [r for r in records if (r.get(name) is True) == (query[name] == "true")]
@@ -143,24 +161,18 @@ def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Rec
 
 
 def within(records: Sequence[Record], params: Iterable[tuple[str, str]]) -> Sequence[Record]:
-    """The records whose ``created`` fits."""
+    """The records whose ``created`` and ``arrival_date`` fit."""
     for name, text in params:
-        found = re.fullmatch(r"created(?:\[(gt|gte|lt|lte)\])?", name)
+        found = re.fullmatch(r"(created|arrival_date)(?:\[(gt|gte|lt|lte)\])?", name)
         if found is None:
             continue
         if not re.fullmatch(r"\d+", text):
             raise Problem(400, f"Invalid timestamp: {text}", "parameter_invalid_integer", name)
         bound = int(text)
-        sign = found[1]
-        records = [
-            record
-            for record in records
-            if (sign == "gt" and created(record) > bound)
-            or (sign == "gte" and created(record) >= bound)
-            or (sign == "lt" and created(record) < bound)
-            or (sign == "lte" and created(record) <= bound)
-            or (sign is None and created(record) == bound)
-        ]
+        fits = _SIGNS[found[2]]
+        field = found[1]
+        times = (created(r) if field == "created" else int(str(r[field])) for r in records)
+        records = [r for r, at in zip(records, times, strict=True) if fits(at, bound)]
     return records
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.company_stripe_balance import charge_fee, movement
 from meltano_assets.sandbox.company_stripe_shapes import CHARGE, PAYMENT_INTENT, REFUND
 from meltano_assets.sandbox.stripe_books import Books
 from meltano_assets.sandbox.stripe_cards import (
@@ -282,7 +283,16 @@ class Payments:
             "receipt_url": f"https://pay.example.com/receipts/{key}",
             "status": "succeeded" if refusal is None else "failed",
         }  # fmt: skip
+        if is_captured:
+            self._took(charge)
         return self._books.put("charge.succeeded" if refusal is None else "charge.failed", charge)
+
+    def _took(self, charge: Record) -> None:
+        """What was captured of a charge comes into the balance."""
+        amount = int(str(charge["amount_captured"]))
+        fee = charge_fee(amount, str(charge["currency"]))
+        key = str(charge["balance_transaction"])
+        self._books.put(None, movement(key, "charge", charge, amount, self._books.stamp(), fee=fee))
 
     def _capture(self, charge: Record, amount: int | None) -> Record:
         if charge["captured"]:
@@ -300,7 +310,7 @@ class Payments:
                 else "Invalid positive integer"
             )
             raise Problem(400, message, "amount_too_large" if taken > whole else None, "amount")
-        return self._books.change(
+        captured = self._books.change(
             "charge.captured",
             charge,
             captured=True,
@@ -308,6 +318,8 @@ class Payments:
             amount_refunded=whole - taken,
             balance_transaction=self._books.new_id("txn"),
         )
+        self._took(captured)
+        return captured
 
     # Refunds
 
@@ -352,7 +364,7 @@ class Payments:
         self._books.change(
             "charge.refunded", charge, amount_refunded=back + amount, refunded=amount == left
         )
-        return self._books.put(
+        refund = self._books.put(
             "refund.created",
             {
                 **REFUND,
@@ -368,6 +380,9 @@ class Payments:
                 "status": "succeeded",
             },
         )
+        key, stamp = str(refund["balance_transaction"]), self._books.stamp()
+        self._books.put(None, movement(key, "refund", refund, -amount, stamp))
+        return refund
 
     def _cancel_refund(self, refund: Record) -> Record:
         message = (

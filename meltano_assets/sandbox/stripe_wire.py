@@ -15,6 +15,7 @@ from meltano_assets.sandbox.stripe_books import Books, items_of
 NESTED_ROWS = 10
 #: (Kind, field) → the kind of object whose id stands there.
 _REFERENCES = {
+    ("charge", "balance_transaction"): "balance_transaction",
     ("charge", "customer"): "customer",
     ("charge", "dispute"): "dispute",
     ("charge", "invoice"): "invoice",
@@ -35,25 +36,31 @@ _REFERENCES = {
     ("payment_intent", "latest_charge"): "charge",
     ("payment_intent", "payment_method"): "payment_method",
     ("payment_method", "customer"): "customer",
+    ("payout", "balance_transaction"): "balance_transaction",
+    ("payout", "failure_balance_transaction"): "balance_transaction",
     ("plan", "product"): "product",
     ("price", "product"): "product",
     ("product", "default_price"): "price",
+    ("refund", "balance_transaction"): "balance_transaction",
     ("refund", "charge"): "charge",
     ("refund", "payment_intent"): "payment_intent",
     ("subscription", "customer"): "customer",
     ("subscription", "default_payment_method"): "payment_method",
     ("subscription", "latest_invoice"): "invoice",
 }
+#: What moved the balance, by the beginning of its id.
+_SOURCES = {"ch": "charge", "dp": "dispute", "po": "payout", "re": "refund"}
 #: What can be asked for and is left as it is: there is nothing behind it here.
 _HOLLOW = {
-    "charge": {"balance_transaction", "application", "on_behalf_of", "review", "source_transfer"},
+    "charge": {"application", "on_behalf_of", "review", "source_transfer"},
     "customer": {"discount", "sources", "tax_ids", "tax", "cash_balance", "test_clock"},
     "invoice": {"discounts", "discount", "default_source", "default_tax_rates", "quote"},
     "payment_intent": {"review", "on_behalf_of", "application", "source", "processing"},
     "plan": {"tiers"},
     "price": {"tiers", "currency_options"},
     "product": {"tax_code"},
-    "refund": {"balance_transaction", "failure_balance_transaction", "transfer_reversal"},
+    "payout": {"destination", "original_payout", "reversed_by"},
+    "refund": {"failure_balance_transaction", "transfer_reversal"},
     "subscription": {"discounts", "discount", "schedule", "default_source", "pending_setup_intent",
                      "default_tax_rates", "test_clock"},
     "subscription_item": {"discounts", "tax_rates"},
@@ -141,6 +148,8 @@ def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Rec
     kind, name, rest = str(record.get("object", "")), steps[0], steps[1:]
     held = record.get(name)
     target = _REFERENCES.get((kind, name))
+    if (kind, name) == ("balance_transaction", "source"):
+        target = _SOURCES[str(held).partition("_")[0]]
     if target is not None:
         if isinstance(held, str):
             found = books.live(target).get(held)

@@ -58,6 +58,8 @@ from meltano_assets.streams import (
 
 #: Events are written after the change that they tell of, sometimes minutes after.
 LOOKBACK = timedelta(minutes=15)
+#: How long money may be pending (a new account's the longest): no event tells when it no longer is.
+PENDING = timedelta(days=14)
 #: The version whose shapes the columns have; events in another are asked for again.
 API_VERSION = "2024-06-20"
 #: How long Stripe keeps events.
@@ -71,7 +73,9 @@ class Listing:
     """Where a stream is: the list's path, the kind of its objects, the events that tell of them.
 
     ``deleted`` is the event of a delete; ``nested`` names the lists inside an object and where the
-    rest of them is (``{id}`` stands for the object's).
+    rest of them is (``{id}`` stands for the object's). ``members`` names lists of ids that the object has
+    not, and where the members are; Stripe knows them of what it made by itself (``automatic``). Where no
+    event tells of a kind, only the list is read, from so long ago as its objects still change.
     """
 
     path: str
@@ -80,6 +84,12 @@ class Listing:
     deleted: str = ""
     params: Mapping[str, str] = field(default_factory=dict)
     nested: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether there is more of an object than its list shows."""
+        return bool(self.nested or self.members)
 
 
 def _events(prefix: str, names: str) -> tuple[str, ...]:
@@ -87,6 +97,7 @@ def _events(prefix: str, names: str) -> tuple[str, ...]:
 
 
 _LISTINGS = {
+    "balance_transactions": Listing("/v1/balance_transactions", "balance_transaction", ()),
     "charges": Listing(
         "/v1/charges",
         "charge",
@@ -113,6 +124,12 @@ _LISTINGS = {
         "/v1/refunds",
         "refund",
         (*_events("refund", "created updated failed"), "charge.refund.updated"),
+    ),
+    "payouts": Listing(
+        "/v1/payouts",
+        "payout",
+        _events("payout", "canceled created failed paid reconciliation_completed updated"),
+        members={"balance_transactions": "/v1/balance_transactions?payout={id}"},
     ),
     "invoices": Listing(
         "/v1/invoices",
@@ -152,12 +169,15 @@ def _stream(
     text: str = "",
     personal: str = "",
     integer: str = "",
+    numeric: str = "",
     amount: str = "",
     boolean: str = "",
     time: str = "",
     nested: str = "",
     personal_nested: str = "",
+    is_configurable: bool = True,
 ) -> Stream:
+    """``is_configurable``: whether the objects have a mode and what clients note on them."""
     return Stream(
         source="stripe",
         name=name,
@@ -166,8 +186,9 @@ def _stream(
             *_columns("text", f"id {text}"),
             *_columns("text", personal, is_pii=True),
             *_columns("bigint", f"{integer} {amount}"),
-            *_columns("boolean", f"{boolean} livemode"),
-            *_columns("jsonb", f"{nested} metadata"),
+            *_columns("numeric", numeric),
+            *_columns("boolean", f"{boolean} livemode" if is_configurable else boolean),
+            *_columns("jsonb", f"{nested} metadata" if is_configurable else nested),
             *_columns("jsonb", personal_nested, is_pii=True),
             *_columns("timestamptz", f"created {time}"),
             Column(
@@ -178,12 +199,22 @@ def _stream(
         ),
         primary_key=("id",),
         replication_key="as_of",
-        lookback=LOOKBACK,
+        lookback=LOOKBACK if _LISTINGS[name].events else PENDING,
         options={"listing": _LISTINGS[name]},
     )
 
 
 STREAMS: tuple[Stream, ...] = (
+    _stream(
+        "balance_transactions",
+        "What moved the account's balance: charges, refunds, disputes, fees, payouts.",
+        text="currency description reporting_category source status type",
+        amount="amount fee net",
+        numeric="exchange_rate",
+        time="available_on",
+        nested="fee_details",
+        is_configurable=False,
+    ),
     _stream(
         "charges",
         "Attempts to take money, successful or not.",
@@ -234,6 +265,17 @@ STREAMS: tuple[Stream, ...] = (
             transfer_reversal""",
         amount="amount",
         nested="destination_details next_action",
+    ),
+    _stream(
+        "payouts",
+        "Money sent to the bank account, with the balance transactions that it is made of.",
+        text="""application_fee balance_transaction currency description destination
+            failure_balance_transaction failure_code failure_message method original_payout
+            reconciliation_status reversed_by source_type statement_descriptor status type""",
+        amount="amount application_fee_amount",
+        boolean="automatic",
+        time="arrival_date",
+        nested="balance_transactions",
     ),
     _stream(
         "invoices",
@@ -321,18 +363,20 @@ class StripeReader:
         listing = stream.options["listing"]
         assert isinstance(listing, Listing)
         since, floor = window.start, None
-        if since is not None and options.start is None and not self._events_reach(since, now):
+        is_told = bool(listing.events) and options.start is None
+        if since is not None and is_told and not self._events_reach(since, now):
             # What changed meanwhile was told while nobody listened: the whole list is read, and is
             # newer than anything that was committed.
             since, floor = None, bookmark.as_time() if bookmark else None
         seen: set[str] = set()
-        yield from self._changes(stream, listing, since, window.end, seen)
+        if listing.events:
+            yield from self._changes(stream, listing, since, window.end, seen)
         known = pa.array(sorted(seen), pa.string())
         params: dict[str, str | int] = {**listing.params, "created[lt]": _ceiling(window.end)}
         if since is not None:
             params["created[gte]"] = unix_seconds(since)
         columns = _wire(stream)
-        parse = _records if listing.nested else _columns_of(columns)
+        parse = _records if listing.is_completed else _columns_of(columns)
         for answer in self._pages(listing.path, params, parse):
             self.undeclared.setdefault(stream.name, undeclared_fields(stream, answer.fields))
             batch = answer.batch
@@ -432,7 +476,7 @@ class StripeReader:
         self, listing: Listing, columns: Sequence[Column], records: Sequence[Record]
     ) -> pa.RecordBatch:
         """The objects by their columns, the lists inside them whole."""
-        if listing.nested:
+        if listing.is_completed:
             records = [self._completed(listing, record) for record in records]
         return batch_from_records(columns, records, are_exact=True)
 
@@ -444,15 +488,19 @@ class StripeReader:
                 continue
             items = list(inner["data"])
             if inner.get("has_more") and items:
-                link, _, query = path.format(id=record.get("id")).partition("?")
-                key, _, value = query.partition("=")
-                params: Params = {"starting_after": str(items[-1].get("id"))}
-                if key:
-                    params = {**params, key: value}
-                for answer in self._pages(link, params, _records):
-                    items += answer.records
+                items += self._rest(record, path, {"starting_after": str(items[-1].get("id"))})
             whole[name] = items
+        for name, path in listing.members.items():
+            if record.get("automatic"):
+                whole[name] = [member.get("id") for member in self._rest(record, path, {})]
         return whole
+
+    def _rest(self, record: Record, path: str, params: Params) -> Iterator[Record]:
+        """The entries of a list that belongs to an object."""
+        link, _, query = path.format(id=record.get("id")).partition("?")
+        key, _, value = query.partition("=")
+        for answer in self._pages(link, {**params, key: value} if key else params, _records):
+            yield from answer.records
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,9 +75,59 @@ def test_lists_go_forward_and_back(account: Account) -> None:
     assert [c["id"] for c in younger] == [c["id"] for c in charges if c["created"] > middle]
 
 
+def test_what_moves_the_balance_goes_to_the_bank_once(account: Account) -> None:
+    """Every movement is a charge's, refund's, dispute's or payout's, and in one payout at most."""
+    moved = {one["id"]: one for one in account.all("balance_transactions", limit=100)}
+    payouts = {one["id"]: one for one in account.all("payouts", limit=100)}
+    assert {one["status"] for one in payouts.values()} >= {"paid", "failed"}
+    kinds = {"ch": "charges", "re": "refunds", "dp": "disputes", "po": "payouts"}
+    known = {
+        prefix: {one["id"] for one in account.all(path, limit=100)}
+        for prefix, path in kinds.items()
+    }
+    for one in moved.values():
+        assert one["source"] in known[one["source"][:2]]
+        assert one["net"] == one["amount"] - one["fee"]
+        assert one["fee"] == sum(fee["amount"] for fee in one["fee_details"])
+    seen: set[str] = set()
+    for key, payout in payouts.items():
+        members = account.all("balance_transactions", payout=key, limit=3)
+        ids = {one["id"] for one in members}
+        assert len(ids) == len(members)
+        assert not ids & seen
+        seen |= ids
+        assert payout["balance_transaction"] in ids
+        assert sum(one["net"] for one in members) == 0
+        assert {one["currency"] for one in members} == {payout["currency"]}
+    held: dict[str, int] = defaultdict(int)
+    for one in moved.values():
+        held[one["currency"]] += one["net"]
+    told: dict[str, int] = defaultdict(int)
+    answer = account.get("balance").json()
+    for part in (*answer["available"], *answer["pending"]):
+        told[part["currency"]] += part["amount"]
+    assert told == held
+    for charge in account.all("charges", limit=100, **{"expand[]": "data.balance_transaction"}):
+        if charge["captured"]:
+            assert charge["balance_transaction"]["source"] == charge["id"]
+        else:
+            assert charge["balance_transaction"] is None
+    some = next(iter(payouts.values()))
+    at = some["arrival_date"]
+    assert some in account.all("payouts", arrival_date=at, status=some["status"])
+    assert account.all("payouts", **{"arrival_date[gt]": at, "status": "failed"}) == [
+        p for p in payouts.values() if p["arrival_date"] > at and p["status"] == "failed"
+    ]
+    old = account.all("balance/history", limit=100, type="refund")
+    assert [o["id"] for o in old] == [k for k, one in moved.items() if one["type"] == "refund"]
+    refused = requests.post(f"{account.base}/v1/payouts", auth=(account.key, ""), timeout=10)
+    assert refused.status_code == 403
+
+
 @pytest.mark.parametrize(
     ("path", "params", "status", "code", "param"),
     [
+        ("balance_transactions", {"payout": "po_no"}, 400, "resource_missing", "payout"),
         ("charges", {"limit": 101}, 400, "parameter_invalid_integer", "limit"),
         ("charges", {"colour": "red"}, 400, "parameter_unknown", "colour"),
         ("charges", {"starting_after": "ch_no"}, 400, "resource_missing", "starting_after"),

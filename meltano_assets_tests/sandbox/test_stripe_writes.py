@@ -187,6 +187,13 @@ def test_charges_are_captured_and_given_back_in_parts(desk: Desk) -> None:
     charge = desk.get(f"charges/{held['id']}", **{"expand[]": "refunds"})
     assert charge["refunded"] is True
     assert {r["id"] for r in charge["refunds"]["data"]} == {back["id"], rest["id"]}
+    for made, amount in ((taken, 800), (back, -300), (rest, -500)):
+        moved = desk.get(f"balance_transactions/{made['balance_transaction']}")
+        assert (moved["source"], moved["amount"], moved["status"]) == (
+            made["id"],
+            amount,
+            "pending",
+        )
 
 
 def test_a_declined_card_is_told_and_leaves_its_charge(desk: Desk) -> None:

@@ -100,6 +100,55 @@ def test_lists_inside_an_object_are_whole(vendors: Vendors) -> None:
         assert sum(line["amount"] for line in json.loads(str(row["lines"]))) == row["total"]
 
 
+def test_payouts_know_the_balance_transactions_that_they_are_made_of(
+    own_vendors: Vendors,
+) -> None:
+    settings = own_vendors.settings("stripe")
+    payouts, moved = STRIPE.stream("payouts"), STRIPE.stream("balance_transactions")
+    first = read(settings, payouts)
+    movements = rows(read(settings, moved))
+    own_vendors.advance(8)
+    news = rows(read(settings, payouts, first[-1].bookmark))
+    assert set(news) - set(rows(first)), "a Monday was among these days"
+    changed = {**rows(first), **news}
+    later = read(settings, moved, read(settings, moved)[-1].bookmark)
+    movements |= rows(read(settings, moved)) | rows(later)
+    assert len({row["currency"] for row in changed.values()}) > 1
+    for key, payout in changed.items():
+        members = [movements[one] for one in json.loads(str(payout["balance_transactions"]))]
+        assert len(members) > 1
+        assert sum(int(str(one["net"])) for one in members) == 0, key
+        [itself] = [one for one in members if one["type"] == "payout"]
+        assert (itself["source"], itself["amount"]) == (key, -int(str(payout["amount"])))
+        assert isinstance(payout["arrival_date"], datetime)
+    charges = rows(read(settings, CHARGES))
+    paid = {row["balance_transaction"]: row for row in charges.values() if row["captured"]}
+    assert {str(row["id"]) for row in paid.values()} == {
+        str(one["source"]) for one in movements.values() if one["type"] == "charge"
+    }
+    for key, row in paid.items():
+        one = movements[key]
+        assert (one["source"], one["amount"]) == (row["id"], row["amount"])
+        assert int(str(one["net"])) == int(str(row["amount"])) - int(str(one["fee"]))
+
+
+def test_payouts_made_by_hand_are_not_asked_what_they_are_made_of() -> None:
+    asked: list[str] = []
+
+    def answer(request: Request) -> Answer:
+        asked.append(request.path.partition("?")[0])
+        payout = {"id": "po_1", "object": "payout", "created": 1, "amount": 5, "automatic": False}
+        page = [] if asked[-1] == "/v1/events" else [payout]
+        return _answer({"object": "list", "data": page, "has_more": False})
+
+    with serving(answer) as server:
+        settings = {"base_url": server.base_url, "api_key": "sk_test_x"}
+        with connect(settings, transport=FakeClock(NOW).transport()) as reader:
+            found = list(reader.read(STRIPE.stream("payouts"), None, ReadOptions(), now=NOW))
+    assert rows(found)["po_1"]["balance_transactions"] is None
+    assert set(asked) == {"/v1/events", "/v1/payouts"}
+
+
 def test_amounts_are_whole_and_times_are_times(vendors: Vendors) -> None:
     row = next(iter(rows(read(vendors.settings("stripe"), CHARGES)).values()))
     assert isinstance(row["amount"], int)

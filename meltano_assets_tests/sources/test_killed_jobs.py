@@ -136,23 +136,38 @@ class Gate:
         return runner.ended()
 
 
+def gate_of(vendors: Vendors, kind: Kind) -> tuple[Gate, dict[str, str]]:
+    """A gate before the vendor, and the settings of who reads it."""
+    settings = vendors.settings(kind.source)
+    if kind.source == "marketo":
+        begin = datetime.now(UTC) - timedelta(days=60)
+        settings["start_date"] = begin.date().isoformat()
+    return Gate(settings["base_url"], kind), settings
+
+
+def at(address: str) -> dict[str, str]:
+    """The vendor is there."""
+    return {"base_url": address, "login_url": address}
+
+
+def order_of(kind: Kind, warehouse: Warehouse, settings: dict[str, str]) -> dict[str, object]:
+    """What a process is to read."""
+    return {
+        "source": kind.source,
+        "stream": kind.stream,
+        "url": warehouse.url,
+        "settings": settings,
+    }
+
+
 @pytest.mark.parametrize("moment", [pytest.param("poll", marks=pytest.mark.slow), "result"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.source}")
 def test_a_job_whose_reader_was_killed_is_picked_up_and_not_ordered_again(
     vendors: Vendors, warehouse: Warehouse, runner: Runner, kind: Kind, moment: str
 ) -> None:
-    settings = vendors.settings(kind.source)
-    if kind.source == "marketo":
-        begin = datetime.now(UTC) - timedelta(days=60)
-        settings["start_date"] = begin.date().isoformat()
-    gate = Gate(settings["base_url"], kind)
+    gate, settings = gate_of(vendors, kind)
     with serving(gate) as server:
-        order = {
-            "source": kind.source,
-            "stream": kind.stream,
-            "url": warehouse.url,
-            "settings": {**settings, "base_url": server.base_url, "login_url": server.base_url},
-        }
+        order = order_of(kind, warehouse, {**settings, **at(server.base_url)})
         # The second that is killed has taken the job up itself.
         for _ in range(2):
             assert gate.run(runner, order, kill_at=getattr(kind, moment)) == -signal.SIGKILL
@@ -167,4 +182,23 @@ def test_a_job_whose_reader_was_killed_is_picked_up_and_not_ordered_again(
     # Marketo has a job for each window.
     assert gate.orders == len(states)
     assert gate.orders == 1 or kind.source == "marketo"
+    assert set(states) == {("finished",)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.source}")
+def test_a_reader_that_was_killed_while_it_ordered_leaves_nothing_in_the_way(
+    vendors: Vendors, warehouse: Warehouse, runner: Runner, kind: Kind
+) -> None:
+    gate, settings = gate_of(vendors, kind)
+    with serving(gate) as server:
+        order = order_of(kind, warehouse, {**settings, **at(server.base_url)})
+        assert gate.run(runner, order, kill_at=kind.order) == -signal.SIGKILL
+        lost = gate.orders
+        assert gate.run(runner, order, kill_at=None) == 0
+    with warehouse.connect() as connection:
+        states = connection.execute("select state from meltano.job_log").fetchall()
+    # What was never answered is no job; every other one was ordered once and has ended.
+    assert lost == 1
+    assert gate.orders == lost + len(states)
     assert set(states) == {("finished",)}

@@ -35,7 +35,9 @@ CHUNK = 100_000
 MAX_CHUNK = 250_000
 _NAMESPACE = "http://www.force.com/2009/06/asyncapi/dataload"
 _XML = "application/xml"
-_TYPES = {"CSV": CSV_TYPE, "JSON": "application/json"}
+#: Without a charset, unlike the other interfaces: clients look whether it is just this.
+_JSON = "application/json"
+_TYPES = {"CSV": CSV_TYPE, "JSON": _JSON}
 _PAGE = 2000
 #: Stands in the place of a CSV without rows.
 _NO_RECORDS = "Records not found for this query"
@@ -401,13 +403,11 @@ class AsyncApi:
         as_json = job.content_type == "JSON"
         if job.is_query and not rest:
             if as_json:
-                return Reply(200, [batch.result_id])
+                return Reply(200, [batch.result_id], content_type=_JSON)
             return _reply(200, "result-list", {"result": batch.result_id}, as_json=False)
         if job.is_query and rest[0] != batch.result_id:
             raise AsyncProblem("InvalidBatch", f"Unable to find result id: {rest[0]}")
-        if as_json:
-            return Reply(200, batch.result)
-        return Reply(200, batch.result, content_type=CSV_TYPE)
+        return Reply(200, batch.result, content_type=_TYPES[job.content_type])
 
 
 @contextmanager
@@ -458,7 +458,7 @@ def _fields(call: Call) -> dict[str, str]:
 
 def _reply(status: int, name: str, content: Mapping[str, object], *, as_json: bool) -> Reply:
     if as_json:
-        return Reply(status, dict(content), content_type="application/json")
+        return Reply(status, dict(content), content_type=_JSON)
     body = "".join(_elements(content.items()))
     text = f'<?xml version="1.0" encoding="UTF-8"?><{name} xmlns="{_NAMESPACE}">{body}</{name}>'
     return Reply(status, text, content_type=_XML)

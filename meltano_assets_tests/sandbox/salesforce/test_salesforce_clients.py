@@ -251,3 +251,26 @@ def test_a_query_of_the_first_bulk_api_is_cut_into_chunks_of_ids(api: Api) -> No
     wide = {"Sforce-Enable-PKChunking": "chunkSize=12"}
     states = [batch["state"] for batch in sent("SELECT Id FROM Account", **wide)[1]]
     assert states == ["NotProcessed", "Failed", "Completed"]
+
+
+def test_types_of_the_first_bulk_api_are_bare(api: Api) -> None:
+    api.org.bulk_polls = 0
+    session = requests.Session()
+    session.headers["X-SFDC-Session"] = api.login()
+    for name, kind, listed in (
+        ("JSON", "application/json", "application/json"),
+        ("CSV", "text/csv", "application/xml"),
+    ):
+        body = {"operation": "query", "object": "Account", "contentType": name}
+        base = f"{api.base}/services/async/61.0/job"
+        path = f"{base}/{session.post(base, json=body, timeout=10).json()['id']}/batch"
+        headers = {"Content-Type": kind}
+        made = session.post(path, "SELECT Id FROM Account", headers=headers, timeout=10)
+        assert made.headers["Content-Type"] == listed
+        number = made.json()["id"] if name == "JSON" else made.text.split("<id>")[1].split("<")[0]
+        session.get(f"{path}/{number}", timeout=10)
+        results = session.get(f"{path}/{number}/result", timeout=10)
+        assert results.headers["Content-Type"] == listed
+        key = results.json()[0] if name == "JSON" else results.text.split("result>")[1][:-2]
+        rows = session.get(f"{path}/{number}/result/{key}", timeout=10)
+        assert (rows.status_code, rows.headers["Content-Type"]) == (200, kind)

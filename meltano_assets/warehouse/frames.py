@@ -8,6 +8,7 @@ rows), and each slice is converted when the loader asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -85,8 +86,8 @@ def _array(values: pd.Series, kind: pa.DataType) -> pa.Array:
 
 def _arrow_table(frame: pd.DataFrame) -> pa.Table:
     try:
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-    except (ValueError, TypeError) as error:
+        table = _to_arrow(frame)
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
         # Arrow's first words tell a value, its last ones the column.
         where = str(error.args[-1]) if len(error.args) > 1 else "two columns of one name?"
         raise _no_table(where) from None
@@ -108,6 +109,42 @@ def _arrow_table(frame: pd.DataFrame) -> pa.Table:
                 " floats, make the column double[pyarrow]",
             )
     return table
+
+
+def _plain(frame: pd.DataFrame, *, has_large_integers: bool = False) -> pd.DataFrame:
+    """The frame with the columns that Arrow does not take as what they are in a form that it does.
+
+    Periods would become bare numbers; sparse columns and integers beyond 64 bits are refused.
+    """
+    import pandas as pd
+    from pandas.api.types import infer_dtype, is_object_dtype
+
+    said: dict[int, pd.Series] = {}
+    for place, dtype in enumerate(frame.dtypes):
+        column = frame.iloc[:, place]
+        if isinstance(dtype, pd.PeriodDtype):
+            said[place] = column.astype("string")
+        elif isinstance(dtype, pd.SparseDtype):
+            said[place] = column.astype(dtype.subtype)
+        elif (
+            has_large_integers
+            and is_object_dtype(dtype)
+            and infer_dtype(column, skipna=True) == "integer"
+        ):
+            said[place] = column.map(Decimal, na_action="ignore")
+    if not said:
+        return frame
+    columns = [said.get(place, frame.iloc[:, place]) for place in range(frame.shape[1])]
+    plain = pd.concat(columns, axis=1)
+    plain.columns = frame.columns
+    return plain
+
+
+def _to_arrow(frame: pd.DataFrame) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(_plain(frame), preserve_index=False)
+    except OverflowError:
+        return pa.Table.from_pandas(_plain(frame, has_large_integers=True), preserve_index=False)
 
 
 def _no_table(where: str) -> FatalError:

@@ -209,6 +209,8 @@ class SingerTarget:
         elif kind == "SCHEMA":
             self._declare(message, number)
         elif kind == "STATE":
+            if "value" not in message:
+                raise FatalError(f"line {number}: a STATE without a value")
             self._state = json_records.dumps(message.get("value"))
         elif kind == "ACTIVATE_VERSION":
             self._activate(message, number)
@@ -312,7 +314,11 @@ class SingerTarget:
             if key not in (_DELETED, DELETED_AT)
         ]
         named = message.get("key_properties")
-        keys = [str(key) for key in named] if isinstance(named, list) else []
+        if not isinstance(named, list | None):
+            raise FatalError(
+                f"line {number}: key properties that are no list", source=self._schema, stream=name
+            )
+        keys = [str(key) for key in named or []]
         if not set(keys) <= columns.keys():
             raise FatalError(
                 f"line {number}: key properties that the schema does not have",

@@ -11,17 +11,25 @@ import pyarrow as pa
 
 _TIME = re.compile(
     r"\s*(?P<sign>[+-]?)(?P<year>\d{4,6})-(?P<month>\d\d)-(?P<day>\d\d)"
-    r"(?:[T ]\s*(?P<clock>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d+))?"
-    r"\s*(?P<zone>Z|z|UTC|[+-]\d\d(?::?\d\d)?)?)?\s*"
+    r"(?:[Tt ]\s*(?P<clock>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d+))?"
+    r"\s*(?P<zone>Z|z|UTC|[+-]\d\d(?::?\d\d(?::\d\d)?)?)?)?(?P<era> BC)?\s*"
 )
 
 
 def parse_time(text: str) -> tuple[int, bool, bool] | None:
-    """(microseconds since 1970, is naive, was rounded) of an ISO time of any year, else None."""
+    """(microseconds since 1970, is naive, was rounded) of an ISO time of any year, else None.
+
+    Also as Postgres writes times before Christ, and with the 60th second and the 24th hour, which are
+    to Postgres the next minute and the next day.
+    """
     match = _TIME.fullmatch(text)
     if match is None or match["sign"] == "-":
         return None
     year, shift = int(match["year"]), 0
+    if match["era"]:
+        if year == 0 or match["sign"]:
+            return None
+        year = 1 - year
     # The Gregorian calendar repeats every 400 years = 146,097 days.
     while not 1 <= year <= 9999:
         step = 1 if year < 1 else -math.ceil((year - 9999) / 400)
@@ -30,6 +38,10 @@ def parse_time(text: str) -> tuple[int, bool, bool] | None:
     zone = match["zone"] or ""
     zone = "+00:00" if zone in ("Z", "z", "UTC") else zone
     clock = match["clock"] or "00:00:00"
+    if clock in ("24:00", "24:00:00") and not (match["fraction"] or "").strip("0"):
+        clock, shift = "00:00:00", shift + 86_400_000_000
+    elif clock.endswith(":60") and len(clock) == 8:
+        clock, shift = f"{clock[:5]}:59", shift + 1_000_000
     try:
         moment = datetime.fromisoformat(
             f"{year:04}-{match['month']}-{match['day']}T{clock}{zone or '+00:00'}"

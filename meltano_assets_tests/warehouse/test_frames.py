@@ -60,3 +60,22 @@ def test_a_column_of_two_types_is_refused_wherever_the_second_begins(
         _, batches = frames.batches_of(frame)
         list(batches)
     assert "secret" not in str(caught.value)
+
+
+def test_columns_that_arrow_does_not_take_as_they_are_keep_their_values() -> None:
+    frame = pd.DataFrame(
+        {
+            "month": pd.PeriodIndex(["2026-01", pd.NaT], freq="M"),
+            "seldom": pd.arrays.SparseArray([0, 5]),
+            "large": pd.Series([2**70, -1], dtype=object),
+            "small": pd.Series([7, None], dtype=object),
+        }
+    )
+    schema, batches = frames.batches_of(frame)
+    assert [row for one in batches for row in one.to_pylist()] == [
+        {"month": "2026-01", "seldom": 0, "large": Decimal(2**70), "small": 7},
+        {"month": None, "seldom": 5, "large": Decimal(-1), "small": None},
+    ]
+    assert schema.field("seldom").type == pa.int64()
+    with pytest.raises(FatalError, match=r"no form as a table: .*wave"):
+        frames.batches_of(pd.DataFrame({"wave": [1j]}))

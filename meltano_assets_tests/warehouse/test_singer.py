@@ -126,6 +126,10 @@ def test_bad_records_are_set_aside_and_bad_input_is_an_error(warehouse: Warehous
         ([user(1)], "line 1: a RECORD comes before"),
         ([USERS, b"{not json\n"], "line 2 is no Singer message"),
         ([{**USERS, "key_properties": ["absent"]}], "line 1: key properties"),
+        # Without a key every record would be a row, each time.
+        ([{**USERS, "key_properties": "Id"}], "line 1: key properties that are no list"),
+        # A tap that is given `null` as its state begins from nothing.
+        ([USERS, {"type": "STATE"}], "line 2: a STATE without a value"),
     ):
         with pytest.raises(FatalError, match=reason):
             run(warehouse, *messages)

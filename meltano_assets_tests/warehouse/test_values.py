@@ -309,6 +309,30 @@ def test_times_arrive_as_they_are_from_arrow_and_from_text(
     assert store(as_arrow, "timestamptz")[1] == store(as_text, "timestamptz")[1]
 
 
+def test_times_that_postgres_writes_or_takes_are_times(store: Store, warehouse: Warehouse) -> None:
+    texts = [
+        "1890-01-01 00:53:28+00:53:28", "1890-01-01T00:00:00-04:56:02", "2016-12-31T23:59:60Z",  "2020-02-28T24:00:00Z", "2020-12-31 24:00", "2020-01-01t10:00:00z",
+        "0044-03-15 12:00:00+00 BC", "0001-12-31 BC", "4713-01-01 00:00:00+00 BC",
+    ]  # fmt: skip
+    outcome, values = store(pa.array(texts), "timestamptz")
+    assert outcome.quarantined == 0
+    with warehouse.connect() as connection:
+        connection.execute("set timezone to 'UTC'")
+        assert values == [
+            connection.execute("select %s::timestamptz::text", [text]).fetchone()[0]  # type: ignore[index]
+            for text in texts
+        ]
+    assert store(pa.array(["0044-03-15 BC", "0001-01-01"]), "date")[1] == [
+        "0044-03-15 BC", "0001-01-01",
+    ]  # fmt: skip
+    assert store(pa.array(["2016-12-31 23:59:60.25+00"]), "timestamptz")[1] == [
+        "2017-01-01 00:00:00.25+00"
+    ]
+    no_times = ["2020-01-01T24:00:01Z", "2020-01-01T24:00:00.5Z", "2020-01-01T23:60:00Z",
+                "2020-01-01T23:59:61Z", "0000-01-01 BC"]  # fmt: skip
+    assert store(pa.array(no_times), "timestamptz")[0].quarantined == len(no_times)
+
+
 FAR = 2**31 - 1
 
 

@@ -255,6 +255,19 @@ def test_money_taken_and_given_back_by_stripe_is_the_companys_own(world: World) 
         cents = {code.lower(): int(s if code == "JPY" else s * 100) for code, s in rows}
         assert cents == known[name]
         assert len(cents) > 1
+    rows = world.rows(
+        "select currency_code, sum(gross_amount), sum(fee_amount), sum(arrived_amount)"
+        " from analytics.fct_payouts where is_paid group by 1"
+    )
+    arrived = {
+        code.lower(): {
+            name: int(s if code == "JPY" else s * 100)
+            for name, s in zip(("gross", "fees", "net"), sums, strict=True)
+        }
+        for code, *sums in rows
+    }
+    assert arrived == known["arrived"]
+    assert len(arrived) > 1
     active = world.count(
         "select count(*) from analytics.fct_self_serve_subscriptions where is_recurring_now"
     )

@@ -86,10 +86,28 @@ def self_serve_truths(books: SelfServe) -> dict[str, object]:
     return {
         "charged": dict(sorted(taken.items())),
         "refunded": dict(sorted(refunded.items())),
+        "arrived": _arrived(books),
         "active_subscriptions": sum(1 for s in subscriptions if s["status"] == "active"),
         "deleted": {kind: len(keys) for kind, keys in sorted(books.deleted.items())},
         "records": {kind: len(records) for kind, records in sorted(books.live.items())},
     }
+
+
+def _arrived(books: SelfServe) -> dict[str, dict[str, int]]:
+    """Currency → gross, fees and net of what reached the bank, as charges, refunds and disputes had it.
+
+    Counted from the account's movements, each by the payout that it went with.
+    """
+    payouts = books.live.get("payout", {})
+    sums: dict[str, dict[str, int]] = {}
+    for one in books.live.get("balance_transaction", {}).values():
+        payout = payouts.get(str(one["_payout"]))
+        if one["type"] == "payout" or payout is None or payout["status"] != "paid":
+            continue
+        known = sums.setdefault(str(one["currency"]), {"gross": 0, "fees": 0, "net": 0})
+        for name, field in (("gross", "amount"), ("fees", "fee"), ("net", "net")):
+            known[name] += int(str(one[field]))
+    return dict(sorted(sums.items()))
 
 
 def _texts(sums: dict[str, Decimal]) -> dict[str, str]:

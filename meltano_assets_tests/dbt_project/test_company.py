@@ -350,6 +350,8 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         "update analytics.fct_invoices set balance = balance + 1",
         "update analytics.fct_invoice_payments set amount = amount + 1",
         "update analytics.fct_refunds set amount = amount + 1",
+        "insert into analytics.fct_payouts (payout_id, amount, is_automatic, reconciliation_status)"
+        " values ('x', 1, true, 'completed')",
         "insert into analytics.agg_expenses_monthly (expense_month_id, amount) values ('x', 1)",
         "update analytics.fct_candidates set is_hired = false",
         "update analytics.agg_retention_monthly set year_ago_arr_reporting = 0, unknown_count = 0"
@@ -369,6 +371,7 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         "billing_currencies_have_rates",
         "invoices_are_paid_by_their_payments",
         "refunds_add_up_to_what_payments_gave_back",
+        "payouts_are_the_net_of_their_movements",
         "expenses_add_up_to_the_ledger",
         "hires_of_the_funnel_are_the_hired_candidates",
         "revenue_of_a_year_ago_agrees_on_all_levels",

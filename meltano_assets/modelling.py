@@ -4,13 +4,41 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from meltano_assets import environment, field_mapping
 from meltano_assets.connections import WAREHOUSE_DATABASE
+
+if TYPE_CHECKING:
+    from meltano_assets.warehouse.connection import Warehouse
+
+#: dbt's commands that write tables.
+WRITING = frozenset({"build", "clone", "retry", "run", "run-operation", "seed", "snapshot"})
+
+
+@contextmanager
+def building(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """The only run of dbt that writes to this warehouse, from wherever it was started.
+
+    dbt knows nothing of others: two that add to one incremental model or snapshot at once both see what
+    is missing and both insert it. A second one waits; ``on_wait`` is told so. The lock goes with its
+    connection, however the process ends.
+    """
+    from meltano_assets.warehouse.state import advisory_key
+
+    key = advisory_key("dbt build")
+    with warehouse.connect(
+        application_name="meltano-assets dbt lock", autocommit=True, statement_timeout_seconds=0
+    ) as connection:
+        row = connection.execute("select pg_try_advisory_lock(%s)", [key]).fetchone()
+        if row is None or not row[0]:
+            on_wait("another run of dbt writes to this warehouse; waiting for it to end")
+            connection.execute("select pg_advisory_lock(%s)", [key])
+        yield
 
 
 def dbt_program() -> str:

@@ -26,6 +26,7 @@ from meltano_assets.assets.raw import column_tags
 from meltano_assets.automation import ON_NEWS
 from meltano_assets.errors import FatalError
 from meltano_assets.modelling import (
+    building,
     dbt_program,
     dbt_variables,
     offline_variables,
@@ -271,10 +272,11 @@ def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
         # dbt runs as a child process and reads its address from the environment.
         os.environ.update(variables)
         os.environ["DBT_TARGET_PATH"] = str(project.target_path)
-        build = dbt.cli(BUILD, context=context)
-        try:
-            yield from _with_metadata(build, warehouse, _keys_by_relation(build.manifest))
-        finally:
-            _tidy(build, project)
+        with building(warehouse, context.log.info):
+            build = dbt.cli(BUILD, context=context)
+            try:
+                yield from _with_metadata(build, warehouse, _keys_by_relation(build.manifest))
+            finally:
+                _tidy(build, project)
 
     return dbt_models

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from meltano_assets.commands.terminal import find_source, say
+from meltano_assets.commands.terminal import err, find_source, say
 
 
 def scaffold_command(
@@ -31,23 +31,33 @@ def scaffold_command(
 def dbt_command(context: typer.Context) -> None:
     """Run dbt on the project, with the warehouse's address and the field mapping.
 
-    What follows are dbt's own words; alone it prints dbt's help.
+    What follows are dbt's own words; alone it prints dbt's help. Of runs that write to one warehouse,
+    Dagster's among them, the second waits for the first.
     """
     import os
     import subprocess
+    from contextlib import nullcontext
 
     from meltano_assets import connections, environment, modelling
 
     folder = str(environment.dbt_project_directory())
-    variables = modelling.dbt_variables(connections.warehouse().url)
+    warehouse = connections.warehouse()
+    variables = modelling.dbt_variables(warehouse.url)
     arguments = context.args or ["--help"]
     command = [modelling.dbt_program(), *arguments]
     if arguments[0] not in ("--help", "-h", "--version"):
         command += ["--project-dir", folder, "--profiles-dir", folder]
         target = str(modelling.target_directory(variables))
         variables |= {"DBT_TARGET_PATH": target, "DBT_LOG_PATH": target}
+
+    def tell(words: str) -> None:
+        err.print(words, markup=False, highlight=False, soft_wrap=True)
+
+    is_writing = not modelling.WRITING.isdisjoint(arguments)
+    alone = modelling.building(warehouse, tell) if is_writing else nullcontext()
     try:
-        ended = subprocess.run(command, env={**os.environ, **variables}, check=False)
+        with alone:
+            ended = subprocess.run(command, env={**os.environ, **variables}, check=False)
     finally:
         connections.release()
     raise typer.Exit(ended.returncode)

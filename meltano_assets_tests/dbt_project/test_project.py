@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 from dbt.cli.main import dbtRunner
 
+from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
 from meltano_assets.demo.report import HEADLINES
 from meltano_assets.environment import dbt_project_directory
+from meltano_assets.modelling import building
+from meltano_assets.resources import WarehouseResource
+from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets_tests import command_line
 from meltano_assets_tests.dbt_project.conftest import Project, environment
 from meltano_assets_tests.dbt_project.raw_tables import STREAMS, create_raw_tables
 
@@ -354,6 +362,50 @@ def test_incremental_models_equal_a_full_rebuild(empty: Project) -> None:
     full = [empty.rows(f"select * from {table} order by 1") for table in tables]
     assert incremental == full
     assert [len(rows) for rows in full] == [9, 6]
+
+
+def test_two_runs_at_once_leave_each_ping_once(
+    empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first, and says so; neither fails and nothing is there twice."""
+    models = ["int_usage_pings__unpacked", "int_installs__used_monthly"]
+    later = "2026-05-02 00:00Z"
+    with empty.connect() as connection:
+        connection.execute("truncate version.usage_data")
+    assert empty.dbt("run", "--full-refresh", "--select", *models) == {}
+    with empty.connect() as connection:
+        for number in range(200):
+            row = (number, f"u{number % 20}", "h", "10.0", '{"issues": 1}', "2026-04-10", later)
+            connection.execute(PING, row)
+    monkeypatch.setenv("MELTANO_WAREHOUSE_URL", empty.url)
+    monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path))
+    runs = [command_line.start("dbt", "run", "--select", *models) for _ in range(2)]
+    said = [(out + err).decode() for out, err in (run.communicate(timeout=240) for run in runs)]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert sorted("waiting for it to end" in words for words in said) == [False, True]
+    assert empty.rows(
+        "select count(*), count(distinct usage_ping_id) from intermediate.int_usage_pings__unpacked"
+    ) == [(200, 200)]
+    assert empty.rows("select count(*) from intermediate.int_installs__used_monthly") == [(20,)]
+
+
+def test_a_run_of_dagster_waits_for_others(
+    empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELTANO_WAREHOUSE_URL", empty.url)
+    monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path))
+    place = dbt_project()
+    models = build_dbt_assets(place)
+    resources = {"dbt": dbt_resource(place), "database": WarehouseResource(url=empty.url)}
+    [days] = [key for key in models.keys if key.path[-1] == "dim_dates"]
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    with ThreadPoolExecutor(1) as pool:
+        with building(Warehouse(empty.url), pytest.fail):
+            run = pool.submit(dg.materialize, [models], resources=resources, selection=[days])
+            while empty.rows(waiting) == [(0,)]:
+                assert not run.done(), run.result()
+                time.sleep(0.1)
+        assert run.result().success
 
 
 #: Opportunity → its states: since, until, in the pipeline, state, closes, value.

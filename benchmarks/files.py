@@ -225,11 +225,14 @@ def main() -> None:
         folder = Path(name)
         inputs = Inputs(folder, options.rows)
         inputs.write()
-        tools = commands(inputs, warehouse.url, options.environments, folder)
-        tools = {name: command for name, command in tools.items() if re.search(options.only, name)}
+        asked = commands(inputs, warehouse.url, options.environments, folder)
+        asked = {name: command for name, command in asked.items() if re.search(options.only, name)}
         for peer in PACKAGES:
-            if any(str(options.environments / peer) in " ".join(one) for one in tools.values()):
+            if any(str(options.environments / peer) in " ".join(one) for one in asked.values()):
                 make_environment(options.environments, peer)
+        # Once more: where a peer's program is shows when its environment is there.
+        tools = commands(inputs, warehouse.url, options.environments, folder)
+        tools = {name: tools[name] for name in asked}
         environment = os.environ | {
             "MELTANO_WAREHOUSE_URL": warehouse.url,
             "DLT_DATA_DIR": str(folder / "dlt"),

@@ -70,6 +70,11 @@ _WITHOUT_FSYNC = {"fsync": "off", "full_page_writes": "off"}
 _ENOUGH_SHARED_MEMORY = 512 * 1024 * 1024
 
 
+def _parallel_workers() -> int:
+    """The session's own process works too: one helper less than there are cores."""
+    return min(max((os.cpu_count() or 1) - 1, 1), 4)
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
     """The running server, as seen by one holder."""
@@ -222,6 +227,7 @@ class _Launcher:
 
     def _settings(self) -> dict[str, str]:
         settings = _SETTINGS | ({} if self._fsync else _WITHOUT_FSYNC)
+        settings["max_parallel_workers_per_gather"] = str(_parallel_workers())
         shared_memory = Path("/dev/shm")  # noqa: S108 (only measured)
         if shared_memory.is_dir() and shutil.disk_usage(shared_memory).total < (
             _ENOUGH_SHARED_MEMORY

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from psycopg import sql
 
@@ -18,6 +19,12 @@ from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.environment import state_directory as local_state
 from meltano_assets.warehouse import server as embedded
 from meltano_assets.warehouse.connection import Warehouse
+
+# How quick a busy machine makes examples says nothing of the product.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 SHARED_FIXTURES = "MELTANO_SHARED_FIXTURES"
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
+from meltano_assets import json_objects
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import json_values
 from meltano_assets.warehouse.inference import infer
@@ -78,10 +79,9 @@ class Columns:
         if table.num_rows != lines or not set(table.column_names) <= set(kinds):
             return None
         found = {name: table.column(name).combine_chunks() for name in table.column_names}
-        if not all(_keep_written(block, field, found, _DOCUMENT) for field in nested):
-            return None
         # A double would make 1.1 of 1.10 and drop digits; Arrow's says only where numbers are.
-        if not all(_keep_written(block, field, found, _NUMBER) for field in numeric):
+        written = [name for name in (*nested, *numeric) if name in found]
+        if not _keep_written(block, written, found):
             return None
         arrays: dict[str, pa.Array] = {}
         first: object = None
@@ -100,48 +100,35 @@ class Columns:
         return pa.RecordBatch.from_arrays([*arrays.values()], names=[*arrays]) if arrays else None
 
 
-def _keep_written(block: bytes, field: str, found: dict[str, pa.Array], pattern: bytes) -> bool:
-    """Put a field's values as they are written in the place of what Arrow made of them."""
-    parsed = found.get(field)
-    if parsed is None or pa.types.is_null(parsed.type):
+def _keep_written(block: bytes, fields: list[str], found: dict[str, pa.Array]) -> bool:
+    """Put fields' values as they are written in the place of what Arrow made of them."""
+    fields = [field for field in fields if not pa.types.is_null(found[field].type)]
+    if not fields:
         return True
-    if not (pa.types.is_nested(parsed.type) or pa.types.is_floating(parsed.type)):
-        return False
-    texts = _written(field, block, pattern)
-    # Where Arrow saw a value there must be one, else another object has a field of that name.
-    if texts is None or len(texts) != len(parsed) - parsed.null_count:
-        return False
-    kind = pa.large_string() if pa.types.is_nested(parsed.type) else pa.string()
-    try:
-        array = pa.array(texts, kind)
-    except pa.ArrowInvalid:  # not UTF-8
-        return False
-    if parsed.null_count:
-        array = pc.replace_with_mask(pa.nulls(len(parsed), kind), pc.is_valid(parsed), array)
-    found[field] = array
+    objects = json_objects.index(block)
+    for field in fields:
+        parsed = found[field]
+        is_nested = pa.types.is_nested(parsed.type)
+        if objects is None or not (is_nested or pa.types.is_floating(parsed.type)):
+            return False
+        values = objects.written(field)
+        if (
+            values is None
+            or values.repeated
+            or not values.texts.is_valid().equals(parsed.is_valid())
+        ):
+            return False
+        if not is_nested and not pc.all(pc.is_finite(parsed), min_count=0).as_py():
+            return False  # NaN is no number of JSON, though Arrow reads it
+        texts = values.texts
+        if is_nested:
+            try:
+                texts.validate(full=True)
+            except pa.ArrowInvalid:  # not UTF-8
+                return False
+            texts = texts.cast(pa.large_string())
+        found[field] = texts
     return True
-
-
-def _nested(depth: int) -> bytes:
-    inner = rb"[^\"{}\[\]]++|" + _STRING + (b"|" + _nested(depth - 1) if depth else b"")
-    return rb"[{\[](?>" + inner + rb")*+[}\]]"
-
-
-_STRING = rb'"(?:[^"\\]|\\.)*+"'
-#: A document of up to six levels as it is written, or null.
-_DOCUMENT = rb"\s*+(?:null|(" + _nested(5) + rb"))"
-
-
-_NUMBER = rb"\s*+(?:null|(-?[0-9][0-9.eE+-]*+))"
-
-
-def _written(field: str, block: bytes, pattern: bytes) -> list[bytes] | None:
-    """The field's values as they are written, without nulls; None when one is something else."""
-    if not field.isascii() or '"' in field or "\\" in field:
-        return None
-    name = b'"' + field.encode() + b'"'
-    texts = re.findall(re.escape(name) + rb"\s*+:" + pattern, block)
-    return [text for text in texts if text] if len(texts) == block.count(name) else None
 
 
 _TIMES: tuple[ColumnType, ...] = ("timestamptz", "date")

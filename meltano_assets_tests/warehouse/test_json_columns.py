@@ -98,7 +98,7 @@ def test_plain_blocks_are_parsed_at_once() -> None:
         b'{"id":1,"id":2}', b'{"id":1}{"id":2}', b'{"id":1.0}', b'{"id":"1"}', b'{"n":"1"}',
         b'{"s":1}', b'{"s":{"a":1}}', b'{"b":1}', b'{"t":5}', b'{"j":"text"}', b'{"j":[1,"a"]}',
         b'{"new":1}', b'{"new":null}', b"[1]", b"oops", b"", b'{"n":NaN}', b'{"n":1.}',
-        b'{"n":01}', b'{"j":{"n":1.10}}', b'{"id":9223372036854775808}', b'{"s":"\\ud800"}', b'{"id":1,}',
+        b'{"n":01}', b'{"n":-Infinity}', b'{"id":9223372036854775808}', b'{"s":"\\ud800"}', b'{"id":1,}',
         b'{"id":01}', b'{"j":{"a":' + b"[" * 600 + b"]" * 600 + b"}}",
         b'{"j":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", b'{"id":1} x',
         b'{"s":"a\tb"}',
@@ -166,6 +166,15 @@ def test_numbers_are_stored_as_written_in_the_first_block_and_in_later_ones(
     assert [inner for _, inner in rows] == [
         number if place % 2 else None for place, number in enumerate(wanted)
     ]
+
+
+def test_a_field_inside_another_value_is_not_taken_for_the_record_s_own() -> None:
+    block = PLAIN + b'{"n":2.50,"j":{"n":1.10,"deep":[[[[[[[["n"]]]]]]]]},"s":"\\"n\\": 7"}\n'
+    fast = Columns(dict(KINDS)).read(block)
+    assert fast is not None
+    assert fast.column(fast.schema.get_field_index("n")).to_pylist() == ["1.5", "2.50"]
+    kept = fast.column(fast.schema.get_field_index("j"))[1].as_py()
+    assert kept == '{"n":1.10,"deep":[[[[[[[["n"]]]]]]]]}'
 
 
 def test_long_numbers_are_kept_as_they_are_written() -> None:

@@ -49,6 +49,7 @@ from meltano_assets.sandbox.stripe_search import FIELDS, SearchError, found
 from meltano_assets.sandbox.stripe_wire import (
     Problem,
     created,
+    existing,
     expanded,
     missing,
     newest_first,
@@ -259,21 +260,21 @@ class Stripe:
                 event = next((e for e in self._events(request) if e["id"] == key), None)
                 return self._single(request, "event", key, event)
             case ["invoices", key, "lines"]:
-                invoice = self._one("invoice", key)
+                invoice = existing(self._books, "invoice", key)
                 return self._page(request, items_of(invoice["lines"]), "invoices/lines")
             case ["subscription_items"]:
                 key = request.query_params.get("subscription", "")
                 if not key:
                     message = "Missing required param: subscription."
                     raise Problem(400, message, "parameter_missing", "subscription")
-                owner = self._one("subscription", key)
+                owner = existing(self._books, "subscription", key)
                 return self._page(request, items_of(owner["items"]), "subscription_items")
             case ["subscription_items", key]:
                 owners = books.live("subscription").values()
                 items = (i for s in owners for i in items_of(s["items"]) if i["id"] == key)
                 return self._single(request, "subscription_item", key, next(items, None))
             case ["charges", key, "refunds"]:
-                self._one("charge", key)
+                existing(self._books, "charge", key)
                 return self._page(request, refunds_of(books, key), "charges/refunds")
             case ["charges", key, "refunds", refund]:
                 known = books.live("refund").get(refund)
@@ -283,12 +284,12 @@ class Stripe:
                 owned = [s for s in subscriptions_of(books, key) if s["status"] != "canceled"]
                 return self._page(request, owned, "customers/subscriptions")
             case ["customers", key, "payment_methods"]:
-                self._one("customer", key)
+                existing(self._books, "customer", key)
                 methods = books.live("payment_method").values()
                 owned = newest_first(m for m in methods if m["customer"] == key)
                 return self._page(request, owned, "customers/payment_methods")
             case ["customers", key, ("sources" | "cards")]:
-                self._one("customer", key)
+                existing(self._books, "customer", key)
                 cards = [c for c in books.live("card").values() if c["customer"] == key]
                 return self._page(request, cards, "customers/subscriptions")
             case ["accounts"]:
@@ -304,7 +305,7 @@ class Stripe:
                 raise missing("setupintent", key, "setup_intent")
             case [name, key, part] if part in EMPTY_PARTS.get(name, ()):
                 if name in LISTS:
-                    self._one(LISTS[name], key)
+                    existing(self._books, LISTS[name], key)
                 return self._page(request, [], part)
             case [area, *_] if area in CLOSED:
                 page = f"https://dashboard.stripe.com/{area}/overview"
@@ -334,7 +335,7 @@ class Stripe:
         key = request.query_params.get("customer")
         if key is None:
             return required_problem("customer")
-        self._one("customer", key)
+        existing(self._books, "customer", key)
         message = f"No upcoming invoices for customer: {key}"
         return Problem(404, message, "invoice_upcoming_none")
 
@@ -355,12 +356,6 @@ class Stripe:
             "settings": {"dashboard": {"display_name": "Meltano Sandbox", "timezone": "Etc/UTC"}},
             "type": "standard",
         }
-
-    def _one(self, kind: str, key: str) -> Record:
-        known = self._books.live(kind).get(key)
-        if known is None:
-            raise missing(kind, key, "id")
-        return known
 
     def _single(self, request: Request, kind: str, key: str, known: Record | None) -> Record:
         if known is None:

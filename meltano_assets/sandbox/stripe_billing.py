@@ -25,7 +25,7 @@ from meltano_assets.sandbox.stripe_forms import (
     texts,
 )
 from meltano_assets.sandbox.stripe_payments import Payments
-from meltano_assets.sandbox.stripe_wire import Problem, missing
+from meltano_assets.sandbox.stripe_wire import Problem, existing
 
 DAY_SECONDS = 86_400
 COLLECTION = ("charge_automatically", "send_invoice")
@@ -80,49 +80,45 @@ class Billing:
                 return lambda: self._new_invoice(params)
             case "POST", ["invoices", key]:
                 params = checked(given, _INVOICE)
-                return lambda: self._change_invoice(self._one("invoice", key), params)
+                return lambda: self._change_invoice(existing(self._books, "invoice", key), params)
             case "DELETE", ["invoices", key]:
                 checked(given, {})
-                return lambda: self._delete_invoice(self._one("invoice", key))
+                return lambda: self._delete_invoice(existing(self._books, "invoice", key))
             case "POST", ["invoices", key, "finalize"]:
                 checked(given, {"auto_advance": BOOLEAN})
-                return lambda: self.finalize(self._one("invoice", key))
+                return lambda: self.finalize(existing(self._books, "invoice", key))
             case "POST", ["invoices", key, "pay"]:
                 params = checked(given, _PAY)
-                return lambda: self.pay(self._one("invoice", key), params)
+                return lambda: self.pay(existing(self._books, "invoice", key), params)
             case "POST", ["invoices", key, "send"]:
                 checked(given, {})
-                return lambda: self._send(self._one("invoice", key))
+                return lambda: self._send(existing(self._books, "invoice", key))
             case "POST", ["invoices", key, "void"]:
                 checked(given, {})
-                return lambda: self.close(self._one("invoice", key), "void", "voided")
+                return lambda: self.close(existing(self._books, "invoice", key), "void", "voided")
             case "POST", ["invoices", key, "mark_uncollectible"]:
                 checked(given, {})
                 name = "marked_uncollectible"
-                return lambda: self.close(self._one("invoice", key), "uncollectible", name)
+                return lambda: self.close(
+                    existing(self._books, "invoice", key), "uncollectible", name
+                )
             case "POST", ["invoiceitems"]:
                 params = checked(given, _NEW_ITEM, "customer")
                 return lambda: self._new_item(params)
             case "POST", ["invoiceitems", key]:
                 params = checked(given, _ITEM)
-                return lambda: self._change_item(self._one("invoiceitem", key), params)
+                return lambda: self._change_item(existing(self._books, "invoiceitem", key), params)
             case "DELETE", ["invoiceitems", key]:
                 checked(given, {})
-                return lambda: self._delete_item(self._one("invoiceitem", key))
+                return lambda: self._delete_item(existing(self._books, "invoiceitem", key))
         return None
-
-    def _one(self, kind: str, key: str, param: str = "id") -> Record:
-        found = self._books.live(kind).get(key)
-        if found is None:
-            raise missing(kind, key, param)
-        return found
 
     # Invoices
 
     def _new_invoice(self, params: dict[str, Any]) -> Record:
-        customer = self._one("customer", params["customer"], "customer")
+        customer = existing(self._books, "customer", params["customer"], "customer")
         if subscription := params.get("subscription"):
-            self._one("subscription", subscription, "subscription")
+            existing(self._books, "subscription", subscription, "subscription")
         currency = params.get("currency") or customer["currency"] or "usd"
         invoice = self.draft(customer, str(currency), params)
         if params.get("pending_invoice_items_behavior") == "include":
@@ -231,7 +227,7 @@ class Billing:
                 "This invoice is already finalized, you can't re-finalize a non-draft invoice."
             )
             raise Problem(400, message, "invoice_not_editable")
-        customer = self._one("customer", str(invoice["customer"]), "customer")
+        customer = existing(self._books, "customer", str(invoice["customer"]), "customer")
         stamp, number = self._books.stamp(), self._number(customer)
         transitions = {**mapping(invoice["status_transitions"]), "finalized_at": stamp}
         fields: Record = {
@@ -317,7 +313,7 @@ class Billing:
         owner = str(invoice["customer"])
         if name := params.get("payment_method") or params.get("source"):
             return self._payments.method(str(name), owner)
-        customer = self._one("customer", owner, "customer")
+        customer = existing(self._books, "customer", owner, "customer")
         subscription = self._books.live("subscription").get(str(invoice["subscription"]), {})
         for name in (
             invoice["default_payment_method"],
@@ -351,7 +347,7 @@ class Billing:
         subscription = self._books.live("subscription").get(str(invoice["subscription"]))
         if subscription is not None and subscription["status"] == "incomplete":
             self._books.change("customer.subscription.updated", subscription, status="active")
-        return self._one("invoice", str(invoice["id"]))
+        return existing(self._books, "invoice", str(invoice["id"]))
 
     def _send(self, invoice: Record) -> Record:
         if invoice["collection_method"] != "send_invoice":
@@ -388,10 +384,10 @@ class Billing:
     # Items of invoices
 
     def _new_item(self, params: dict[str, Any]) -> Record:
-        customer = self._one("customer", params["customer"], "customer")
+        customer = existing(self._books, "customer", params["customer"], "customer")
         invoice = None
         if key := params.get("invoice"):
-            invoice = self._editable(self._one("invoice", key, "invoice"))
+            invoice = self._editable(existing(self._books, "invoice", key, "invoice"))
         stamp = self._books.stamp()
         currency = params.get("currency") or (invoice or customer)["currency"]
         item: Record = {
@@ -422,7 +418,7 @@ class Billing:
         """What an item costs: an amount, or so many of a price."""
         price = None
         if key := params.get("price"):
-            price = self._one("price", key, "price")
+            price = existing(self._books, "price", key, "price")
             if price["type"] == "recurring":
                 message = (
                     "The price specified is set to `type=recurring` but this field only accepts "
@@ -470,7 +466,9 @@ class Billing:
 
     def _of_draft(self, item: Record) -> Record | None:
         return (
-            self._editable(self._one("invoice", str(item["invoice"]))) if item["invoice"] else None
+            self._editable(existing(self._books, "invoice", str(item["invoice"])))
+            if item["invoice"]
+            else None
         )
 
     def _delete_item(self, item: Record) -> Record:

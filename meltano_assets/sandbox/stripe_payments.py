@@ -34,7 +34,7 @@ from meltano_assets.sandbox.stripe_forms import (
     required_problem,
     texts,
 )
-from meltano_assets.sandbox.stripe_wire import Problem, missing
+from meltano_assets.sandbox.stripe_wire import Problem, existing, missing
 
 ADDRESS: Shape = texts("city country line1 line2 postal_code state")
 SHIPPING: Shape = {**texts("carrier name phone tracking_number"), "address": ADDRESS}
@@ -151,7 +151,9 @@ class Payments:
                 return lambda: self._change("charge", key, "charge.updated", params)
             case ["charges", key, "capture"]:
                 params = checked(given, _CAPTURE)
-                return lambda: self._capture(self._one("charge", key), params.get("amount"))
+                return lambda: self._capture(
+                    existing(self._books, "charge", key), params.get("amount")
+                )
             case ["charges", key, "refunds" | "refund"]:
                 params = {**checked(given, _REFUND), "charge": key}
                 return lambda: self._refund(params)
@@ -163,7 +165,7 @@ class Payments:
                 return lambda: self._change("refund", key, "charge.refund.updated", params)
             case ["refunds", key, "cancel"]:
                 checked(given, {})
-                return lambda: self._cancel_refund(self._one("refund", key))
+                return lambda: self._cancel_refund(existing(self._books, "refund", key))
             case ["payment_methods"]:
                 params = checked(given, _METHOD)
                 return lambda: self._new_method(params)
@@ -175,32 +177,32 @@ class Payments:
                 return lambda: self._attach(key, params["customer"])
             case ["payment_methods", key, "detach"]:
                 checked(given, {})
-                return lambda: self._detach(self._one("payment_method", key))
+                return lambda: self._detach(existing(self._books, "payment_method", key))
             case ["payment_intents"]:
                 params = checked(given, _NEW_INTENT, "amount", "currency")
                 return lambda: self._new_intent(params)
             case ["payment_intents", key]:
                 params = checked(given, _INTENT)
-                return lambda: self._change_intent(self._one("payment_intent", key), params)
+                return lambda: self._change_intent(
+                    existing(self._books, "payment_intent", key), params
+                )
             case ["payment_intents", key, "confirm"]:
                 params = checked(given, _CONFIRM)
-                return lambda: self._confirm(self._one("payment_intent", key), params)
+                return lambda: self._confirm(existing(self._books, "payment_intent", key), params)
             case ["payment_intents", key, "capture"]:
                 params = checked(given, _CAPTURE_INTENT)
-                return lambda: self._capture_intent(self._one("payment_intent", key), params)
+                return lambda: self._capture_intent(
+                    existing(self._books, "payment_intent", key), params
+                )
             case ["payment_intents", key, "cancel"]:
                 params = checked(given, {"cancellation_reason": _CANCEL_REASONS})
-                return lambda: self._cancel_intent(self._one("payment_intent", key), params)
+                return lambda: self._cancel_intent(
+                    existing(self._books, "payment_intent", key), params
+                )
         return None
 
-    def _one(self, kind: str, key: str, param: str = "id") -> Record:
-        found = self._books.live(kind).get(key)
-        if found is None:
-            raise missing(kind, key, param)
-        return found
-
     def _change(self, kind: str, key: str, event: str, params: dict[str, Any]) -> Record:
-        record = self._one(kind, key)
+        record = existing(self._books, kind, key)
         fields: Record = {name: value for name, value in params.items() if name in record}
         if "metadata" in params:
             fields["metadata"] = merged_metadata(record["metadata"], params["metadata"])
@@ -215,7 +217,7 @@ class Payments:
         check_amount(params["amount"], params["currency"])
         customer = None
         if key := params.get("customer"):
-            customer = self._one("customer", key, "customer")
+            customer = existing(self._books, "customer", key, "customer")
         source: Any = params.get("source")
         if source is None and customer is None:
             raise Problem(400, "Must provide source or customer.", "parameter_missing")
@@ -325,14 +327,16 @@ class Payments:
 
     def _refund(self, params: dict[str, Any]) -> Record:
         if key := params.get("payment_intent"):
-            intent = self._one("payment_intent", key, "payment_intent")
+            intent = existing(self._books, "payment_intent", key, "payment_intent")
             latest = str(intent["latest_charge"])
             charge = self._books.live("charge").get(latest)
             if charge is None or charge["status"] != "succeeded":
                 message = f"This PaymentIntent ({key}) does not have a successful charge to refund."
                 raise Problem(400, message, "payment_intent_unexpected_state", "payment_intent")
         elif key := params.get("charge"):
-            charge = self._one("charge", key, "charge" if "currency" in params else "id")
+            charge = existing(
+                self._books, "charge", key, "charge" if "currency" in params else "id"
+            )
         else:
             message = (
                 "One of the following params should be provided for this request: "
@@ -434,7 +438,7 @@ class Payments:
         return known
 
     def _attach(self, key: str, customer: str) -> Record:
-        self._one("customer", customer, "customer")
+        existing(self._books, "customer", customer, "customer")
         known = self._books.live("payment_method").get(key)
         if known is None:
             known = self._books.put(None, new_method(self._books, key, "payment_method"))
@@ -458,7 +462,7 @@ class Payments:
     def _new_intent(self, params: dict[str, Any]) -> Record:
         check_amount(params["amount"], params["currency"])
         if customer := params.get("customer"):
-            self._one("customer", customer, "customer")
+            existing(self._books, "customer", customer, "customer")
         if params.get("payment_method_types") and params.get("automatic_payment_methods"):
             message = (
                 "You may only specify one of these parameters: automatic_payment_methods, "
@@ -511,7 +515,7 @@ class Payments:
         if params.get("amount") is not None:
             check_amount(params["amount"], params.get("currency") or str(intent["currency"]))
         if customer := params.get("customer"):
-            self._one("customer", customer, "customer")
+            existing(self._books, "customer", customer, "customer")
         self._check_types(params)
         fields: Record = {name: params[name] for name in _INTENT_FIELDS if name in params}
         if "metadata" in params:
@@ -589,7 +593,7 @@ class Payments:
                 "captured: requires_capture."
             )
             raise self._unexpected(intent, message)
-        charge = self._one("charge", str(intent["latest_charge"]))
+        charge = existing(self._books, "charge", str(intent["latest_charge"]))
         charge = self._capture(charge, params.get("amount_to_capture"))
         fields: Record = {}
         if "metadata" in params:
@@ -614,7 +618,7 @@ class Payments:
             )
             raise self._unexpected(intent, message)
         if intent["status"] == "requires_capture":
-            charge = self._one("charge", str(intent["latest_charge"]))
+            charge = existing(self._books, "charge", str(intent["latest_charge"]))
             self._refund({"charge": charge["id"]})
         return self._books.change(
             "payment_intent.canceled",

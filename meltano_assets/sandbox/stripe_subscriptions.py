@@ -31,7 +31,7 @@ from meltano_assets.sandbox.stripe_forms import (
     texts,
 )
 from meltano_assets.sandbox.stripe_payments import Payments
-from meltano_assets.sandbox.stripe_wire import Problem, missing
+from meltano_assets.sandbox.stripe_wire import Problem, existing, missing
 
 _PERIODS = {
     "day": DAY_SECONDS,
@@ -112,20 +112,14 @@ class Subscriptions:
                 return lambda: self._subscribe(params)
             case "POST", ["subscriptions", key]:
                 params = checked(given, _SUBSCRIPTION)
-                return lambda: self._change(self._one("subscription", key), params)
+                return lambda: self._change(existing(self._books, "subscription", key), params)
             case "DELETE", ["subscriptions", key]:
                 params = checked(given, _CANCEL)
-                return lambda: self._cancel(self._one("subscription", key), params)
+                return lambda: self._cancel(existing(self._books, "subscription", key), params)
         return None
 
-    def _one(self, kind: str, key: str, param: str = "id") -> Record:
-        found = self._books.live(kind).get(key)
-        if found is None:
-            raise missing(kind, key, param)
-        return found
-
     def _subscribe(self, params: dict[str, Any]) -> Record:
-        customer = self._one("customer", params["customer"], "customer")
+        customer = existing(self._books, "customer", params["customer"], "customer")
         if not params.get("items"):
             raise required_problem("items")
         key, stamp = self._books.new_id("sub"), self._books.stamp()
@@ -227,12 +221,15 @@ class Subscriptions:
                 except Problem:
                     if behavior == "error_if_incomplete":
                         self._billing.close(
-                            self._one("invoice", str(invoice["id"])), "void", "voided"
+                            existing(self._books, "invoice", str(invoice["id"])), "void", "voided"
                         )
-                        self._books.delete(None, self._one("subscription", key))
+                        self._books.delete(None, existing(self._books, "subscription", key))
                         raise
         return self._books.change(
-            None, self._one("subscription", key), latest_invoice=invoice["id"], status=status
+            None,
+            existing(self._books, "subscription", key),
+            latest_invoice=invoice["id"],
+            status=status,
         )
 
     def _check_payable(self, customer: Record, params: Mapping[str, Any]) -> None:

@@ -105,6 +105,14 @@ def missing(kind: str, key: str, param: str) -> Problem:
     return Problem(status, f"No such {label}: '{key}'", "resource_missing", param)
 
 
+def existing(books: Books, kind: str, key: str, param: str = "id") -> Record:
+    """The object of that id, else Stripe's answer to a ``param`` that names nothing."""
+    found = books.live(kind).get(key)
+    if found is None:
+        raise missing(kind, key, param)
+    return found
+
+
 def newest_first(records: Iterable[Record]) -> list[Record]:
     """In the order of lists."""
     ordered = list(records)

@@ -88,8 +88,12 @@ def _arrow_table(frame: pd.DataFrame) -> pa.Table:
     try:
         table = _to_arrow(frame)
     except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        if not frame.columns.is_unique:
+            raise _no_table("two columns of one name") from None
         # Arrow's first words tell a value, its last ones the column.
-        where = str(error.args[-1]) if len(error.args) > 1 else "two columns of one name?"
+        where = (
+            str(error.args[-1]) if len(error.args) > 1 else "a column of a kind unknown to Arrow"
+        )
         raise _no_table(where) from None
     for name, kind in frame.dtypes.items():
         if str(kind) != "float64":  # an Arrow-backed column says ``double[pyarrow]``

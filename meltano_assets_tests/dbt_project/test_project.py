@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,16 +155,16 @@ def test_every_fact_has_a_semantic_model_of_its_columns(manifest: dict[str, Any]
     assert set(SUMMED.values()) <= set(described)
 
 
-def test_every_mart_has_a_consumer(manifest: dict[str, Any]) -> None:
-    """A mart that no report, no sync and no other model reads is nobody's."""
-    read = {
-        unique
-        for node in [*manifest["exposures"].values(), *manifest["nodes"].values()]
-        if node["resource_type"] in ("exposure", "model")
-        for unique in node["depends_on"]["nodes"]
-    }
+def test_every_mart_has_an_exposure(manifest: dict[str, Any]) -> None:
+    """A mart that no report and no application is declared to read is nobody's, or nobody knows whose."""
+    shown = set()
+    for exposure in manifest["exposures"].values():
+        assert exposure["owner"]["name"], exposure["name"]
+        assert exposure["description"], exposure["name"]
+        assert exposure["type"] in ("dashboard", "analysis", "application", "ml", "notebook")
+        shown |= set(exposure["depends_on"]["nodes"])
     marts = [node for node in models(manifest).values() if "marts" in node["path"].split("/")]
-    assert not {node["name"] for node in marts if node["unique_id"] not in read}
+    assert not {node["name"] for node in marts if node["unique_id"] not in shown}
 
 
 def test_what_the_product_shows_is_an_exposure(manifest: dict[str, Any]) -> None:
@@ -244,16 +246,51 @@ def test_empty_sources_give_empty_marts(empty: Project) -> None:
         assert empty.rows(f"select count(*) from analytics.{name}") == [(0,)]
 
 
-def test_a_vanished_column_is_named(project: Project) -> None:
+@contextmanager
+def department_renamed(project: Project) -> Iterator[None]:
+    """A column that a staging model reads has another name for a while."""
+    rename = "alter table salesforce.users rename {} to {}"
     with project.connect() as connection:
         create_raw_tables(connection)
-        connection.execute("alter table salesforce.users rename department to dept")
+        connection.execute(rename.format("department", "dept"))
     try:
-        failed = project.dbt("run", "--select", "stg_salesforce__users")
+        yield
     finally:
         with project.connect() as connection:
-            connection.execute("alter table salesforce.users rename dept to department")
-    assert 'column "department" does not exist' in failed["stg_salesforce__users"]
+            connection.execute(rename.format("dept", "department"))
+
+
+VANISHED = (
+    "stg_salesforce__users reads department of salesforce.users, and the table has no such column:"
+    " load the stream again (meltano-assets extract salesforce.users)"
+)
+
+
+def test_a_vanished_column_is_named_with_its_model_and_the_next_step(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `meltano-assets dbt` and in Dagster alike; models that do not read it are built."""
+    monkeypatch.setenv("MELTANO_WAREHOUSE_URL", project.url)
+    monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path))
+    chosen = ["stg_salesforce__users", "stg_salesforce__user_roles"]
+    with department_renamed(project):
+        run = command_line.start("dbt", "run", "--select", *chosen)
+        said = b" ".join(run.communicate(timeout=240)).decode()
+        place = dbt_project()
+        models = build_dbt_assets(place)
+        keys = [key for key in models.keys if key.path[-1] in chosen]
+        result = dg.materialize(
+            [models],
+            resources={"dbt": dbt_resource(place), "database": WarehouseResource(url=project.url)},
+            selection=keys,
+            raise_on_error=False,
+        )
+    assert run.returncode == 1
+    assert VANISHED in " ".join(said.split())
+    assert "PASS=1 WARN=0 ERROR=1" in said
+    assert not result.success
+    told = " ".join(str(event.event_specific_data) for event in result.get_step_failure_events())
+    assert VANISHED in " ".join(told.replace("\\n", " ").split())
 
 
 def test_a_vendor_that_was_never_loaded_has_empty_models(empty: Project) -> None:

@@ -28,7 +28,7 @@ def building(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[N
     is missing and both insert it. A second one waits; ``on_wait`` is told so. The lock goes with its
     connection, however the process ends.
     """
-    from meltano_assets.warehouse.state import advisory_key
+    from meltano_assets.warehouse.books import advisory_key
 
     key = advisory_key("dbt build")
     with warehouse.connect(

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, Stream
-from meltano_assets.warehouse import catalog, schema, state
+from meltano_assets.warehouse import books, catalog, schema, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.schema import TableName
@@ -84,7 +84,7 @@ def fill_column(
         for book in ("bookmarks", "column_names"):
             connection.execute(
                 sql.SQL("delete from {} where source = %s and stream = %s").format(
-                    sql.Identifier(state.SCHEMA, book)
+                    sql.Identifier(books.SCHEMA, book)
                 ),
                 [beside.source, beside.name],
             )

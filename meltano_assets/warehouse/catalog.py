@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from meltano_assets.warehouse.books import ensure
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.state import ensure
 
 #: How a NUL in a field's name is written down; Postgres' text cannot hold it.
 _WRITTEN_NUL = r"\u0000"

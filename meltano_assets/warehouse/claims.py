@@ -85,10 +85,10 @@ def record_reconciliation(
     hops: Mapping[str, tuple[int | None, int]],
 ) -> None:
     """Write hops to ``meltano.reconciliation``: what was expected (None: unknown) and what is there."""
-    from meltano_assets.warehouse import state
+    from meltano_assets.warehouse import books
 
     with warehouse.connect() as connection:
-        state.ensure(connection)
+        books.ensure(connection)
         connection.cursor().executemany(
             "insert into meltano.reconciliation (source, stream, run_id, hop, expected, actual)"
             " values (%s, %s, %s, %s, %s, %s)",
@@ -149,10 +149,10 @@ class Reconciled:
 
 def reconciled(warehouse: Warehouse) -> list[Reconciled]:
     """The latest comparison of every hop, by stream in the order of the hops."""
-    from meltano_assets.warehouse import state
+    from meltano_assets.warehouse import books
 
     with warehouse.connect() as connection:
-        state.ensure(connection)
+        books.ensure(connection)
         rows = connection.execute(
             "select distinct on (source, stream, hop) source, stream, hop, expected, actual,"
             " checked_at, id from meltano.reconciliation order by source, stream, hop, id desc"

@@ -56,6 +56,13 @@ _RETRIABLE_CODES = frozenset(
     }
 )
 _HINTS = {
+    "23502": "the column takes no null and the stream has no value for it: let the stream deliver it,"
+    " give the column a default, or `alter table … alter column … drop not null`",
+    "23503": "load the table that is referred to first, or drop the foreign key",
+    "23505": "the table holds such a value once: declare what is unique as the stream's primary key, or"
+    " drop the constraint",
+    "23514": "the table's own constraint refuses a record: correct the record or drop the constraint",
+    "23P01": "the table's own constraint refuses a record: correct the record or drop the constraint",
     "42501": "the role of MELTANO_WAREHOUSE_URL lacks this right; grant it or use another role",
     "53100": "free disk space on the database server",
     "53300": "too many connections; close some or raise max_connections",

@@ -22,10 +22,10 @@ from psycopg import errors, sql
 
 from meltano_assets.errors import PlatformError
 from meltano_assets.warehouse import schema
+from meltano_assets.warehouse.books import advisory_key
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.schema import TableName
 from meltano_assets.warehouse.snapshots import has_older_readers
-from meltano_assets.warehouse.state import advisory_key
 
 #: What has to have come before more connections pay, as bytes of Arrow, and how wide a row has to be:
 #: narrow ones are stored about as fast as they are prepared.

@@ -10,8 +10,8 @@ import json
 import threading
 
 from meltano_assets.streams import JobKey, VendorJob
+from meltano_assets.warehouse.books import ensure
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.state import ensure
 
 _NOTE = """
 insert into meltano.job_log

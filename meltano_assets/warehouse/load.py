@@ -26,6 +26,7 @@ from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.json_objects import KEY_TWICE, repeated_in
 from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse import (
+    books,
     catalog,
     evolution,
     fill,
@@ -108,6 +109,7 @@ def load(
     except PlatformError as error:
         if error.source is None:
             error.source, error.stream = stream.source, stream.name
+        error.message = job.told_of_live(error.message)
         job.log_failure(str(error))
         raise
     except BaseException as error:
@@ -209,6 +211,10 @@ class _Load:
             self._guard.close()
         self.outcome.seconds = time.monotonic() - self._began
 
+    def told_of_live(self, message: str) -> str:
+        """What Postgres says of the table beside, said of the one that people know."""
+        return message.replace(self._hidden.name, self._table.name)
+
     def log_failure(self, error: str) -> None:
         """The failed part's row in the load log, in a transaction of its own, if it can be."""
         self._part.cleaned = dict(+self._cleaned)
@@ -218,7 +224,7 @@ class _Load:
         entry = self._entry(told, status="failed", error=error)
         try:
             with self._warehouse.connect(application_name="meltano-assets log") as connection:
-                state.ensure(connection)
+                books.ensure(connection)
                 state.write_log(connection, entry)
         except PlatformError:
             # The warehouse itself is gone; the error that is being raised says so.
@@ -244,25 +250,17 @@ class _Load:
         connection = self._connection
         self._set_up(connection)
         self._lock(lock_wait_seconds)
-        state.ensure(connection)
+        books.ensure(connection)
         # Committed at once: its lock would make other first loads of the source wait.
-        state.ensure_schema(connection, self._table.schema)
+        books.ensure_schema(connection, self._table.schema)
         connection.commit()
         fill.drop_leftovers(connection)
         self._live = schema.find(connection, self._table)
         #: Was the table missing when the load began? Then an older bookmark is no step back.
         self._is_new = self._live is None
         if self._live is not None:
-            declared = [column.name for column in self._stream.columns]
-            schema.refuse_computed(self._live, [*self._stream.primary_key, *declared])
-            renamed = evolution.rename_columns(
-                connection, self._stream, self._live, self.outcome.load_id
-            )
-            if renamed:
-                # Committed at once: readers must not wait for the load.
-                connection.commit()
-                self.outcome.schema_changes += map(str, renamed)
-                self._live = schema.find(connection, self._table)
+            self._live = self._renamed(self._live)
+            self._check_shape(self._live)
         types: dict[str, ColumnType] = {column.name: column.type for column in self._stream.columns}
         if self._live is not None and evolution.is_the_table_authority(self._stream):
             types = {}
@@ -281,6 +279,28 @@ class _Load:
         self._fitter = Fitter(self._stream, types, names)
         self._declaration = evolution.Declaration(connection, self._stream)
         connection.commit()
+
+    def _renamed(self, live: schema.Table) -> schema.Table:
+        """The live table, its columns called what they are declared as now."""
+        connection = self._connection
+        renamed = evolution.rename_columns(connection, self._stream, live, self.outcome.load_id)
+        if not renamed:
+            return live
+        # Committed at once: readers must not wait for the load.
+        connection.commit()
+        self.outcome.schema_changes += map(str, renamed)
+        found = schema.find(connection, self._table)
+        assert found is not None
+        return found
+
+    def _check_shape(self, live: schema.Table) -> None:
+        """Say what cannot be loaded now, and not after everything was read."""
+        key = self._stream.primary_key
+        declared = {*key, *(column.name for column in self._stream.columns)}
+        schema.refuse_computed(live, declared)
+        schema.refuse_other_case(live, declared)
+        if key and not self._is_history and not self._is_built_beside():
+            schema.refuse_other_key(live, key)
 
     def check_names(self) -> None:
         """Postgres cuts long names without a word, and two may become one."""
@@ -326,7 +346,11 @@ class _Load:
 
     def _take_piece(self, records: pa.RecordBatch) -> None:
         self._part.read += records.num_rows
+        known = len(self._fitter.types)
         fitted = self._fitter.fit(records)
+        if self._live is not None and len(self._fitter.types) > known:
+            declared = {column.name for column in self._stream.columns}
+            schema.refuse_other_case(self._live, declared.union(self._fitter.new_names.values()))
         self._cleaned.update(fitted.cleaned)
         self._delivered.update(fitted.rows.schema.names)
         if fitted.rejected:

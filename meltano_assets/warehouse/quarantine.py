@@ -12,11 +12,11 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Stream
+from meltano_assets.warehouse.books import ensure_schema
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.names import suffixed
 from meltano_assets.warehouse.records import Rejected
 from meltano_assets.warehouse.schema import TableName, find
-from meltano_assets.warehouse.state import ensure_schema
 
 #: A load fails when more than this share of its records (and more than a handful) is set aside.
 DEFAULT_MAX_SHARE = 0.1

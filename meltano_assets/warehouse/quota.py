@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from meltano_assets.warehouse.books import advisory_key, ensure
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.state import advisory_key, ensure
 
 PRODUCTION = "production"
 ROLLING = "rolling"

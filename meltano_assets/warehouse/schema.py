@@ -7,7 +7,7 @@ on a column whose type must change are taken down and put up again in the same t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -121,16 +121,28 @@ def refuse_computed(table: Table, wanted: Iterable[str]) -> None:
         )
 
 
+def refuse_other_case(table: Table, wanted: Collection[str]) -> None:
+    """FatalError when a column of the stream is there in other letters, such as "ID" for id.
+
+    To Postgres these are two columns: the one would stay empty, and beside it the other would grow.
+    """
+    lowered = {column.lower(): column for column in (*table.columns, *table.computed)}
+    for column in wanted:
+        other = lowered.get(column.lower())
+        if column not in table.columns and other is not None and other not in wanted:
+            raise FatalError(
+                f'{table.name} has column "{other}", and the stream fills {column}: to Postgres, quoted'
+                " names in other letters are other columns",
+                hint=f'`alter table {table.name} rename column "{other}" to {column}`,'
+                " or load into another table",
+            )
+
+
 def require_key(connection: psycopg.Connection, table: Table, key: tuple[str, ...]) -> None:
     """Make sure that the table enforces the key; FatalError when it enforces another one."""
     if set(table.primary_key) == set(key):
         return
-    if table.primary_key:
-        raise FatalError(
-            f"{table.name} has the primary key ({', '.join(table.primary_key)}),"
-            f" the stream's is ({', '.join(key)})",
-            hint="load with a full refresh into a new table, or declare the table's own key",
-        )
+    refuse_other_key(table, key)
     try:
         with connection.transaction():
             add_primary_key(connection, table.name, key, free_name(connection, table.name, "_pkey"))
@@ -139,6 +151,17 @@ def require_key(connection: psycopg.Connection, table: Table, key: tuple[str, ..
             f"{table.name} has no primary key, and its rows do not allow one",
             hint="remove rows whose key is null or occurs twice, or do a full refresh",
         ) from None
+
+
+def refuse_other_key(table: Table, key: tuple[str, ...]) -> None:
+    """FatalError when the table enforces another key than the stream's."""
+    if table.primary_key and set(table.primary_key) != set(key):
+        raise FatalError(
+            f"{table.name} has the primary key ({', '.join(table.primary_key)}),"
+            f" the stream's is ({', '.join(key)})",
+            hint="declare the table's own key; or drop its constraint, and the next load adds the"
+            " stream's key; or read everything anew into a table of another name",
+        )
 
 
 def columns_from_arrow(arrow_schema: pa.Schema) -> tuple[Column, ...]:

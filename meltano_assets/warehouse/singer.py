@@ -29,7 +29,7 @@ from psycopg import sql
 from meltano_assets import json_objects, singer_schema
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
-from meltano_assets.warehouse import catalog, files, json_records, singer_blocks, state
+from meltano_assets.warehouse import books, catalog, files, json_records, singer_blocks, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.evolution import IS_WHOLE, OBSERVED
 from meltano_assets.warehouse.json_columns import Columns
@@ -319,12 +319,16 @@ class SingerTarget:
                 f"line {number}: key properties that are no list", source=self._schema, stream=name
             )
         keys = [str(key) for key in named or []]
-        if not set(keys) <= columns.keys():
+        if absent := [key for key in keys if key not in columns]:
             raise FatalError(
-                f"line {number}: key properties that the schema does not have",
+                f"line {number}: key properties that the schema does not have: {', '.join(absent)}",
                 source=self._schema,
                 stream=name,
+                hint="the tap has to declare and select its keys; see its catalog",
             )
+        primary_key = tuple(columns[key] for key in keys)
+        if known is not None and known.is_stored:
+            self._refuse_other_key(known, primary_key, number)
         taken = {column.name for column in declared}
         if self._add_metadata:
             declared += [column for column in _METADATA_COLUMNS if column.name not in taken]
@@ -332,7 +336,7 @@ class SingerTarget:
             self._schema,
             self._table_name(name),
             tuple(declared),
-            primary_key=tuple(columns[key] for key in keys),
+            primary_key=primary_key,
             disposition=self._disposition if keys else "append",
             options={
                 INFERRED: frozenset(columns[key] for key, kind in found.items() if kind.is_loose),
@@ -357,11 +361,24 @@ class SingerTarget:
             table = self._tables[name]
             table.block = singer_blocks.Block(Columns(dict(table.kinds)), table.required)
 
+    def _refuse_other_key(self, known: _Table, key: tuple[str, ...], number: int) -> None:
+        """One table cannot keep records by two keys."""
+        stream = known.stream
+        if set(stream.primary_key) == set(key):
+            return
+        was, now = (", ".join(part) or "nothing" for part in (stream.primary_key, key))
+        raise self._fatal(
+            known,
+            f"line {number}: the key was {was}, and is {now} from here on; what came before is stored",
+            f"drop the primary key of {stream.key} and run the tap again,"
+            " or drop the table and let the tap send everything anew",
+        )
+
     def _table_name(self, name: str) -> str:
         """The stream's table: the one it had in earlier runs, else a name that is free."""
         with self._warehouse.connect(application_name="meltano-assets singer") as connection:
             if self._names is None:
-                state.ensure(connection)
+                books.ensure(connection)
                 self._names = catalog.known_tables(connection, self._schema)
             if name not in self._names:
                 self._names = fold_all([name], self._names)

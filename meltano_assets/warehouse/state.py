@@ -1,4 +1,4 @@
-"""The loader's own books, schema ``meltano``: bookmarks, load log, names, changes and ledgers.
+"""How far each stream is loaded, and what became of every load: bookmarks, lock and load log.
 
 Functions that take a ``Warehouse`` are for everybody; those that take a connection belong to a
 load's transaction, so that books and rows are committed together or not at all.
@@ -10,166 +10,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from hashlib import blake2b
 
 import psycopg
-from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Bookmark, LoadOutcome
+from meltano_assets.warehouse.books import advisory_key, ensure
 from meltano_assets.warehouse.connection import Warehouse
 
-SCHEMA = "meltano"
 _LOCK_WAIT = 1.0
-
-_DDL = """
-create table if not exists meltano.load_log (
-    id bigint generated always as identity primary key,
-    load_id text not null,
-    checkpoint integer not null,
-    source text not null,
-    stream text not null,
-    table_name text not null,
-    disposition text not null,
-    run_id text not null,
-    environment text not null,
-    status text not null check (status in ('committed', 'failed')),
-    started_at timestamptz not null,
-    finished_at timestamptz not null,
-    read bigint not null,
-    inserted bigint not null,
-    updated bigint not null,
-    unchanged bigint not null,
-    superseded bigint not null,
-    quarantined bigint not null,
-    deleted bigint not null,
-    cleaned jsonb not null,
-    schema_changes jsonb not null,
-    bookmark_value text,
-    bookmark_cursor text,
-    error text
-);
-create index if not exists load_log_stream on meltano.load_log (source, stream, id);
-create table if not exists meltano.bookmarks (
-    id bigint generated always as identity primary key,
-    source text not null,
-    stream text not null,
-    value text,
-    cursor text,
-    reason text not null check (reason in ('load', 'set', 'rewind')),
-    load_id text,
-    set_at timestamptz not null default clock_timestamp()
-);
-create index if not exists bookmarks_stream on meltano.bookmarks (source, stream, id);
-create table if not exists meltano.job_log (
-    id bigint generated always as identity primary key,
-    source text not null,
-    stream text not null,
-    job_id text not null,
-    state text not null,
-    request jsonb,
-    progress jsonb,
-    run_id text,
-    ordered_at timestamptz not null default clock_timestamp(),
-    updated_at timestamptz not null default clock_timestamp(),
-    unique (source, stream, job_id)
-);
-alter table meltano.job_log add column if not exists kind text not null default '';
-alter table meltano.job_log add column if not exists fingerprint text not null default '';
-create index if not exists job_log_open on meltano.job_log (source, stream, kind, fingerprint)
-    where state in ('ordered', 'ready', 'read');
-create table if not exists meltano.schema_changes (
-    id bigint generated always as identity primary key,
-    source text not null,
-    stream text not null,
-    table_name text not null,
-    column_name text,
-    change text not null,
-    old_type text,
-    new_type text,
-    load_id text,
-    changed_at timestamptz not null default clock_timestamp()
-);
-create table if not exists meltano.column_names (
-    source text not null,
-    stream text not null,
-    field text not null,
-    column_name text not null,
-    first_load_id text,
-    first_seen_at timestamptz not null default clock_timestamp(),
-    primary key (source, stream, field),
-    unique (source, stream, column_name)
-);
-alter table meltano.column_names add column if not exists field_id text;
-alter table meltano.column_names add column if not exists is_declared boolean not null default false;
-alter table meltano.column_names add column if not exists gone_since timestamptz;
-create table if not exists meltano.table_names (
-    source text not null,
-    stream text not null,
-    table_name text not null,
-    first_seen_at timestamptz not null default clock_timestamp(),
-    primary key (source, stream),
-    unique (source, table_name)
-);
-create table if not exists meltano.quota_ledger (
-    id bigint generated always as identity primary key,
-    source text not null,
-    environment text not null,
-    day date not null,
-    run_id text not null,
-    entry text not null check (entry in ('reserved', 'settled', 'vendor')),
-    calls bigint not null,
-    noted_at timestamptz not null default clock_timestamp()
-);
-create index if not exists quota_ledger_day on meltano.quota_ledger (source, day);
-create table if not exists meltano.new_fields (
-    source text not null,
-    stream text not null,
-    field text not null,
-    type text not null,
-    first_seen_at timestamptz not null default clock_timestamp(),
-    primary key (source, stream, field)
-);
-create table if not exists meltano.sweeps (
-    id bigint generated always as identity primary key,
-    source text not null,
-    stream text not null,
-    state text not null default 'open'
-        check (state in ('open', 'complete', 'refused', 'abandoned')),
-    key_columns text[] not null,
-    known_until timestamptz,
-    position text,
-    is_exact boolean not null default true,
-    stumbles integer not null default 0,
-    pages bigint not null default 0,
-    keys bigint not null default 0,
-    vanished bigint,
-    marked bigint,
-    revived bigint,
-    began_at timestamptz not null default clock_timestamp(),
-    ended_at timestamptz
-);
-create index if not exists sweeps_stream on meltano.sweeps (source, stream, id);
-create table if not exists meltano.sweep_calls (
-    source text not null,
-    stream text not null,
-    calls bigint not null,
-    noted_at timestamptz not null default clock_timestamp()
-);
-create index if not exists sweep_calls_day on meltano.sweep_calls (source, noted_at);
-create table if not exists meltano.reconciliation (
-    id bigint generated always as identity primary key,
-    source text not null,
-    stream text not null,
-    run_id text not null,
-    hop text not null,
-    expected bigint,
-    actual bigint,
-    details jsonb,
-    checked_at timestamptz not null default clock_timestamp()
-);
-"""
-_DDL_DIGEST = blake2b(_DDL.encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,44 +53,6 @@ class LoadRecord:
     checkpoints: int
     cleaned: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
-
-
-def advisory_key(text: str) -> int:
-    """A signed 64-bit advisory-lock key for a name."""
-    digest = blake2b(text.encode(), digest_size=8, person=b"meltano").digest()
-    return int.from_bytes(digest, signed=True)
-
-
-def ensure(connection: psycopg.Connection) -> None:
-    """Create or bring up to date the schema ``meltano``; safe when many do it at once."""
-    if _is_current(connection):
-        return
-    connection.execute("select pg_advisory_xact_lock(%s)", [advisory_key("ensure state")])
-    if not _is_current(connection):
-        ensure_schema(connection, SCHEMA)
-        # Statement by statement: the simple protocol is only used for queries without parameters.
-        connection.execute(_DDL)
-        connection.execute(
-            sql.SQL("comment on schema meltano is {}").format(
-                sql.Literal(f"meltano-assets: the loader's books, layout {_DDL_DIGEST}")
-            )
-        )
-    connection.commit()
-
-
-def ensure_schema(connection: psycopg.Connection, name: str) -> None:
-    """Create a schema unless it exists; needs no right to create one that does."""
-    found = connection.execute("select 1 from pg_namespace where nspname = %s", [name]).fetchone()
-    if found is None:
-        connection.execute("select pg_advisory_xact_lock(%s)", [advisory_key(f"schema {name}")])
-        connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(name)))
-
-
-def _is_current(connection: psycopg.Connection) -> bool:
-    row = connection.execute(
-        "select obj_description(oid, 'pg_namespace') from pg_namespace where nspname = %s", [SCHEMA]
-    ).fetchone()
-    return row is not None and str(row[0] or "").endswith(_DDL_DIGEST)
 
 
 # bookmarks

@@ -193,7 +193,7 @@ class Target:
             self.table,
             live,
             {},
-            required=(),
+            required=live.primary_key,
             suffix=secrets.token_hex(6),
             has_stamps=True,
         )

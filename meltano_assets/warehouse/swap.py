@@ -117,6 +117,8 @@ def open_beside(
 ) -> tuple[Beside, list[SchemaChange]]:
     """An empty table with the live one's shape, grown to the wanted columns.
 
+    ``required`` is the key that it will have.
+
     ``has_stamps`` keeps ``_loaded_at`` and ``_load_id`` for rows that bring them.
     """
     beside = TableName(name.schema, HIDDEN + suffix)
@@ -130,6 +132,14 @@ def open_beside(
             "create table {} (like {} including all excluding indexes excluding statistics)"
         ).format(beside.sql, live.name.sql)
     )
+    # They took no null because they were part of the key, which they no longer are.
+    if former := [column for column in live.primary_key if column not in required]:
+        steps = (
+            sql.SQL("alter column {} drop not null").format(sql.Identifier(one)) for one in former
+        )
+        connection.execute(
+            sql.SQL("alter table {} {}").format(beside.sql, sql.SQL(", ").join(steps))
+        )
     is_stamped = has_stamps or not _are_stamps_plain(connection, live)
     if is_stamped:
         own = schema.LOADER_TYPES

@@ -30,7 +30,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Stream
-from meltano_assets.warehouse import schema, state
+from meltano_assets.warehouse import books, schema, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import BinaryCopy
 from meltano_assets.warehouse.records import Fitter
@@ -79,14 +79,14 @@ class Pass:
 def last_pass(warehouse: Warehouse, stream: Stream) -> Pass | None:
     """The newest pass that was not abandoned; None before the first."""
     with warehouse.connect(application_name=_APPLICATION) as connection:
-        state.ensure(connection)
+        books.ensure(connection)
         return _last(connection, stream)
 
 
 def loaded_since(warehouse: Warehouse, stream: Stream) -> datetime | None:
     """When the stream was loaded first, as far as the load log reaches."""
     with warehouse.connect(application_name=_APPLICATION) as connection:
-        state.ensure(connection)
+        books.ensure(connection)
         row = connection.execute(
             "select min(finished_at) from meltano.load_log where source = %s and stream = %s"
             " and status = 'committed'",
@@ -98,7 +98,7 @@ def loaded_since(warehouse: Warehouse, stream: Stream) -> datetime | None:
 def calls_of_last_day(warehouse: Warehouse, source: str) -> int:
     """Calls that all passes of a source have cost in the last 24 hours."""
     with warehouse.connect(application_name=_APPLICATION) as connection:
-        state.ensure(connection)
+        books.ensure(connection)
         row = connection.execute(
             "select coalesce(sum(calls), 0) from meltano.sweep_calls"
             " where source = %s and noted_at > clock_timestamp() - interval '1 day'",
@@ -339,8 +339,8 @@ class Sweeper:
 def sweeper(warehouse: Warehouse, stream: Stream) -> Iterator[Sweeper | None]:
     """The stream's passes, for this process alone; None while another one works on them."""
     with warehouse.connect(application_name=f"{_APPLICATION} {stream.key}") as connection:
-        state.ensure(connection)
-        key = state.advisory_key(f"sweep {stream.key}")
+        books.ensure(connection)
+        key = books.advisory_key(f"sweep {stream.key}")
         row = connection.execute("select pg_try_advisory_lock(%s)", [key]).fetchone()
         connection.commit()
         yield Sweeper(connection, stream) if row and row[0] else None
@@ -356,8 +356,8 @@ def _last(connection: psycopg.Connection, stream: Stream) -> Pass | None:
 
 
 def _keys_of(number: int) -> sql.Identifier:
-    return sql.Identifier(state.SCHEMA, f"sweep_keys_{number}")
+    return sql.Identifier(books.SCHEMA, f"sweep_keys_{number}")
 
 
 def _missed_by(number: int) -> sql.Identifier:
-    return sql.Identifier(state.SCHEMA, f"sweep_missed_{number}")
+    return sql.Identifier(books.SCHEMA, f"sweep_missed_{number}")

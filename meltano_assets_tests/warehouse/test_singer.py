@@ -115,6 +115,38 @@ def test_several_streams_and_a_schema_that_changes_in_between(warehouse: Warehou
     assert query(warehouse, f'select count(*) from tap."{tables[1][0]}"') == [(2,)]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (["id", "part"], ["id"], "the key was id, part, and is id from here on"),
+        (["id"], ["id", "part"], "the key was id, and is id, part from here on"),
+        (["id"], [], "the key was id, and is nothing from here on"),
+    ],
+)
+def test_another_key_in_mid_stream_is_an_error_that_says_what_to_do(
+    warehouse: Warehouse, before: list[str], after: list[str], told: str
+) -> None:
+    schema = {"properties": {"id": {"type": "integer"}, "part": {"type": "integer"}}}
+    parts = {"type": "SCHEMA", "stream": "parts", "schema": schema}
+    record = {"type": "RECORD", "stream": "parts", "record": {"id": 1, "part": 2}}
+    with pytest.raises(FatalError, match=f"line 3: {told}.*drop the primary key of tap.parts"):
+        run(
+            warehouse,
+            {**parts, "key_properties": before},
+            record,
+            {**parts, "key_properties": after},
+            record,
+        )
+    assert query(warehouse, "select id, part from tap.parts") == [(1, 2)]
+    query(warehouse, "alter table tap.parts drop constraint parts_pkey")
+    run(warehouse, {**parts, "key_properties": after}, record)
+
+
+def test_a_key_that_the_schema_drops_is_named(warehouse: Warehouse) -> None:
+    with pytest.raises(FatalError, match=r"line 1: key properties.*does not have: part"):
+        run(warehouse, {**USERS, "key_properties": ["Id", "part"]})
+
+
 def test_bad_records_are_set_aside_and_bad_input_is_an_error(warehouse: Warehouse) -> None:
     closed = json.loads(json.dumps(USERS))
     closed["schema"]["additionalProperties"] = False

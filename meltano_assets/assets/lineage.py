@@ -60,6 +60,10 @@ class _Tracer:
         return self._columns[key]
 
     def _listed(self, scope: Any) -> Iterator[str]:
+        if _is_made_by_function(scope):
+            inner = self._select_inside(scope)
+            yield from self.columns(inner) if inner else scope.expression.alias_column_names
+            return
         for projection in _first(scope).expression.selects:
             if projection.is_star:
                 for source in self._star_sources(_first(scope), projection):
@@ -77,6 +81,13 @@ class _Tracer:
         return self._known[key]
 
     def _found(self, scope: Any, column: str) -> Iterator[Origin]:
+        if _is_made_by_function(scope):
+            # Which of its arguments a function makes a column of, no text tells: of all of them.
+            if inner := self._select_inside(scope):
+                yield from self.origins(inner, column)
+            else:
+                yield from self._behind(scope.parent, scope.expression)
+            return
         if parts := _union(scope):
             names = self.columns(scope)
             place = names.index(column) if column in names else -1
@@ -104,14 +115,21 @@ class _Tracer:
         for found in expression.find_all(exp.Column):
             inside = found.find_ancestor(exp.Select)
             home = self._scopes.get(id(inside), scope) if inside is not None else scope
-            sources = [source for name, source in _sources(home) if name == found.table]
-            if not found.table:
-                sources = [source for _, source in _sources(home)]
-            yield from self._in_one_of(sources, found.name)
+            if found.table:
+                yield from self._in_one_of(_named(home, found.table), found.name)
+            else:
+                yield from self._in_one_of([source for _, source in _sources(home)], found.name)
+
+    def _select_inside(self, scope: Any) -> Any:
+        """The select of ``lateral (select …)``; None for functions."""
+        inner = scope.expression.this
+        return self._scopes.get(id(inner.unnest())) if inner is not None else None
 
     def _in_one_of(self, sources: list[Any], column: str) -> Iterator[Origin]:
         """The column's pairs, of the source that has it; of the only one without a list."""
         listing = [s for s in sources if not _is_table(s) and column in self.columns(s)]
+        if len(sources) == 1 and not _is_table(sources[0]) and _is_made_by_function(sources[0]):
+            listing = sources
         if listing:
             for source in listing[:1]:
                 yield from self.origins(source, column)
@@ -158,6 +176,22 @@ def _union(scope: Any) -> list[Any]:
 def _sources(scope: Any) -> list[tuple[str, Any]]:
     """What stands in FROM and JOIN, by alias: tables and other selects."""
     return [(name, source) for name, (_, source) in scope.selected_sources.items()]
+
+
+def _named(scope: Any, name: str) -> list[Any]:
+    """The source of that alias: of the select, else of one around it."""
+    while scope is not None:
+        if found := [source for alias, source in _sources(scope) if alias == name]:
+            return found
+        scope = scope.parent
+    return []
+
+
+def _is_made_by_function(scope: Any) -> bool:
+    """True for LATERAL, UNNEST and VALUES in FROM."""
+    from sqlglot import exp
+
+    return isinstance(scope.expression, exp.UDTF)
 
 
 def _is_table(source: Any) -> bool:

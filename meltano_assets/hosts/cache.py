@@ -45,7 +45,7 @@ CLEANED_HOSTS = Stream(
     name="cleaned_hosts",
     description="Every raw host of recent pings with its kind, parts and clean names.",
     columns=(
-        Column("raw_host", "text", "What the ping said, unchanged."),
+        Column("raw_host", "text", "What the ping said, unchanged.", is_pii=True),
         Column("kind", "text", "domain, ipv4, ipv6, internal or invalid."),
         Column("subdomain", "text", "Labels in front of the registrable domain."),
         Column("domain", "text", "The label that was registered."),

@@ -291,7 +291,9 @@ STREAMS: tuple[Stream, ...] = (
         "hosts",
         "Host__c",
         "Installations seen by pings, one record per host, written back by the sync.",
-        *text("Name", "Account__c", "Original_Hostname__c"),
+        *text("Name", "Account__c"),
+        # What a ping said, which may be an address.
+        *personal("Original_Hostname__c"),
         *fields("numeric", "Host_Users__c"),
         *text("Installation_Type__c"),
         *fields("date", "Last_Ping__c"),

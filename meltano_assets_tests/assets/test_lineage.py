@@ -49,6 +49,25 @@ from meltano_assets.assets.lineage import column_lineage, lineage_metadata, rela
             ) select * from up""",
             {"id": [("d.s.t", "id")], "parent": [("d.s.t", "parent")]},
         ),
+        (
+            """select m.value ->> 'x' as x, l.y, n.n, v.k, u.label from d.s.t as t
+            cross join lateral jsonb_array_elements(t.mails) as m (value)
+            cross join lateral (select t.a + 1 as y, t.b) as l
+            cross join lateral generate_series(1, l.y) as n (n)
+            cross join lateral unnest(string_to_array(t.domain, '.')) with ordinality as u (label, n)
+            cross join (values ('a')) as v (k)""",
+            {
+                "x": [("d.s.t", "mails")],
+                "y": [("d.s.t", "a")],
+                "n": [("d.s.t", "a")],
+                "k": [],
+                "label": [("d.s.t", "domain")],
+            },
+        ),
+        (
+            "select (select u.z from d.s.u as u where u.i = t.q) as z from d.s.t as t",
+            {"z": [("d.s.t", "q"), ("d.s.u", "i"), ("d.s.u", "z")]},
+        ),
         ("select a from d.s.t, d.s.u", {"a": []}),
         ("this is no SQL at all (", {}),
     ],

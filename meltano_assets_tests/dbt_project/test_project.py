@@ -17,6 +17,7 @@ import yaml
 from dbt.cli.main import dbtRunner
 
 from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
+from meltano_assets.assets.lineage import column_lineage, relation_name
 from meltano_assets.demo.report import HEADLINES
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets.modelling import building
@@ -84,6 +85,71 @@ def test_personal_columns_of_streams_are_marked_in_the_sources(manifest: dict[st
         columns = sources[stream.source, stream.name]["columns"]
         marked = {name for name, column in columns.items() if column["config"]["meta"].get("pii")}
         assert {column.name for column in stream.columns if column.is_pii} <= marked, stream.key
+
+
+Made = tuple[str, str]
+
+
+def _meta(column: dict[str, Any]) -> dict[str, Any]:
+    return {**column["meta"], **column["config"]["meta"]}
+
+
+@pytest.fixture(scope="module")
+def personal(manifest: dict[str, Any]) -> set[Made]:
+    """Every (relation, column) that is marked as personal, of sources and models alike."""
+    return {
+        (relation_name((n["database"], n["schema"], n.get("identifier") or n["alias"])), column)
+        for n in [*manifest["sources"].values(), *models(manifest).values()]
+        for column, words in n["columns"].items()
+        if _meta(words).get("pii")
+    }
+
+
+@pytest.fixture(scope="module")
+def personal_origins(
+    manifest: dict[str, Any], empty: Project, personal: set[Made]
+) -> dict[Made, set[Made]]:
+    """Model and column → the personal columns of its parents that it is made of, by its SQL."""
+    found = {}
+    for name, node in models(manifest).items():
+        sql = empty.target / "compiled" / node["package_name"] / node["original_file_path"]
+        for column, origins in column_lineage(sql.read_text(), node["columns"]).items():
+            found[name, column] = personal.intersection(origins)
+    return found
+
+
+def test_columns_made_of_personal_ones_are_marked_or_say_why_not(
+    manifest: dict[str, Any], personal_origins: dict[Made, set[Made]]
+) -> None:
+    """``meta: {impersonal: why}`` is for what was counted, hashed or cut off what names somebody."""
+    for name, node in models(manifest).items():
+        for column, words in node["columns"].items():
+            origins, meta = personal_origins[name, column], _meta(words)
+            reason = meta.get("impersonal")
+            assert reason is None or isinstance(reason, str) and len(reason) > 10, (name, column)
+            assert not (reason and meta.get("pii")), (name, column)
+            assert not origins or meta.get("pii") or reason, (name, column, origins)
+            assert origins or not reason, (name, column, "nothing personal to explain")
+
+
+def test_marked_columns_are_made_of_marked_ones(
+    manifest: dict[str, Any], personal_origins: dict[Made, set[Made]]
+) -> None:
+    """A mark without one is a mark that the source lacks."""
+    for name, node in models(manifest).items():
+        for column, words in node["columns"].items():
+            if _meta(words).get("pii"):
+                assert personal_origins[name, column], (name, column)
+
+
+def test_personal_columns_that_are_synced_are_personal_fields(manifest: dict[str, Any]) -> None:
+    """Their values are kept out of Dagster's events."""
+    text = (dbt_project_directory() / "salesforce_sync.yml").read_text()
+    for sync in yaml.safe_load(text)["syncs"].values():
+        columns = models(manifest)[sync["model"]]["columns"]
+        marked = {column for column, words in columns.items() if _meta(words).get("pii")}
+        told = {column for column, field in sync["fields"].items() if field.get("personal")}
+        assert marked == told, sync["model"]
 
 
 def test_every_source_table_has_one_staging_model(manifest: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from meltano_assets.streams import ColumnType, Stream
-from meltano_assets.warehouse import history, merge, schema, swap
+from meltano_assets.warehouse import history, merge, schema, standing, swap
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.landing import Landing
 from meltano_assets.warehouse.merge import Keys, Merged
@@ -175,7 +175,7 @@ class Target:
             merge.pays_to_rewrite(
                 connection, landing.sql, self.table, self.keys, landing.delivered, landing.rows
             )
-            and swap.can_exchange(connection, live)
+            and standing.is_movable(connection, live)
             and not has_older_readers(connection)
         )
 

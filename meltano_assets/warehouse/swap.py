@@ -3,12 +3,11 @@
 The new rows are loaded into a table beside the live one and get their primary key there; then, in the
 last moment of the same transaction, the names are exchanged. COPY FREEZE makes the new rows visible
 even to transactions that began before the swap, so they too see a full table; where several connections
-fill a large one, the exchange waits for such transactions (``fill.py``). Grants, owner, comments,
-column defaults and indexes are carried over; views are pointed at the new table (``views.py``).
+fill a large one, the exchange waits for such transactions (``fill.py``). What people have given to the
+table is carried over (``standing.py``); views are pointed at the new one (``views.py``).
 
-What hangs on the table's identity and cannot be carried over (foreign keys, triggers, policies,
-publications, materialized views, unique constraints, identity columns, uses of its row type) makes ``exchange``
-fill the live table in place instead: slower, but nothing breaks, and readers see the old rows until commit.
+What hangs on the table's identity and cannot be carried over makes ``exchange`` fill the live table in place
+instead: slower, but nothing breaks, and readers see the old rows until commit.
 """
 
 from __future__ import annotations
@@ -21,52 +20,16 @@ from psycopg import errors, sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
-from meltano_assets.warehouse import schema, views
+from meltano_assets.warehouse import schema, standing, views
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.schema import Table, TableName, same_key
 from meltano_assets.warehouse.snapshots import has_older_readers
-
-_IMMOVABLE = """
-select exists (select from pg_constraint where contype = 'f' and %(oid)s in (conrelid, confrelid))
-    or exists (select from pg_constraint where contype in ('u', 'x') and conrelid = %(oid)s)
-    or exists (select from pg_trigger where tgrelid = %(oid)s and not tgisinternal)
-    or exists (select from pg_policy where polrelid = %(oid)s)
-    or exists (select from pg_publication_rel where prrelid = %(oid)s)
-    or exists (select from pg_inherits where %(oid)s in (inhrelid, inhparent))
-    or exists (select from pg_rewrite where ev_class = %(oid)s)
-    or exists (
-        select from pg_depend d
-        where d.refclassid = 'pg_class'::regclass and d.refobjid = %(oid)s and d.deptype = 'n'
-            and d.classid <> 'pg_rewrite'::regclass
-    )
-    or exists (
-        select from pg_depend d join pg_type y on y.oid = d.refobjid
-        where d.refclassid = 'pg_type'::regclass and d.deptype = 'n'
-            and %(oid)s in (y.typrelid, (select typrelid from pg_type where oid = y.typelem))
-    )
-    or exists (select from pg_attribute where attrelid = %(oid)s and attidentity <> '')
-    or exists (select from pg_class where oid = %(oid)s and (relkind <> 'r' or relrowsecurity))
-"""
 
 #: Rows of other tables that refer to this one's.
 _IS_REFERRED_TO = """
 select exists (
     select from pg_constraint where contype = 'f' and confrelid = %(oid)s and conrelid <> confrelid
 )
-"""
-
-#: Secondary indexes: name, text up to the table's name as we write it, whole text.
-_INDEXES = """
-select i.relname,
-    format('CREATE %%sINDEX %%I ON %%I.%%I USING ',
-        case when x.indisunique then 'UNIQUE ' else '' end, i.relname, n.nspname, t.relname),
-    x.indisunique, pg_get_indexdef(x.indexrelid)
-from pg_index x
-join pg_class i on i.oid = x.indexrelid
-join pg_class t on t.oid = x.indrelid
-join pg_namespace n on n.oid = t.relnamespace
-where x.indrelid = %s and not x.indisprimary
-order by i.relname
 """
 
 #: Neither constrained nor commented, and room for two more columns, since those dropped go on counting.
@@ -97,12 +60,14 @@ class Beside:
     """A table being filled beside the live one, which may not exist yet.
 
     ``is_stamped`` says that its rows bring ``_loaded_at`` and ``_load_id`` themselves; else
-    ``exchange`` adds the two.
+    ``exchange`` adds the two. ``is_passing`` says that it only hands its rows on and never takes the
+    live table's place.
     """
 
     name: TableName
     live: Table | None
     is_stamped: bool
+    is_passing: bool = False
 
 
 def open_beside(
@@ -127,11 +92,8 @@ def open_beside(
         schema.create(connection, beside, {**columns, **own}, required)
         return Beside(beside, None, is_stamped=False), []
     schema.refuse_computed(live, columns)
-    connection.execute(
-        sql.SQL(
-            "create table {} (like {} including all excluding indexes excluding statistics)"
-        ).format(beside.sql, live.name.sql)
-    )
+    is_passing = not standing.is_movable(connection, live)
+    standing.create_like(connection, beside, live, is_passing=is_passing)
     # They took no null because they were part of the key, which they no longer are.
     if former := [column for column in live.primary_key if column not in required]:
         steps = (
@@ -161,7 +123,7 @@ def open_beside(
         SchemaChange(str(name), one.column, one.change, one.old_type, one.new_type)
         for one in changes
     ]
-    return Beside(beside, live, is_stamped), changes
+    return Beside(beside, live, is_stamped, is_passing), changes
 
 
 def _are_stamps_plain(connection: psycopg.Connection, live: Table) -> bool:
@@ -191,20 +153,22 @@ def exchange(
     ``in_place`` moves the rows instead, for readers whose snapshot is older than the table beside. So
     it is done, too, when the rows are not frozen and there are such readers in the last moment.
     """
-    key_name = schema.primary_key_name(name.name)
+    default_name = schema.primary_key_name(name.name)
     if not beside.is_stamped:
         schema.stamp(connection, beside.name)
     if beside.live is None:
-        _rename(connection, beside.name, name, primary_key, key_name)
+        _rename(connection, beside.name, name, primary_key, default_name)
         return
     live = beside.live
+    key_name = standing.key_name(connection, live) or default_name
     above = views.above(connection, live.oid)
     direct = [view for view in above if view.level == 1]
-    if in_place or not can_exchange(connection, live):
+    if in_place or beside.is_passing or not standing.is_movable(connection, live):
         _fill_in_place(connection, beside, live)
         return
-    indexes = _copy_indexes(connection, live, beside.name)
-    _copy_standing(connection, live, beside.name)
+    indexes = standing.copy_indexes(connection, live, beside.name)
+    standing.copy_standing(connection, live, beside.name)
+    statistics = standing.extended_statistics(connection, live)
     if is_reshaped and above:
         with views.taken_down(connection, live.oid):
             _put_in_place(connection, beside, name, primary_key, key_name)
@@ -221,17 +185,8 @@ def exchange(
                 sql.Identifier(name.schema, temporary), sql.Identifier(final)
             )
         )
-
-
-def can_exchange(connection: psycopg.Connection, live: Table) -> bool:
-    """True when everything that hangs on the table can be carried over to another one."""
-    row = connection.execute(_IMMOVABLE, {"oid": live.oid}).fetchone()
-    if row is None or row[0]:
-        return False
-    if any(view.kind == "m" and view.level == 1 for view in views.above(connection, live.oid)):
-        return False
-    indexes = connection.execute(_INDEXES, [live.oid]).fetchall()
-    return all(str(text).startswith(str(prefix)) for _, prefix, _, text in indexes)
+    for step in statistics:
+        connection.execute(step)
 
 
 def _locked(connection: psycopg.Connection, live: Table, direct: list[views.View]) -> bool:
@@ -300,50 +255,6 @@ def _rename_key(connection: psycopg.Connection, name: TableName, key_name: str) 
             sql.SQL("alter table {} rename constraint {} to {}").format(
                 name.sql, sql.Identifier(row[0]), sql.Identifier(key_name)
             )
-        )
-
-
-def _copy_indexes(
-    connection: psycopg.Connection, live: Table, beside: TableName
-) -> list[tuple[str, str]]:
-    """Build the live table's secondary indexes beside; returns (name there, name to be)."""
-    named = []
-    for number, (name, prefix, is_unique, text) in enumerate(
-        connection.execute(_INDEXES, [live.oid]).fetchall()
-    ):
-        temporary = f"{beside.name}_{number}"
-        connection.execute(
-            sql.SQL("create {}index {} on {} using {}").format(
-                sql.SQL("unique " if is_unique else ""),
-                sql.Identifier(temporary),
-                beside.sql,
-                sql.SQL(text[len(prefix) :]),
-            )
-        )
-        named.append((temporary, name))
-    return named
-
-
-def _copy_standing(connection: psycopg.Connection, live: Table, beside: TableName) -> None:
-    """Grants, owner and comment of the live table."""
-    row = connection.execute(
-        "select pg_get_userbyid(c.relowner), pg_get_userbyid(c.relowner) <> current_user,"
-        " obj_description(c.oid, 'pg_class'), to_regclass(%s)::oid from pg_class c where oid = %s",
-        [beside.sql.as_string(connection), live.oid],
-    ).fetchone()
-    assert row is not None
-    owner, is_foreign, comment, beside_oid = row
-    for role in {one.role for one in views.acl(connection, beside_oid)}:
-        name = sql.SQL("public") if role is None else sql.Identifier(role)
-        connection.execute(sql.SQL("revoke all on {} from {}").format(beside.sql, name))
-    views.grant(connection, beside.sql, views.acl(connection, live.oid))
-    if comment:
-        connection.execute(
-            sql.SQL("comment on table {} is {}").format(beside.sql, sql.Literal(comment))
-        )
-    if is_foreign:
-        connection.execute(
-            sql.SQL("alter table {} owner to {}").format(beside.sql, sql.Identifier(owner))
         )
 
 

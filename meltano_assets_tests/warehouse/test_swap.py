@@ -81,6 +81,64 @@ def test_views_grants_comments_and_indexes_survive_a_swap(
     assert after[0][0] != oid[0][0] and after[0][1] == oid[0][1]
 
 
+#: Everything that Postgres knows of a table but its rows and what numbers it goes by.
+STANDING = """
+select relpersistence, reloptions, reltablespace, relam, relowner, relacl::text, relreplident,
+    relrowsecurity, relforcerowsecurity,
+    (select reloptions from pg_class where oid = c.reltoastrelid),
+    (select array_agg((attname, attnotnull, attstattarget, attoptions, attstorage, attcompression,
+            col_description(attrelid, attnum), attacl)::text order by attname)
+        from pg_attribute where attrelid = c.oid and attnum > 0 and not attisdropped),
+    (select array_agg((conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint'))::text
+            order by conname) from pg_constraint where conrelid = c.oid),
+    (select array_agg((pg_get_indexdef(indexrelid), obj_description(indexrelid, 'pg_class'),
+            indisclustered, indisreplident,
+            (select array_agg(attstattarget) from pg_attribute where attrelid = indexrelid))::text
+            order by indexrelid::regclass::text) from pg_index where indrelid = c.oid),
+    (select array_agg((pg_get_statisticsobjdef(oid), stxstattarget, stxowner,
+            obj_description(oid, 'pg_statistic_ext'))::text order by stxname)
+        from pg_statistic_ext where stxrelid = c.oid),
+    (select array_agg(tgname order by tgname) from pg_trigger where tgrelid = c.oid and not tgisinternal),
+    (select array_agg(polname order by polname) from pg_policy where polrelid = c.oid),
+    (select array_agg(pubname order by pubname) from pg_publication_tables
+        where schemaname = 'shop' and tablename = 'things')
+from pg_class c where oid = 'shop.things'::regclass
+"""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [
+            "alter table shop.things set unlogged",
+            "alter table shop.things set (fillfactor = 70, toast.autovacuum_enabled = false)",
+            "alter table shop.things alter v set statistics 500, alter v set (n_distinct = 5)",
+            "alter table shop.things alter v set not null, alter v set default 7",
+            "comment on column shop.things.v is 'a value'",
+            "create index things_v on shop.things (v desc) include (id) with (fillfactor = 50)",
+            "comment on index shop.things_v is 'newest first'",
+            "create statistics shop.related on id, v from shop.things",
+            "alter statistics shop.related set statistics 77",
+            "comment on statistics shop.related is 'they go together'",
+            "alter table shop.things rename constraint things_pkey to known_things",
+        ],
+        ["alter table shop.things set (autovacuum_enabled = false)"],
+    ],
+)
+def test_what_people_gave_to_a_table_goes_over_to_the_one_that_takes_its_place(
+    warehouse: Warehouse, given: list[str]
+) -> None:
+    load(warehouse, THINGS, [numbers(3, 1)])
+    for statement in given:
+        query(warehouse, statement)
+    before = query(warehouse, STANDING)
+    oid = query(warehouse, "select 'shop.things'::regclass::oid")
+    for _ in range(2):
+        load(warehouse, THINGS, [numbers(4, 2)])
+        assert query(warehouse, STANDING) == before
+    assert query(warehouse, "select 'shop.things'::regclass::oid") != oid
+
+
 @pytest.mark.parametrize("kind", [THINGS, UPSERTED], ids=["replace", "upsert"])
 def test_views_survive_the_widening_of_their_column(
     warehouse: Warehouse, reader: str, kind: object
@@ -135,6 +193,17 @@ def test_materialized_views_and_comments_survive_the_widening_of_their_column(
         "create function shop.all_things() returns setof shop.things language sql as"
         " 'select * from shop.things'",
         "create table shop.heir () inherits (shop.things)",
+        "create publication everything for all tables",
+        "create publication shop_tables for tables in schema shop",
+        "alter table shop.things force row level security",
+        "alter table shop.things replica identity full",
+        "alter table shop.things add column number serial",
+        "cluster shop.things using things_pkey",
+        "comment on constraint things_pkey on shop.things is 'the key'",
+        "comment on index shop.things_pkey is 'the key'",
+        "alter table shop.things drop constraint things_pkey,"
+        " add constraint things_pkey primary key (id) include (v) with (fillfactor = 50)",
+        "alter table shop.things add constraint positive check (v > 0)",
     ],
 )
 def test_a_table_whose_identity_matters_is_filled_in_place(
@@ -143,8 +212,10 @@ def test_a_table_whose_identity_matters_is_filled_in_place(
     load(warehouse, THINGS, [numbers(3, 1)])
     query(warehouse, obstacle)
     oid = query(warehouse, "select 'shop.things'::regclass::oid")
+    before = query(warehouse, STANDING)
     load(warehouse, THINGS, [numbers(4, 2)])
     assert query(warehouse, "select 'shop.things'::regclass::oid") == oid
+    assert query(warehouse, STANDING) == before
     assert query(warehouse, "select id, v from shop.things order by id") == [
         (n, 2) for n in range(4)
     ]

@@ -92,7 +92,7 @@ class Bench:
     def load_frame(self, frame: pd.DataFrame, name: str) -> None:
         """As the IO manager does it; numpy makes floats of whole numbers with nulls."""
         _, batches = batches_of(frame)
-        self._load(batches, len(frame), name)
+        self._load((one.records for one in batches), len(frame), name)
 
     def _load(
         self, batches: Iterable[pa.RecordBatch], rows: int, name: str, **options: bool

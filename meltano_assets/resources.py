@@ -16,8 +16,6 @@ from meltano_assets.errors import FatalError, PlatformError
 from meltano_assets.streams import Batch, Disposition, LoadOutcome, Stream
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from meltano_assets.environment import Variable
     from meltano_assets.extraction import OpenSource
     from meltano_assets.sources.base import Source
@@ -128,10 +126,10 @@ def _failure_metadata(error: PlatformError) -> dict[str, str]:
 class CopyIOManager(dg.ConfigurableIOManager):
     """Stores what an asset returns in Postgres by COPY, and gives it back.
 
-    Takes a :class:`Load` (a stream with its bookmark and disposition), an Arrow table, a pandas
-    frame, a ``RecordBatchReader`` or an iterator of Arrow record batches; the latter four go to the
-    table named by the last two parts of the asset key, with ``primary_key`` and ``disposition``
-    (default ``replace``) from the asset's metadata. A generator is given as
+    Takes a :class:`Load` (a stream with its bookmark and disposition), or an Arrow table, a pandas or
+    polars frame, a ``RecordBatchReader``, or an iterator of those, of record batches or of dictionaries;
+    all but the first go to the table named by the last two parts of the asset key, with ``primary_key``
+    and ``disposition`` (default ``replace``) from the asset's metadata. A generator is given as
     ``dg.MaterializeResult(value=…)``, since Dagster takes one that is returned for its own. NaN in a
     numpy-backed frame is null, and integers that pandas rounded beside a null are refused. Gives a
     pandas frame (Arrow-backed), or an Arrow table where the parameter is annotated so.
@@ -186,6 +184,7 @@ def _table_of(key: dg.AssetKey) -> tuple[str, str]:
 
 
 def _table_load(context: dg.OutputContext, obj: Any) -> Load:
+    from meltano_assets.warehouse.frames import record_batches
     from meltano_assets.warehouse.schema import columns_from_arrow
 
     schema, name = _table_of(context.asset_key)
@@ -193,7 +192,7 @@ def _table_load(context: dg.OutputContext, obj: Any) -> Load:
     primary_key = settings.get("primary_key", ())
     disposition = settings.get("disposition", "replace")
     try:
-        arrow_schema, batches = _record_batches(obj)
+        arrow_schema, batches = record_batches(obj)
     except PlatformError as error:
         if error.source is None:
             error.source, error.stream = schema, name
@@ -215,42 +214,7 @@ def _table_load(context: dg.OutputContext, obj: Any) -> Load:
             stream=name,
             hint="see primary_key and disposition in the asset's metadata",
         ) from None
-    return Load(stream, (Batch(records) for records in batches))
-
-
-def _record_batches(obj: Any) -> "tuple[pa.Schema, Iterator[pa.RecordBatch]]":
-    """Columns and batches of whatever holds records; FatalError when it holds none."""
-    import pyarrow as pa
-
-    from meltano_assets.warehouse.frames import batches_of
-
-    if isinstance(obj, pa.Table):
-        return obj.schema, iter(obj.to_batches())
-    if isinstance(obj, pa.RecordBatch):
-        return obj.schema, iter([obj])
-    if isinstance(obj, pa.RecordBatchReader):
-        return obj.schema, iter(obj)
-    if hasattr(obj, "to_feather"):
-        return batches_of(obj)
-    if not isinstance(obj, Iterable):
-        raise _unstorable(type(obj).__name__)
-    batches = iter(obj)
-    first = next(batches, None)
-    if first is None:
-        raise _unstorable("an iterator without any batch: it tells no columns")
-    if not isinstance(first, pa.RecordBatch):
-        raise _unstorable(f"{type(obj).__name__} of {type(first).__name__}")
-    return first.schema, _prepend(first, batches)
-
-
-def _unstorable(what: str) -> FatalError:
-    hint = "return an Arrow table, a pandas frame or an iterator of record batches"
-    return FatalError(f"cannot store {what}", hint=hint)
-
-
-def _prepend(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from rest
+    return Load(stream, batches)
 
 
 def outcome_metadata(outcome: LoadOutcome) -> dict[str, Any]:

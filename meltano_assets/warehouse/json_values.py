@@ -11,9 +11,9 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from uuid import UUID
 
 import numpy as np
 import orjson
@@ -199,10 +199,15 @@ def _default(value: object) -> object:
         return duration_text(nanos, 10**9)
     if isinstance(value, pa.MonthDayNano):
         return interval_text(value)
+    if type(value).__name__ in ("NaTType", "NAType"):
+        # pandas' words for what is missing.
+        return None
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
+    if isinstance(value, set | frozenset):
+        return list(value)
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "Mm":
+        return value.tolist()
     return str(value)
 
 
@@ -211,11 +216,14 @@ def from_nested(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.nd
 
     A map in which a key stands twice becomes a list of pairs, so that nothing is dropped.
     """
-    maps = "strict" if _has_map(array.type) else None
+    maps = "strict" if _holds(array.type, pa.types.is_map) else None
     bad = np.zeros(len(array), dtype=bool)
     try:
+        if _holds(array.type, _is_half_said):
+            raise ValueError
         values = array.to_pylist(maps_as_pydicts=maps)
     except (ValueError, OverflowError, KeyError):
+        # Some value is not what Python says at once: each is asked for by itself.
         values = []
         for row, scalar in enumerate(array):
             value, bad[row] = _one(scalar, cleaned)
@@ -227,18 +235,63 @@ def from_nested(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.nd
 def _one(scalar: pa.Scalar, cleaned: Counter[str]) -> tuple[object, bool]:
     """One value for JSON; True when Python cannot say it (a year 300,000, a struct's field twice)."""
     try:
-        if not _has_map(scalar.type):
-            return scalar.as_py(), False
-        try:
-            return scalar.as_py(maps_as_pydicts="strict"), False
-        except KeyError:
-            cleaned["map_with_key_twice"] += 1
-            return scalar.as_py(), False
+        return _said(scalar, cleaned), False
     except (ValueError, OverflowError):
         return None, True
 
 
-def _has_map(arrow_type: pa.DataType) -> bool:
+def _said(scalar: pa.Scalar, cleaned: Counter[str]) -> object:
+    """A value as JSON says it, with the nanoseconds of a time of day and the JSON in a JSON leaf."""
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.StructScalar):
+        names = [scalar.type.field(place).name for place in range(scalar.type.num_fields)]
+        if len(set(names)) < len(names):
+            raise ValueError("a struct has a field twice")
+        return {name: _said(scalar[place], cleaned) for place, name in enumerate(names)}
+    if isinstance(scalar, pa.MapScalar):
+        pairs = [
+            (_said(pair["key"], cleaned), _said(pair["value"], cleaned)) for pair in scalar.values
+        ]
+        keys = [_key(key) for key, _ in pairs]
+        if len(set(keys)) < len(keys):
+            cleaned["map_with_key_twice"] += 1
+            return pairs
+        return dict(zip(keys, (value for _, value in pairs), strict=True))
+    if isinstance(scalar, pa.ListScalar):
+        return [_said(item, cleaned) for item in scalar.values]
+    if isinstance(scalar, pa.UnionScalar | pa.DictionaryScalar | pa.RunEndEncodedScalar):
+        return _said(scalar.value, cleaned)
+    if _is_half_said(scalar.type):
+        if isinstance(scalar, pa.ExtensionScalar):
+            return orjson.Fragment(scalar.value.as_py())
+        return str(scalar.cast(pa.string())) if scalar.value % 1000 else scalar.as_py()
+    return scalar.as_py()
+
+
+def _key(key: object) -> object:
+    """A map's key as a key of JSON, which is text; lists and structs as their JSON."""
+    if isinstance(key, bytes):
+        return key.hex()
+    return dumps(key, Counter()) if isinstance(key, dict | list) else key
+
+
+def _is_half_said(arrow_type: pa.DataType) -> bool:
+    """Values of which Python would say a part only, or in another form, or that it cannot put together."""
     if pa.types.is_map(arrow_type):
+        key = arrow_type.key_type
+        return bool(pa.types.is_nested(key) or pa.types.is_binary(key))
+    return arrow_type == pa.time64("ns") or isinstance(arrow_type, pa.JsonType)
+
+
+def _holds(arrow_type: pa.DataType, claim: Callable[[pa.DataType], bool]) -> bool:
+    """True when the claim holds for the type or for one inside it."""
+    if claim(arrow_type):
         return True
-    return any(_has_map(arrow_type.field(child).type) for child in range(arrow_type.num_fields))
+    if isinstance(arrow_type, pa.BaseExtensionType):
+        return _holds(arrow_type.storage_type, claim)
+    if pa.types.is_dictionary(arrow_type) or pa.types.is_run_end_encoded(arrow_type):
+        return _holds(arrow_type.value_type, claim)
+    return any(
+        _holds(arrow_type.field(child).type, claim) for child in range(arrow_type.num_fields)
+    )

@@ -277,8 +277,14 @@ class _Load:
         types[DELETED_AT] = "timestamptz"
         names = catalog.known_names(connection, self._stream.source, self._stream.name)
         self._fitter = Fitter(self._stream, types, names)
+        self._settle_types()
         self._declaration = evolution.Declaration(connection, self._stream)
         connection.commit()
+
+    def _settle_types(self) -> None:
+        """What has a column has its type."""
+        if self._live is not None:
+            self._fitter.unknown -= self._live.columns.keys()
 
     def _renamed(self, live: schema.Table) -> schema.Table:
         """The live table, its columns called what they are declared as now."""
@@ -617,7 +623,7 @@ class _Load:
         )
         if beside.live is None:
             created = catalog.SchemaChange(str(self._table), None, "created table")
-            declared = {column.name: column.type for column in self._stream.columns}
+            declared = {one.name: one.type for one in self._stream.columns if one.is_type_known}
             self._changes = [created, *landing.changes(self._table, declared)]
         part.inserted += rows
 
@@ -637,6 +643,7 @@ class _Load:
         self._changes = []
         self._fitter.new_names = {}
         self._live = schema.find(self._connection, self._table)
+        self._settle_types()
         self._connection.commit()
         if self._on_progress is not None:
             self._on_progress(replace(total))

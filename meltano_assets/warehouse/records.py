@@ -76,7 +76,8 @@ class Fitter:
     """Fits one stream's batches, and learns new fields and wider types on the way.
 
     ``types`` says what each column's type is by now; ``names`` which column each field has.
-    ``new_names`` collects fields met for the first time.
+    ``new_names`` collects fields met for the first time. ``unknown`` are columns without a type as yet:
+    the first value gives it.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Fitter:
         inferred = stream.options.get(INFERRED) or ()
         self._inferred = inferred if isinstance(inferred, frozenset) else None
         self._is_inferred = inferred is True
+        self.unknown = {column.name for column in stream.columns if not column.is_type_known}
         self._places: dict[tuple[str, ...], list[str | None]] = {}
         self._before = 0
 
@@ -129,6 +131,9 @@ class Fitter:
                     _note(reasons, mask(pc.is_valid(array)), bad, "undeclared field", column)
                     continue
                 self._learn(records.schema.field(index).name, column, array)
+            elif column in self.unknown and array.null_count < len(array):
+                self.types[column] = self._type_of(column, array)
+                self.unknown.discard(column)
             converted = self._convert(column, array, reasons, bad)
             if converted.bad is not None:
                 reason = f"not a {self.types[column]}"
@@ -172,7 +177,11 @@ class Fitter:
         """The column of each field; None for a reader's own remarks."""
         fields = tuple(schema.names)
         if len(set(fields)) < len(fields):
-            raise self._fatal("two fields of a batch have the same name")
+            twice = sorted({name for name in fields if fields.count(name) > 1})
+            raise self._fatal(
+                f"two fields of a batch have the same name: {', '.join(twice)}",
+                hint="give each a name of its own",
+            )
         if fields not in self._places:
             known = {**self.names, **self._declared}
             ours = {name for name in fields if name in (DELETED_AT, *_REMARKS)}
@@ -191,11 +200,15 @@ class Fitter:
                 " and the stream's schema is frozen",
                 hint="declare the column or set the policy to evolve",
             )
-        self.types[column] = from_arrow(array.type)
-        if self._may_become_text(column) and is_text(array.type):
-            self.types[column] = infer(array) or "text"
+        self.types[column] = self._type_of(column, array)
         self.names[name] = column
         self.new_names[name] = column
+
+    def _type_of(self, column: str, array: pa.Array) -> ColumnType:
+        """The type for a column's first values."""
+        if self._may_become_text(column) and is_text(array.type):
+            return infer(array) or "text"
+        return from_arrow(array.type)
 
     def _convert(
         self,

@@ -169,7 +169,12 @@ def columns_from_arrow(arrow_schema: pa.Schema) -> tuple[Column, ...]:
     fields = [field for field in arrow_schema if field.name != "_deleted_at"]
     names = fold_all(field.name for field in fields)
     return tuple(
-        Column(names[field.name], types.from_arrow(field.type), field=field.name)
+        Column(
+            names[field.name],
+            types.from_arrow(field.type),
+            field=field.name,
+            is_type_known=not pa.types.is_null(field.type),
+        )
         for field in fields
     )
 

@@ -134,6 +134,30 @@ def test_map_keys_that_stand_twice_are_kept_and_counted(warehouse: Warehouse) ->
     assert outcome.cleaned == {"map_with_key_twice": 1}
 
 
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (pa.array([[1, 1001, 10**9, None]], pa.list_(pa.time64("ns"))),
+         '["00:00:00.000000001", "00:00:00.000001001", "00:00:01", null]'),
+        (pa.array([{"at": [1]}], pa.struct([("at", pa.list_view(pa.time64("ns")))])),
+         '{"at": ["00:00:00.000000001"]}'),
+        (pa.array([{"at": 1001}], pa.struct([("at", pa.timestamp("ns"))])),
+         '{"at": "1970-01-01T00:00:00.000001001"}'),
+        (pa.array([[("a", 1), ("b", 2)]], pa.map_(pa.string(), pa.time64("ns"))),
+         '{"a": "00:00:00.000000001", "b": "00:00:00.000000002"}'),
+        (pa.array([[(b"\xff", 1)]], pa.map_(pa.binary(), pa.int64())), '{"ff": 1}'),
+        (pa.array([[([1], 1)]], pa.map_(pa.list_(pa.int64()), pa.int64())), '{"[1]": 1}'),
+        (pa.ListArray.from_arrays(pa.array([0, 2], pa.int32()),
+                                  pa.array(['{"a":1.10}', "null"], pa.json_())),
+         '[{"a": 1.10}, null]'),
+    ],
+)  # fmt: skip
+def test_nested_values_are_said_whole(warehouse: Warehouse, array: pa.Array, text: str) -> None:
+    records = pa.RecordBatch.from_arrays([pa.array([1]), array], names=["id", "v"])
+    load(warehouse, stream({"id": "bigint"}), [Batch(records)])
+    assert query(warehouse, "select v::text from shop.things") == [(text,)]
+
+
 def test_durations_and_intervals_are_text_that_postgres_understands(warehouse: Warehouse) -> None:
     span = pa.scalar((1, 2, 3_000_000), pa.month_day_nano_interval())
     assert one(warehouse, pa.array([span]))[1] == [("P1M2DT0.003S",)]

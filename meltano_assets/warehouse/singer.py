@@ -2,7 +2,7 @@
 
 SCHEMA declares a table, RECORDs fill it, a STATE is handed on only after everything before it is
 committed. Records are gathered per stream and loaded together; the last one read of a key wins. Nested
-objects and arrays are ``jsonb``. ACTIVATE_VERSION marks the rows of other versions as deleted.
+objects and arrays are ``jsonb``. ACTIVATE_VERSION marks the rows of older versions as deleted.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class _Table:
     #: Records that cannot be loaded as the schema says, as text, with their line and the reason.
     refused: list[tuple[str, int | None, str]] = field(default_factory=list)
     version: int | None = None
+    #: A version that holds once everything gathered is stored.
+    activated: int | None = None
     #: Lines that are still to be looked at for keys that stand twice, and how many did.
     lines: list[bytes] = field(default_factory=list)
     line_bytes: int = 0
@@ -131,7 +133,7 @@ class SingerTarget:
     """Takes the lines of one tap; ``outcomes`` tells what was loaded, per load.
 
     ``disposition`` is for streams with key properties; those without are appended.
-    ``is_hard_delete`` removes the rows of other versions, which are else marked as deleted.
+    ``is_hard_delete`` removes the rows of older versions, which are else marked as deleted.
     """
 
     def __init__(
@@ -395,9 +397,17 @@ class SingerTarget:
         table.version = version
 
     def _load(self, table: _Table) -> None:
+        """Commit what was gathered for a stream, and the version that was activated."""
         self._settle(table)
-        if table.is_empty:
-            return
+        if table.activated is not None and table.version != table.activated:
+            # What was gathered is none of that version: it stays, only what was there before goes.
+            self._retire_older(table)
+        if not table.is_empty:
+            self._store_gathered(table)
+        if table.activated is not None:
+            self._retire_older(table)
+
+    def _store_gathered(self, table: _Table) -> None:
         table.count_repeated()
         if self._add_metadata:
             now = datetime.now(UTC).isoformat()
@@ -427,21 +437,40 @@ class SingerTarget:
         )
 
     def _activate(self, message: Mapping[str, object], number: int) -> None:
-        """Rows that the tap did not send again in this version are gone at the source."""
+        """Rows that the tap did not send again in this version are gone at the source.
+
+        Taps say it behind the last record, and in a first sync before the first one, too: there it waits
+        for the next commit, so that nobody sees the table without its rows meanwhile.
+        """
         table = self._table(message, number)
         version = message.get("version")
         if not isinstance(version, int):
             raise self._fatal(table, f"line {number}: an ACTIVATE_VERSION without a version")
-        self._load(table)
+        self._settle(table)
+        table.activated = version
+        if table.version == version:
+            self._load(table)
+
+    def _retire_older(self, table: _Table) -> None:
+        """Mark or remove the rows of versions before the activated one, and write it down."""
+        version, table.activated = table.activated, None
         stream = table.stream
         name = TableName(stream.source, stream.name)
         with self._warehouse.connect(application_name="meltano-assets singer") as connection:
             state.lock_stream(connection, stream.source, stream.name, self._lock_wait_seconds)
             found = find(connection, name)
-            if found is None or _VERSION not in found.columns:
+            if found is None:
                 return
+            older: sql.Composable = sql.SQL("{} < {}").format(
+                sql.Identifier(_VERSION), sql.Literal(version)
+            )
+            # BATCH files carry no version: where they are used, rows without one are none of another.
+            if _VERSION not in found.columns:
+                older = sql.SQL("true" if not table.has_batches else "false")
+            elif not table.has_batches:
+                older = sql.SQL("({} or {} is null)").format(older, sql.Identifier(_VERSION))
             began = datetime.now(UTC)
-            gone = self._retire(connection, table, name, _DELETED in found.columns, version)
+            gone = self._retire(connection, table, name, older, _DELETED in found.columns)
             if gone:
                 outcome = LoadOutcome(
                     new_load_id(began), str(name), stream.disposition, deleted=gone, checkpoints=1
@@ -457,25 +486,22 @@ class SingerTarget:
         connection: psycopg.Connection,
         table: _Table,
         name: TableName,
+        older: sql.Composable,
         has_metadata: bool,
-        version: int,
     ) -> int:
-        """Mark or remove the rows of other versions; returns how many."""
-        # BATCH files carry no version: where they are used, rows without one are none of another.
-        differs = sql.SQL("<>" if table.has_batches else "is distinct from")
-        others = sql.SQL("{} {} {}").format(sql.Identifier(_VERSION), differs, sql.Literal(version))
+        """Mark or remove rows; returns how many."""
         if self._is_hard_delete and table.stream.disposition != "scd2":
-            statement = sql.SQL("delete from {} where {}").format(name.sql, others)
+            statement = sql.SQL("delete from {} where {}").format(name.sql, older)
             return connection.execute(statement).rowcount
         marks = [sql.SQL("_deleted_at = now(), _loaded_at = now()")]
         if table.stream.disposition == "scd2":
             marks.append(sql.SQL("_valid_to = greatest(now(), _valid_from)"))
-            others = sql.SQL("_valid_to is null and {}").format(others)
+            older = sql.SQL("_valid_to is null and {}").format(older)
         if has_metadata:
             marks.append(sql.SQL("_sdc_deleted_at = now()"))
         return connection.execute(
             sql.SQL("update {} set {} where _deleted_at is null and {}").format(
-                name.sql, sql.SQL(", ").join(marks), others
+                name.sql, sql.SQL(", ").join(marks), older
             )
         ).rowcount
 

@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -322,9 +323,71 @@ def test_versions_end_rows_softly_or_hard(warehouse: Warehouse, is_hard: bool) -
                             " and _deleted_at is null order by id")  # fmt: skip
     assert rows == [(2,)]
     assert query(warehouse, "select count(*) from tap.users") == [(1 if is_hard else 3,)]
-    assert sum(outcome.deleted for outcome in target.outcomes) == 3
+    assert sum(outcome.deleted for outcome in target.outcomes) == 2
     logged = query(warehouse, "select sum(deleted)::int from meltano.load_log")
-    assert logged == [(3,)]
+    assert logged == [(2,)]
+
+
+def live(warehouse: Warehouse) -> list[int]:
+    rows = query(warehouse, "select id from tap.users where _deleted_at is null order by id")
+    return [number for (number,) in rows]
+
+
+@pytest.mark.parametrize("is_hard", [False, True])
+@pytest.mark.parametrize("had_versions", [False, True])
+def test_a_version_without_a_record_ends_all_older_rows(
+    warehouse: Warehouse, is_hard: bool, had_versions: bool
+) -> None:
+    before = {"version": 1} if had_versions else {}
+    run(warehouse, USERS, {**user(1), **before}, {**user(2), **before})
+    activate = {"type": "ACTIVATE_VERSION", "stream": "Users", "version": 2}
+    state = {"type": "STATE", "value": {"at": 1}}
+    target, states = run(warehouse, USERS, activate, state, is_hard_delete=is_hard)
+    assert live(warehouse) == [] and states == ['{"at":1}']
+    assert query(warehouse, "select count(*) from tap.users") == [(0 if is_hard else 2,)]
+    assert [outcome.deleted for outcome in target.outcomes if outcome.deleted] == [2]
+    run(warehouse, USERS, {**user(2), "version": 2}, activate)
+    assert live(warehouse) == [2]
+
+
+def test_a_version_announced_before_its_records_waits_for_them(warehouse: Warehouse) -> None:
+    run(warehouse, USERS, user(1), user(2), {**user(3), "version": 1})
+    activate = {"type": "ACTIVATE_VERSION", "stream": "Users", "version": 2}
+    seen: list[list[int]] = []
+
+    def lines() -> Iterator[bytes]:
+        for message in (USERS, activate, {**user(2), "version": 2}, {**user(4), "version": 2}):
+            seen.append(live(warehouse))
+            yield json.dumps(message).encode()
+
+    SingerTarget(warehouse, "tap", on_state=lambda _: None).run(lines())
+    assert seen == [[1, 2, 3]] * 4
+    assert live(warehouse) == [2, 4]
+    # Row 2 was never marked: it was there all the time.
+    assert query(warehouse, "select sum(deleted)::int from meltano.load_log") == [(2,)]
+
+
+def test_records_without_a_version_behind_an_announced_one_stay(warehouse: Warehouse) -> None:
+    run(warehouse, USERS, {**user(1), "version": 1}, {**user(2), "version": 1})
+    activate = {"type": "ACTIVATE_VERSION", "stream": "Users", "version": 2}
+    run(warehouse, USERS, activate, user(2), user(3))
+    assert live(warehouse) == [2, 3]
+
+
+def test_an_older_version_ends_no_newer_rows(warehouse: Warehouse) -> None:
+    def sync(version: int, *numbers: int) -> list[object]:
+        records = [{**user(number), "version": version} for number in numbers]
+        return [
+            USERS,
+            *records,
+            {"type": "ACTIVATE_VERSION", "stream": "Users", "version": version},
+        ]
+
+    run(warehouse, *sync(5, 1, 2))
+    run(warehouse, *sync(4, 3))
+    assert live(warehouse) == [1, 2, 3]
+    run(warehouse, *sync(6, 3))
+    assert live(warehouse) == [3]
 
 
 def test_all_metadata_columns_are_there_on_request(warehouse: Warehouse) -> None:

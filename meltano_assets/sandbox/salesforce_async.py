@@ -305,6 +305,11 @@ class AsyncApi:
                 "InvalidBatch : Failed to process query: FUNCTIONALITY_NOT_ENABLED: "
                 "Aggregate and nested queries are not supported in Bulk Query"
             )
+        if "base64" in compiled.csv_kinds:
+            raise JobFailed(
+                "InvalidBatch : Failed to process query: FUNCTIONALITY_NOT_ENABLED: "
+                "Binary fields are not supported in Bulk Query"
+            )
         if compiled.has_compound or compiled.has_type_of:
             raise JobFailed(
                 "InvalidBatch : Failed to process query: FUNCTIONALITY_NOT_ENABLED: "

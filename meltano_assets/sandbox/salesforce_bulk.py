@@ -342,6 +342,8 @@ class BulkJobs:
         compiled = compile_soql(self.org, text, include_deleted=operation == "queryAll")
         if compiled.is_count or compiled.aggregates is not None:
             raise bad_job("FEATURENOTENABLED", "Aggregate queries are not supported in Bulk Query")
+        if "base64" in compiled.csv_kinds:
+            raise bad_job("FEATURENOTENABLED", "Binary fields are not supported in Bulk Query")
         if compiled.has_compound:
             raise bad_job(
                 "FEATURENOTENABLED", "Selecting compound data not supported in Bulk Query"

@@ -340,6 +340,9 @@ def _data_type(item: Field) -> str:
         "url": f"URL({item.length})",
         "address": "Address",
         "location": "Geolocation",
+        "base64": "Base64",
     }
+    if item.auto_number:
+        return "Auto Number"
     named = "Name" if item.name_field else words[item.kind]
     return f"{named} (Unique Case Insensitive)" if item.unique else named

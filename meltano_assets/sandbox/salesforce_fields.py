@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 from meltano_assets.sandbox.salesforce_schema import Field, Kind, SObject
@@ -49,24 +51,107 @@ def owner(to: str = "User") -> Field:
     return reference("OwnerId", "Owner ID", to, "Owner", nillable=False, defaulted=True)
 
 
-def listed_field(kind: str, name: str) -> Field:
-    """A field of a listing: ``field>Object,Object`` is a lookup, ``field!`` may not be written."""
+def listed_fields(line: str, label: str = "") -> list[Field]:
+    """The fields of a line of a listing: a kind and names, where ``!`` says that a field may not be
+    written and ``*`` that it must be.
+
+    ``field>Object,Object/Children`` is a lookup with its name on the other side, ``field=A,In_Use`` a
+    picklist with its values. ``name``, ``title`` and ``subject`` are the names under which a record is shown, ``auto``
+    is a name that Salesforce counts (``?``: not the one that is shown), ``address`` has a prefix.
+    """
+    kind, _, text = line.strip().partition(": ")
+    names = text.split()
+    if kind == "address":
+        return [part for each in names for part in address(each.removesuffix("Address"))]
+    if kind.startswith(("name", "title", "subject", "auto")):
+        return [_listed_name(kind, each, label) for each in names]
+    return [_listed_field(kind, each) for each in names]
+
+
+def _listed_field(kind: str, name: str) -> Field:
     if kind == "owner":
         return owner("Group,User")
     is_fixed = "!" in name or kind.endswith("!")
-    name, _, target = name.replace("!", "").partition(">")
+    is_required = "*" in name
+    name, _, values = name.replace("!", "").replace("*", "").partition("=")
+    name, _, target = name.partition(">")
+    target, _, children = target.partition("/")
     kind = kind.removesuffix("!")
     options: dict[str, Any] = {"createable": False, "updateable": False} if is_fixed else {}
+    if is_required:
+        options["nillable"] = False
     label = _spaced(name.removesuffix("__c").split("__")[-1].replace("_", " "))
     if target:
         relationship = name[:-1] + "r" if name.endswith("__c") else name.removesuffix("Id")
+        options["child_relationship"] = children or None
         return reference(name, label, target, relationship, **options)
     if kind == "boolean":
         return flag(name, label, **options)
+    if values:
+        return pick(name, label, *values.replace("_", " ").split(","), **options)
     options |= {"length": 32_000} if kind == "textarea" else {}
     options |= {"precision": 18, "scale": 9} if kind == "double" else {}
     options |= {"scale": 0} if kind == "percent" else {}
     return field(name, label, cast(Kind, kind), **options)
+
+
+def listed_objects(text: str) -> Iterator[SObject]:
+    """The objects of a listing.
+
+    A line without indent begins an object (API name, key prefix, label, plural), the others give its
+    fields. Besides, ``without`` names audit fields that are missing, and ``fixed`` says that nobody
+    writes such records.
+    """
+    lines: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith(" "):
+            lines.append(line.strip())
+            continue
+        if lines:
+            yield _listed_object(lines[0], lines[1:])
+        lines = [line]
+
+
+def _listed_object(heading: str, lines: list[str]) -> SObject:
+    name, prefix, labels = heading.split(" ", 2)
+    label, plural = labels.split(" | ")
+    fields: list[Field] = []
+    missing: set[str] = set()
+    is_fixed = False
+    for line in lines:
+        kind, _, names = line.partition(": ")
+        if kind == "without":
+            missing |= set(names.split())
+        elif kind == "fixed":
+            is_fixed = True
+        else:
+            fields += listed_fields(line, label)
+    stamps = tuple(stamp for stamp in STAMPS if stamp not in missing)
+    built = sobject(
+        name, label, plural, prefix, *fields, has_deleted="IsDeleted" not in missing, stamps=stamps
+    )
+    return replace(built, is_writable=built.is_writable and not is_fixed)
+
+
+def _listed_name(kind: str, name: str, label: str) -> Field:
+    is_shown = not kind.endswith("?")
+    if kind.startswith("auto"):
+        return Field(
+            name,
+            "string",
+            _spaced(name),
+            length=30,
+            nillable=False,
+            createable=False,
+            updateable=False,
+            defaulted=True,
+            auto_number=True,
+            name_field=is_shown,
+            id_lookup=is_shown,
+        )
+    if kind in ("title", "subject"):
+        return field(name, _spaced(name), nillable=kind == "subject", name_field=True)
+    return replace(name_field(f"{label} Name"), nillable=not is_shown, name_field=is_shown)
 
 
 def _spaced(name: str) -> str:
@@ -160,6 +245,8 @@ ID = Field(
     updateable=False,
     defaulted=True,
 )
+#: What a person's name is made of, where the object has it.
+NAME_PARTS = ("Salutation", "FirstName", "MiddleName", "LastName", "Suffix")
 _PERSON_NAME = "trim(ifnull(\"FirstName\", '') || ' ' || ifnull(\"LastName\", ''))"
 
 
@@ -175,6 +262,7 @@ def full_name(length: int = 121) -> Field:
         updateable=False,
         name_field=True,
         generated=_PERSON_NAME,
+        components=NAME_PARTS,
     )
 
 
@@ -197,4 +285,9 @@ def sobject(
     """An object with its id and the audit fields around its own; ``stamps`` are its times."""
     around = audit(has_deleted=has_deleted, stamps=stamps)
     is_writable = "LastModifiedDate" in stamps
+    if not name.endswith("__c"):
+        # Records of standard objects are found by their id or an external one, not by name.
+        fields = tuple(
+            replace(each, id_lookup=False) if each.name == "Name" else each for each in fields
+        )
     return SObject(name, label, plural, prefix, (ID, *fields, *around), is_writable=is_writable)

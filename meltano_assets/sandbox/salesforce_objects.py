@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from meltano_assets.sandbox.salesforce_fields import (
     ID,
+    NAME_PARTS,
     address,
     audit,
     external_id,
@@ -34,7 +35,7 @@ from meltano_assets.sandbox.salesforce_picklists import (
     STAGES,
 )
 from meltano_assets.sandbox.salesforce_schema import Field, Schema, SObject
-from meltano_assets.sandbox.salesforce_standard import standard_fields
+from meltano_assets.sandbox.salesforce_standard import standard_fields, standard_objects
 
 _ACCOUNT = sobject(
     "Account",
@@ -371,7 +372,14 @@ _LINE_ITEM = sobject(
     ),
     reference("PricebookEntryId", "Price Book Entry ID", "PricebookEntry", "PricebookEntry"),
     field("ProductCode", "Product Code", createable=False, updateable=False),
-    field("Name", "Opportunity Product Name", length=376, createable=False, updateable=False),
+    field(
+        "Name",
+        "Opportunity Product Name",
+        length=376,
+        createable=False,
+        updateable=False,
+        name_field=True,
+    ),
     number("Quantity", "Quantity", scale=2),
     money("ListPrice", "List Price"),
     money("UnitPrice", "Sales Price"),
@@ -379,6 +387,7 @@ _LINE_ITEM = sobject(
     field("ServiceDate", "Date", "date"),
     field("Description", "Line Description"),
     field("SortOrder", "Sort Order", "int", createable=False, updateable=False),
+    *standard_fields("OpportunityLineItem"),
 )
 #: Salesforce writes a row whenever stage, amount, probability or close date change.
 _OPPORTUNITY_HISTORY = sobject(
@@ -422,6 +431,7 @@ _USER = sobject(
         createable=False,
         updateable=False,
         name_field=True,
+        components=NAME_PARTS,
     ),
     field("Email", "Email", "email", length=128, nillable=False, id_lookup=True),
     field("Title", "Title", length=80),
@@ -474,30 +484,11 @@ _ORGANIZATION = SObject(
         flag("IsSandbox", "Is Sandbox"),
         field("InstanceName", "Instance Name", length=5),
         field("Country", "Country", length=80),
+        *standard_fields("Organization"),
         *audit(has_deleted=False),
     ),
     is_writable=False,
 )
-
-#: Standard objects that every org has, with their real key prefixes. They hold no records here.
-_EMPTY_OBJECTS = (
-    "Asset:02i Attachment:00P BusinessHours:01m CampaignMemberStatus:01Y Case:500 "
-    "CaseComment:00a CollaborationGroup:0F9 ContentDocument:069 ContentVersion:068 Contract:800 "
-    "Dashboard:01Z Document:015 EmailMessage:02s EmailTemplate:00X Entitlement:550 "
-    "FeedItem:0D5 Folder:00l Group:00G GroupMember:011 Idea:087 LeadHistory:00J "
-    "Note:002 "
-    "OpportunityPartner:00I Order:801 "
-    "OrderItem:802 Partner:00H PermissionSet:0PS "
-    "ProcessInstance:04g Profile:00e Quote:0Q0 QuoteLineItem:0QL "
-    "Report:00O ServiceContract:810 Site:0DM Solution:501 StaticResource:081 "
-    "TopicAssignment:0TO WorkOrder:0WO"
-)
-
-
-def _empty(entry: str) -> SObject:
-    name, prefix = entry.split(":")
-    plural = name[:-1] + "ies" if name.endswith("y") else name + "s"
-    return sobject(name, name, plural, prefix, name_field("Name"), owner())
 
 
 def build_schema() -> Schema:
@@ -516,5 +507,4 @@ def build_schema() -> Schema:
         _HOST,
         _ORGANIZATION,
     )
-    empty = (_empty(entry) for entry in _EMPTY_OBJECTS.split())
-    return Schema((*company, *OFFICE_OBJECTS, *package_objects(), *empty))
+    return Schema((*company, *OFFICE_OBJECTS, *package_objects(), *standard_objects()))

@@ -16,6 +16,7 @@ from meltano_assets.sandbox.salesforce_fields import (
     sobject,
 )
 from meltano_assets.sandbox.salesforce_schema import Field, SObject
+from meltano_assets.sandbox.salesforce_standard import standard_fields
 
 _ACCESS = ("None", "Read", "Edit")
 #: What an activity may be about, and who may take part in it.
@@ -27,7 +28,7 @@ def _activity(children: str) -> tuple[Field, ...]:
     return (
         reference("WhoId", "Name ID", _WHO, "Who", child_relationship=children),
         reference("WhatId", "Related To ID", _WHAT, "What", child_relationship=children),
-        field("Subject", "Subject"),
+        field("Subject", "Subject", name_field=True),
         field("ActivityDate", "Date", "date"),
         field("Description", "Description", "textarea", length=32_000),
         reference("AccountId", "Account ID", "Account", "Account", createable=False),
@@ -95,7 +96,7 @@ OFFICE_OBJECTS = (
         "Opportunity Stage",
         "Opportunity Stages",
         "01J",
-        field("MasterLabel", "Master Label"),
+        field("MasterLabel", "Master Label", name_field=True),
         field("ApiName", "API Name"),
         flag("IsActive", "Is Active"),
         field("SortOrder", "Sort Order", "int"),
@@ -123,7 +124,7 @@ OFFICE_OBJECTS = (
         "Price Book Entry",
         "Price Book Entries",
         "01u",
-        field("Name", "Product Name", createable=False, updateable=False),
+        field("Name", "Product Name", createable=False, updateable=False, name_field=True),
         reference("Pricebook2Id", "Price Book ID", "Pricebook2", "Pricebook2"),
         reference(
             "Product2Id",
@@ -174,6 +175,7 @@ OFFICE_OBJECTS = (
         field("CallDurationInSeconds", "Call Duration", "int"),
         field("CompletedDateTime", "Completed Date", "datetime", createable=False),
         flag("IsClosed", "Closed", createable=False, updateable=False),
+        *standard_fields("Task"),
     ),
     sobject(
         "Event",
@@ -188,6 +190,7 @@ OFFICE_OBJECTS = (
         field("DurationInMinutes", "Duration", "int"),
         pick("ShowAs", "Show Time As", "Busy", "Free", "OutOfOffice"),
         flag("IsPrivate", "Private"),
+        *standard_fields("Event"),
     ),
     # Salesforce writes a row for every tracked field that changes, and nobody changes the row.
     _history("AccountHistory", "Account", "created", "Name", "Type", "Owner", "Industry"),

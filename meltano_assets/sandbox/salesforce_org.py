@@ -23,7 +23,7 @@ from meltano_assets.sandbox import soql_literals
 from meltano_assets.sandbox.salesforce_faults import salesforce_faults
 from meltano_assets.sandbox.salesforce_objects import build_schema
 from meltano_assets.sandbox.salesforce_rollups import SHOWN, roll_up
-from meltano_assets.sandbox.salesforce_schema import Schema, SObject, make_id, parse_id
+from meltano_assets.sandbox.salesforce_schema import Field, Schema, SObject, make_id, parse_id
 from meltano_assets.sandbox.salesforce_values import SqlValue, format_datetime, from_company
 
 API_VERSIONS = tuple(f"{number}.0" for number in range(31, 67))
@@ -70,6 +70,21 @@ CREATE TABLE IF NOT EXISTS _result (
     PRIMARY KEY (job, part, number)
 );
 """
+
+
+def _column(field: Field, kept: str) -> str:
+    made = f" GENERATED ALWAYS AS ({field.generated}) {kept}" if field.generated else ""
+    return f'"{field.name}" {field.storage}{made}'
+
+
+def _complete_table(connection: sqlite3.Connection, sobject: SObject) -> None:
+    """An org that an earlier version of the sandbox began gets the fields that came since."""
+    known = {row[1] for row in connection.execute(f'PRAGMA table_xinfo("{sobject.name}")')}
+    for field in sobject.stored_fields:
+        if field.name not in known:
+            empty = " DEFAULT 0" if field.kind == "boolean" and not field.generated else ""
+            column = _column(field, "VIRTUAL") + empty
+            connection.execute(f'ALTER TABLE "{sobject.name}" ADD COLUMN {column}')
 
 
 class RollBack(Exception):
@@ -176,6 +191,8 @@ class SalesforceOrg:
             for sobject in self.schema.objects.values():
                 if sobject.name not in known:
                     self._create_table(connection, sobject)
+                else:
+                    _complete_table(connection, sobject)
 
     def _first_opened(self) -> datetime:
         with self.writing() as connection:
@@ -187,14 +204,10 @@ class SalesforceOrg:
             return datetime.fromisoformat(row.fetchone()[0])
 
     def _create_table(self, connection: sqlite3.Connection, sobject: SObject) -> None:
-        columns = []
-        for field in sobject.stored_fields:
-            column = f'"{field.name}" {field.storage}'
-            if field.kind == "id":
-                column += " PRIMARY KEY"
-            if field.generated:
-                column += f" GENERATED ALWAYS AS ({field.generated}) STORED"
-            columns.append(column)
+        columns = [
+            _column(field, "STORED") + " PRIMARY KEY" * (field.kind == "id")
+            for field in sobject.stored_fields
+        ]
         connection.execute(f'CREATE TABLE "{sobject.name}" ({", ".join(columns)})')
         is_company_object = len(sobject.fields) > 12
         for field in sobject.stored_fields:

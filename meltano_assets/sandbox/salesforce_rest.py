@@ -7,6 +7,7 @@ jobs in ``salesforce_bulk.py``.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
@@ -139,8 +140,13 @@ class RestApi:
             return self._by_external_id(call, sobject, external, rest[2])
         if len(rest) == 2:
             return self._record(call, sobject, rest[1])
+        blob = sobject.find(rest[2]) if len(rest) == 3 else None
+        if blob is not None and blob.kind == "base64":
+            return self._blob(call, sobject, rest[1], blob)
         if sobject.by_relationship(rest[2]) is not None and len(rest) == 3:
             return self._related(call, sobject, rest[1], rest[2])
+        if schema.child(sobject, rest[2]) is not None and len(rest) == 3:
+            return self._children(call, sobject, rest[1], rest[2])
         if parse_id(rest[1]) is None:
             raise _unknown_external_id(rest[1])
         raise not_found()
@@ -361,6 +367,37 @@ class RestApi:
         if target is None:
             raise not_found()
         return self._record(call, target, str(row[0]))
+
+    def _children(self, call: Call, sobject: SObject, text: str, name: str) -> Reply:
+        """``/sobjects/Account/{id}/Contacts``: the records whose reference leads here."""
+        _allow(call, "GET", "HEAD")
+        found = self.org.user_schema.child(sobject, name)
+        record_id = parse_id(text)
+        if found is None or record_id is None:
+            raise not_found()
+        if self.read_record(call, sobject, f"Id = '{record_id}'", "Id") is None:
+            return self._absent(sobject, record_id)
+        child, ref = found
+        names = call.params.get("fields") or ", ".join(item.name for item in child.fields)
+        text = f"SELECT {names} FROM {child.name} WHERE {ref.name} = '{record_id}'"
+        compiled = compile_soql(self.org, text, include_deleted=False)
+        reader = self.org.reader()
+        records = compiled.page(reader, compiled.row_numbers(reader), call.version)
+        return Reply(200, {"done": True, "totalSize": len(records), "records": records})
+
+    def _blob(self, call: Call, sobject: SObject, text: str, blob: Field) -> Reply:
+        """``/sobjects/Attachment/{id}/Body``: the bytes of a field."""
+        _allow(call, "GET", "HEAD")
+        row = (
+            self.org.reader()
+            .execute(
+                f'SELECT "{blob.name}" FROM "{sobject.name}" WHERE "Id" = ?', (parse_id(text),)
+            )
+            .fetchone()
+        )
+        if row is None or row[0] is None:
+            raise not_found()
+        return Reply(200, base64.b64decode(row[0]), content_type="application/octetstream")
 
     def _write(
         self,

@@ -28,6 +28,13 @@ _COUNTS = {
     "AmountAllOpportunities": f'round(ifnull(sum(o."Amount"), 0), 2) {_DEALS}',
     "AmountWonOpportunities": f'round(ifnull(sum(o."Amount" * o."IsWon"), 0), 2) {_DEALS}',
 }
+#: Of a campaign and all that lie below it.
+_SUMMED = (
+    *("ActualCost", "BudgetedCost", "ExpectedRevenue", "NumberSent"),
+    *("AmountAllOpportunities", "AmountWonOpportunities", "NumberOfContacts", "NumberOfLeads"),
+    *("NumberOfConvertedLeads", "NumberOfOpportunities", "NumberOfResponses"),
+    "NumberOfWonOpportunities",
+)
 #: Objects whose change may change what others show.
 SHOWN = frozenset(
     [
@@ -46,6 +53,7 @@ def roll_up(connection: sqlite3.Connection, stamp: str) -> None:
     """Bring every such field up to date; ``stamp`` is the present."""
     _of_members(connection)
     _recount(connection, stamp)
+    _sum_hierarchies(connection)
     connection.execute(
         'UPDATE "Opportunity" SET "HasOpportunityLineItem" = EXISTS (SELECT 1 FROM '
         '"OpportunityLineItem" i WHERE i."OpportunityId" = "Opportunity"."Id" AND NOT i."IsDeleted")'
@@ -82,4 +90,17 @@ def _recount(connection: sqlite3.Connection, stamp: str) -> None:
         f'IS NULL THEN "SystemModstamp" ELSE ? END FROM (SELECT "Id", {selected} FROM "Campaign") '
         f'new WHERE new."Id" = "Campaign"."Id" AND ({before}) IS NOT ({after})',
         (stamp,),
+    )
+
+
+def _sum_hierarchies(connection: sqlite3.Connection) -> None:
+    settings = ", ".join(f'"Hierarchy{name}" = summed."{name}"' for name in _SUMMED)
+    sums = ", ".join(f'round(ifnull(sum(c."{name}"), 0), 2) AS "{name}"' for name in _SUMMED)
+    connection.execute(
+        'WITH RECURSIVE tree(root, id) AS (SELECT "Id", "Id" FROM "Campaign" UNION '
+        'SELECT tree.root, c."Id" FROM "Campaign" c JOIN tree ON c."ParentId" = tree.id '
+        'WHERE NOT c."IsDeleted") '
+        f'UPDATE "Campaign" SET {settings} FROM (SELECT tree.root, {sums} FROM tree '
+        'JOIN "Campaign" c ON c."Id" = tree.id GROUP BY tree.root) summed '
+        'WHERE summed.root = "Campaign"."Id"'
     )

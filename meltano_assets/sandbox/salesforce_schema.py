@@ -34,6 +34,7 @@ Kind = Literal[
     "url",
     "address",
     "location",
+    "base64",
 ]
 
 _SOAP_TYPES: dict[str, str] = {
@@ -48,9 +49,10 @@ _SOAP_TYPES: dict[str, str] = {
     "datetime": "xsd:dateTime",
     "address": "urn:address",
     "location": "urn:location",
+    "base64": "xsd:base64Binary",
 }
 NUMBER_KINDS = frozenset({"double", "currency", "percent"})
-TEXT_KINDS = frozenset({"string", "textarea", "picklist", "email", "phone", "url"})
+TEXT_KINDS = frozenset({"string", "textarea", "picklist", "email", "phone", "url", "base64"})
 ID_KINDS = frozenset({"id", "reference"})
 COMPOUND_KINDS = frozenset({"address", "location"})
 
@@ -124,6 +126,8 @@ class Field:
     relationship: str | None = None
     child_relationship: str | None = None
     name_field: bool = False
+    auto_number: bool = False
+    """Salesforce counts the records up."""
     generated: str | None = None
     """SQL expression of a field that Salesforce composes (``Contact.Name``)."""
     shown: str | None = None
@@ -147,7 +151,7 @@ class Field:
 
     @property
     def is_long_text(self) -> bool:
-        return self.kind == "textarea" and self.length >= _LONG_TEXT_FROM
+        return self.kind == "base64" or (self.kind == "textarea" and self.length >= _LONG_TEXT_FROM)
 
     @property
     def is_filterable(self) -> bool:
@@ -168,13 +172,15 @@ class Field:
         """The field's entry in an object's describe."""
         kind = self.kind
         is_text = kind in TEXT_KINDS
-        length = self.length if is_text else 18 if kind in ID_KINDS else 0
+        length = (
+            0 if kind == "base64" else self.length if is_text else 18 if kind in ID_KINDS else 0
+        )
         is_number = kind in NUMBER_KINDS
         groupable = not (self.is_long_text or is_number or kind == "datetime" or self.is_compound)
         return {
             "aggregatable": not (self.is_long_text or self.is_compound or kind == "boolean"),
             "aiPredictionField": False,
-            "autoNumber": False,
+            "autoNumber": self.auto_number,
             "byteLength": length * (3 if is_text else 1),
             "calculated": False,
             "calculatedFormula": None,
@@ -208,7 +214,7 @@ class Field:
             "maskType": None,
             "name": self.name,
             "nameField": self.name_field,
-            "namePointing": False,
+            "namePointing": len(self.refers_to) > 1,
             "nillable": self.nillable,
             "permissionable": self.nillable and self.createable,
             "picklistValues": [

@@ -1,6 +1,7 @@
-"""The standard fields of the main objects that the company itself never fills.
+"""The standard fields of the main objects that the company itself never fills, and the standard objects
+that every org has and that hold no records here.
 
-``salesforce_standard.txt`` lists them as ``salesforce_packages.txt`` does. What follows from a record's
+``salesforce_standard.txt`` and ``salesforce_standard_objects.txt`` list them. What follows from a record's
 other fields the org works out, as Salesforce does, so that the company need not know of it.
 """
 
@@ -10,11 +11,11 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from meltano_assets.sandbox.salesforce_fields import listed_field
+from meltano_assets.sandbox.salesforce_fields import listed_fields, listed_objects
 from meltano_assets.sandbox.salesforce_picklists import FORECASTS
-from meltano_assets.sandbox.salesforce_schema import Field
+from meltano_assets.sandbox.salesforce_schema import Field, SObject
 
-_FILE = Path(__file__).parent / "salesforce_standard.txt"
+_FOLDER = Path(__file__).parent
 _CATEGORY = "CASE \"StageName\" {} ELSE 'Pipeline' END".format(
     " ".join(f"WHEN '{stage}' THEN '{category}'" for stage, category in FORECASTS.items())
 )
@@ -28,12 +29,25 @@ _MADE = {
     "Opportunity.Fiscal": f"{_YEAR} || ' ' || {_QUARTER}",
     "Opportunity.ExpectedRevenue": 'round("Amount" * "Probability" / 100, 2)',
     "CampaignMember.LeadOrContactId": 'ifnull("ContactId", "LeadId")',
+    "CampaignMember.Name": "nullif(trim(ifnull(\"FirstName\", '') || ' ' || ifnull(\"LastName\", '')), '')",
     "CampaignMember.Type": "CASE WHEN \"ContactId\" IS NULL THEN 'Lead' ELSE 'Contact' END",
     "User.UserType": "'Standard'",
+    "Case.IsClosed": "\"Status\" = 'Closed'",
+    "Contract.StatusCode": "CASE WHEN \"Status\" = 'Activated' THEN 'Activated' ELSE 'Draft' END",
+    "Order.StatusCode": "CASE WHEN \"Status\" = 'Activated' THEN 'Activated' ELSE 'Draft' END",
+    "WorkOrder.IsClosed": "\"Status\" IN ('Closed', 'Cannot Complete', 'Canceled')",
 }
 #: What a new record has where nobody says otherwise.
 _DEFAULTS = {
     "Account.CleanStatus": "Pending",
+    "Case.Status": "New",
+    "Case.Priority": "Medium",
+    "Contract.Status": "Draft",
+    "Order.Status": "Draft",
+    "Quote.Status": "Draft",
+    "WorkOrder.Status": "New",
+    "Contact.CleanStatus": "Pending",
+    "Lead.CleanStatus": "Pending",
     "User.EmailEncodingKey": "UTF-8",
     "User.LanguageLocaleKey": "en_US",
     "User.LocaleSidKey": "en_US",
@@ -45,12 +59,11 @@ _DEFAULTS = {
 def _listed() -> dict[str, tuple[Field, ...]]:
     found: dict[str, tuple[Field, ...]] = {}
     name = ""
-    for line in _FILE.read_text("utf-8").splitlines():
+    for line in (_FOLDER / "salesforce_standard.txt").read_text("utf-8").splitlines():
         if not line.startswith(" "):
             name = line
             continue
-        kind, _, names = line.strip().partition(": ")
-        fields = (_completed(name, listed_field(kind, each)) for each in names.split())
+        fields = (_completed(name, each) for each in listed_fields(line))
         found[name] = (*found.get(name, ()), *fields)
     return found
 
@@ -65,3 +78,12 @@ def _completed(sobject: str, field: Field) -> Field:
 def standard_fields(sobject: str) -> tuple[Field, ...]:
     """What the object has beside the fields of its own declaration."""
     return _listed()[sobject]
+
+
+def standard_objects() -> tuple[SObject, ...]:
+    """What every org has beside the objects that the company fills."""
+    text = (_FOLDER / "salesforce_standard_objects.txt").read_text("utf-8")
+    return tuple(
+        replace(each, fields=tuple(_completed(each.name, item) for item in each.fields))
+        for each in listed_objects(text)
+    )

@@ -41,6 +41,9 @@ _CASCADES = {
     "Campaign": (("CampaignMember", "CampaignId"),),
     "Lead": (("CampaignMember", "LeadId"),),
     "Contact": (("CampaignMember", "ContactId"),),
+    "Case": (("CaseComment", "ParentId"), ("EmailMessage", "ParentId")),
+    "Order": (("OrderItem", "OrderId"),),
+    "Quote": (("QuoteLineItem", "QuoteId"),),
 }
 _COMPANY_WORDS = re.compile(r"[\s,.]+(inc|ltd|llc|gmbh|corp|corporation|co|ag|sa|bv)\.?$", re.I)
 
@@ -82,7 +85,7 @@ class Writer:
         self.defaults = {
             f.name: int(bool(f.default)) if f.kind == "boolean" else f.default
             for f in fields
-            if f.kind == "boolean" or isinstance(f.default, str)
+            if not f.generated and (f.kind == "boolean" or isinstance(f.default, str))
         }
         self.unique = [f for f in fields if f.unique]
         self.references = [f for f in fields if f.kind == "reference" and f.createable]
@@ -427,6 +430,7 @@ class Writer:
             return
         ids = self.org.new_ids(self.connection, self.sobject.key_prefix, len(drafts))
         user, stamp = self.org.user_id, self.stamp
+        counted = {f.name: self._last_number(f.name) for f in self.sobject.fields if f.auto_number}
         groups: dict[tuple[str, ...], list[tuple[object, ...]]] = {}
         for draft, record_id in zip(drafts, ids, strict=True):
             draft.record_id = record_id
@@ -441,6 +445,8 @@ class Writer:
                 "LastModifiedById": user,
                 "SystemModstamp": stamp,
             }
+            counted = {name: last + 1 for name, last in counted.items()}
+            values |= {name: f"{number:08}" for name, number in counted.items()}
             if "ownerid" in self.sobject.field_by_name and not values.get("OwnerId"):
                 values["OwnerId"] = user
             groups.setdefault(tuple(values), []).append(tuple(values.values()))
@@ -450,6 +456,11 @@ class Writer:
             self.connection.executemany(
                 f'INSERT INTO "{self.sobject.name}" ({columns}) VALUES ({marks})', rows
             )
+
+    def _last_number(self, name: str) -> int:
+        """The greatest number that Salesforce has given to a record."""
+        highest = f'SELECT max(CAST("{name}" AS INTEGER)) FROM "{self.sobject.name}"'
+        return self.connection.execute(highest).fetchone()[0] or 1000
 
     def _update(self, drafts: Sequence[Draft]) -> None:
         groups: dict[tuple[str, ...], list[tuple[object, ...]]] = {}

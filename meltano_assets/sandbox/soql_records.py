@@ -19,7 +19,7 @@ class Node:
     sobject: SObject
     id_index: int
     items: list[tuple[str, str, object]] = field(default_factory=list)
-    """(key, kind, payload): column index, parent node, indexes of a compound's parts, child list, or
+    """(key, kind, payload): column index (also of a blob), parent node, indexes of a compound's parts, child list, or
     the nodes by object of a ``TYPEOF``."""
     type_index: int = -1
     """Where the object's name stands that a polymorphic reference leads to."""
@@ -184,6 +184,10 @@ def _record(
         if kind == "column" and isinstance(payload, int):
             found = node.sobject.find(key)
             record[key] = _json_value(found.kind if found else "", row[payload])
+        elif kind == "blob" and isinstance(payload, int):
+            # Bytes have an address of their own.
+            is_there = row[payload] is not None
+            record[key] = f"{base}{name}/{record_id}/{key}" if is_there else None
         elif kind == "parent" and isinstance(payload, Node):
             present = row[payload.id_index] is not None
             record[key] = _record(payload, row, base, {}) if present else None

@@ -287,7 +287,7 @@ class _Compiler:
             node.items.append((found.name, "compound", parts))
             return
         index = self.column(_shown(alias, found))
-        node.items.append((found.name, "column", index))
+        node.items.append((found.name, "blob" if found.kind == "base64" else "column", index))
         if found.kind == "id":
             node.id_index = index
         self.header.append(".".join((*through, found.name)))

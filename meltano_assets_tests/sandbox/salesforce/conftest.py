@@ -18,6 +18,7 @@ from meltano_assets.sandbox.faults import FaultBox
 from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
 from meltano_assets.sandbox.salesforce_faults import salesforce_faults
 from meltano_assets.sandbox.salesforce_schema import make_id
+from meltano_assets.sandbox.service import HangUpProtocol
 
 START = datetime(2024, 5, 15, 12, tzinfo=UTC)
 
@@ -182,7 +183,9 @@ class Api:
 
 def serve(app: Any) -> tuple[uvicorn.Server, threading.Thread, str]:
     """Runs an application on a free port until it is told to exit."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error")
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", http=HangUpProtocol, ws="none"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 from typing import Any
 
@@ -75,11 +76,66 @@ def test_the_org_has_the_usual_objects(shared: Api) -> None:
     objects = {entry["name"]: entry for entry in answer["sobjects"]}
     assert {"Account", "Host__c", "Task", "Case", "Organization"} <= objects.keys()
     assert objects["Account"]["keyPrefix"] == "001"
-    assert shared.rows("SELECT Id, Name FROM Case") == []
+    assert shared.rows("SELECT Id, CaseNumber, Account.Name FROM Case") == []
     assert shared.rows("SELECT IsSandbox FROM Organization") == [{"IsSandbox": True}]
     assert shared.error(shared.get("/sobjects/Nope/describe")) == (404, "NOT_FOUND")
     basic = shared.get("/sobjects/Account").json()
     assert basic["objectDescribe"]["name"] == "Account"
+
+
+def test_describes_tell_what_belongs_together(shared: Api) -> None:
+    described = {
+        name: shared.get(f"/sobjects/{name}/describe").json()
+        for name in ("Contact", "Lead", "User", "Task", "Case", "Account", "CampaignMember")
+    }
+    fields = {name: {f["name"]: f for f in told["fields"]} for name, told in described.items()}
+    for name in ("Contact", "Lead", "User"):
+        assert fields[name]["LastName"]["compoundFieldName"] == "Name", name
+    assert fields["Contact"]["OtherCity"]["compoundFieldName"] == "OtherAddress"
+    who = fields["Task"]["WhoId"]
+    assert (who["referenceTo"], who["relationshipName"]) == (["Contact", "Lead"], "Who")
+    assert (who["polymorphicForeignKey"], who["namePointing"]) == (True, True)
+    number = fields["Case"]["CaseNumber"]
+    assert (number["autoNumber"], number["nameField"], number["createable"]) == (True, True, False)
+    children = {c["relationshipName"]: c for c in described["Account"]["childRelationships"]}
+    assert {"Cases", "Contracts", "Orders", "Assets", "Notes"} <= children.keys()
+    # Only a custom object's records are found by their name.
+    assert not fields["Account"]["Name"]["idLookup"]
+    host = shared.get("/sobjects/Host__c/describe").json()["fields"]
+    assert next(f for f in host if f["name"] == "Name")["idLookup"]
+    for told in described.values():
+        names = ",".join(f["name"] for f in told["fields"])
+        assert shared.query(f"SELECT {names} FROM {told['name']}").status_code == 200
+
+
+def test_cases_are_counted_and_bytes_have_an_address(api: Api) -> None:
+    account = known_id("001", 3)
+    case = _create(api, "Case", Subject="It hangs", AccountId=account)
+    _create(api, "Case", Subject="Again", ParentId=case)
+    found = api.rows("SELECT CaseNumber, Status, IsClosed FROM Case ORDER BY CaseNumber")
+    assert [row["CaseNumber"] for row in found] == ["00001001", "00001002"]
+    assert (found[0]["Status"], found[0]["IsClosed"]) == ("New", False)
+    told = api.get(f"/sobjects/Account/{account}/Cases").json()
+    assert (told["totalSize"], told["records"][0]["Subject"]) == (1, "It hangs")
+    body = base64.b64encode(b"\x00\xffbytes").decode()
+    part = _create(api, "Attachment", ParentId=case, Name="log.bin", Body=body)
+    shown = _read(api, "Attachment", part)
+    assert shown["Body"] == f"/services/data/v59.0/sobjects/Attachment/{part}/Body"
+    assert api.get(api.base + shown["Body"]).content == b"\x00\xffbytes"
+    job = api.call(
+        "POST", "/jobs/query", json={"operation": "query", "query": "SELECT Body FROM Attachment"}
+    )
+    assert job.status_code == 400
+
+
+def test_a_member_shows_the_name_of_its_person(api: Api) -> None:
+    campaign = _create(api, "Campaign", Name="Fair")
+    child = _create(api, "Campaign", Name="Booth", ParentId=campaign, ActualCost=12.5)
+    _create(api, "CampaignMember", CampaignId=child, ContactId=known_id("003", 1))
+    assert api.rows("SELECT Name FROM CampaignMember") == [{"Name": "Ann1 Smith1"}]
+    top = _read(api, "Campaign", campaign)
+    assert (top["NumberOfContacts"], top["HierarchyNumberOfContacts"]) == (0, 1)
+    assert top["HierarchyActualCost"] == 12.5
 
 
 # --- create, read, update, delete ----------------------------------------------------------

@@ -1,8 +1,12 @@
-"""W2: the Singer tap of Salesforce, unmodified, from an environment of its own."""
+"""W2: Singer's and Airbyte's connectors of Salesforce, unmodified, from environments of their own."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +36,43 @@ def test_tap_salesforce_by_both_of_its_ways(api: Api, tmp_path: Path) -> None:
             settings = {**config, "api_type": way}
             counts = synced(tap, settings, set(wanted), tmp_path, environment, "--properties")
             assert counts == wanted, way
+
+
+def test_airbyte_source_salesforce_by_both_of_its_ways(api: Api, tmp_path: Path) -> None:
+    api.org.bulk_polls = 0
+    known = api.org.credentials
+    programs = installed(tmp_path, "airbyte-source-salesforce==2.10.3")
+    settings, catalog = tmp_path / "config.json", tmp_path / "catalog.json"
+    wanted = {"User": 3, "Account": 20, "Contact": 15, "Opportunity": 10}
+    with as_vendor(api.base, ("login.salesforce.com",), tmp_path) as environment:
+
+        def run(*arguments: str) -> list[dict[str, Any]]:
+            command = [programs / "source-salesforce", *arguments, "--config", settings]
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=300, check=False, env=environment
+            )
+            assert done.returncode == 0, done.stdout[-3000:]
+            return [json.loads(line) for line in done.stdout.splitlines()]
+
+        for is_bulk in (False, True):
+            config = {
+                "auth_type": "Client",
+                "refresh_token": known.refresh_token,
+                "client_id": known.client_id,
+                "client_secret": known.client_secret,
+                # It reads what changed since, and would read the last two years without.
+                "start_date": "2023-12-01T00:00:00Z",
+                "stream_slice_step": "P3000D",
+                "force_use_bulk_api": is_bulk,
+            }
+            settings.write_text(json.dumps(config))
+            (found,) = (m["catalog"] for m in run("discover") if m["type"] == "CATALOG")
+            chosen = [
+                {"stream": each, "sync_mode": "incremental", "destination_sync_mode": "append"}
+                for each in found["streams"]
+                if each["name"] in wanted
+            ]
+            catalog.write_text(json.dumps({"streams": chosen}))
+            messages = run("read", "--catalog", str(catalog))
+            streams = (m["record"]["stream"] for m in messages if m["type"] == "RECORD")
+            assert Counter(streams) == wanted, is_bulk

@@ -60,6 +60,7 @@ def run_dbt() -> None:
     from dbt.cli.main import cli
 
     forget_the_place()
+    keep_the_manifest()
     gc.freeze()
     cli()
 
@@ -76,6 +77,36 @@ def forget_the_place() -> None:
     places = ("host", "port")
     keys = lambda credentials: [k for k in compared(credentials) if k not in places]  # noqa: E731
     setattr(PostgresCredentials, "_connection_keys", keys)  # noqa: B010
+
+
+def keep_the_manifest() -> None:
+    """``manifest.json`` is written where something was parsed, not again in every run.
+
+    dbt writes the parsed project for its next start first and the manifest afterwards: a manifest
+    that is not older says the same.
+    """
+    from dbt import constants
+    from dbt.parser import manifest as parser
+
+    write: Any = parser.write_manifest
+
+    def written(manifest: Any, target_path: str, which: str | None = None) -> None:
+        folder = Path(target_path)
+        try:
+            parsed = (folder / constants.PARTIAL_PARSE_FILE_NAME).stat().st_mtime_ns
+            told = min(
+                (folder / name).stat().st_mtime_ns
+                for name in (constants.MANIFEST_FILE_NAME, constants.SEMANTIC_MANIFEST_FILE_NAME)
+            )
+        except FileNotFoundError:
+            told = parsed = 0
+        if not told or told < parsed:
+            write(manifest, target_path, which)
+        else:
+            manifest.build_parent_and_child_maps()
+            manifest.build_group_map()
+
+    parser.write_manifest = written
 
 
 def target_directory(variables: Mapping[str, str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -42,3 +43,23 @@ def test_a_project_parsed_without_a_database_is_not_parsed_again_for_one(tmp_pat
     assert "no changes found" not in parse(tmp_path, modelling.offline_variables())
     served = modelling.dbt_variables("postgresql://meltano:secret@127.0.0.2:54321/warehouse")
     assert "Partial parsing enabled, no changes found" in parse(tmp_path, served)
+
+
+def test_a_manifest_is_written_when_the_project_changed(tmp_path: Path) -> None:
+    """Or when it is gone, and not again in every run."""
+    (tmp_path / "dbt_project.yml").write_text("name: small\nprofile: meltano_assets\n")
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "one.sql").write_text("select 1 as one")
+    manifest = tmp_path / "target" / "manifest.json"
+    variables = modelling.offline_variables()
+    parse(tmp_path, variables)
+    written = manifest.stat().st_mtime_ns
+    parse(tmp_path, variables)
+    assert manifest.stat().st_mtime_ns == written
+    (models / "two.sql").write_text("select 2 as two")
+    parse(tmp_path, variables)
+    assert "model.small.two" in json.loads(manifest.read_text())["nodes"]
+    manifest.unlink()
+    parse(tmp_path, variables)
+    assert "model.small.two" in json.loads(manifest.read_text())["nodes"]

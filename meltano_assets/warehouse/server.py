@@ -49,7 +49,6 @@ _SETTINGS = {
     "max_connections": "100",
     "shared_buffers": "256MB",
     "maintenance_work_mem": "128MB",
-    "work_mem": "16MB",
     "max_wal_size": "4GB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -73,6 +72,16 @@ _ENOUGH_SHARED_MEMORY = 512 * 1024 * 1024
 def _parallel_workers() -> int:
     """The session's own process works too: one helper less than there are cores."""
     return min(max((os.cpu_count() or 1) - 1, 1), 4)
+
+
+def _megabytes_to_sort_in() -> int:
+    """What one sort or hash may take before it goes to disk: a 128th of the machine's memory.
+
+    A build runs four models at once, each on several processes with a few such steps; so much
+    stays below a third of the memory at worst.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(max(memory // 128 // 2**20, 16), 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +237,7 @@ class _Launcher:
     def _settings(self) -> dict[str, str]:
         settings = _SETTINGS | ({} if self._fsync else _WITHOUT_FSYNC)
         settings["max_parallel_workers_per_gather"] = str(_parallel_workers())
+        settings["work_mem"] = f"{_megabytes_to_sort_in()}MB"
         shared_memory = Path("/dev/shm")  # noqa: S108 (only measured)
         if shared_memory.is_dir() and shutil.disk_usage(shared_memory).total < (
             _ENOUGH_SHARED_MEMORY

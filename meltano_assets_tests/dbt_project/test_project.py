@@ -15,6 +15,7 @@ import dagster as dg
 import pytest
 import yaml
 from dbt.cli.main import dbtRunner
+from psycopg import sql
 
 from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
 from meltano_assets.assets.lineage import column_lineage, relation_name
@@ -465,6 +466,47 @@ def test_incremental_models_equal_a_full_rebuild(empty: Project) -> None:
     full = [empty.rows(f"select * from {table} order by 1") for table in tables]
     assert incremental == full
     assert [len(rows) for rows in full] == [9, 6]
+
+
+def test_a_table_from_before_gets_its_index(empty: Project) -> None:
+    """Once: the look-up of single months leans on it, whoever made the table."""
+    index = (
+        "select count(*) from pg_indexes where schemaname = 'intermediate' and tablename ="
+        " 'int_usage_pings__unpacked' and indexdef like '%(install_uuid, pinged_at)'"
+    )
+    model = "int_usage_pings__unpacked"
+    assert empty.dbt("run", "--full-refresh", "--select", model) == {}
+    assert empty.rows(index) == [(1,)]
+    with empty.connect() as connection:
+        [(name,)] = connection.execute(index.replace("count(*)", "indexname").encode()).fetchall()
+        connection.execute(sql.SQL("drop index intermediate.{}").format(sql.Identifier(name)))
+    for _ in range(2):
+        assert empty.dbt("run", "--select", model) == {}
+        assert empty.rows(index) == [(1,)]
+
+
+def test_doubled_keys_are_found_with_and_without_an_index(empty: Project) -> None:
+    """An index that is unique stands for the test; one that is not, or is partial, does not."""
+    name = "unique_int_raw_hosts__matched_to_accounts_raw_host"
+    table = "intermediate.int_raw_hosts__matched_to_accounts"
+    assert empty.dbt("run", "--select", "int_raw_hosts__matched_to_accounts") == {}
+    assert empty.dbt("test", "--select", name) == {}
+    with empty.connect() as connection:
+        connection.execute(f"create table doubled as select * from {table} limit 0".encode())
+        connection.execute(f"drop table {table} cascade".encode())
+        connection.execute(b"alter table doubled set schema intermediate")
+        connection.execute(f"alter table intermediate.doubled rename to {table[13:]}".encode())
+        connection.execute(
+            f"insert into {table} values ('h'), ('h'), ('i'), (null), (null)".encode()
+        )
+        connection.execute(f"create index on {table} (raw_host)".encode())
+        connection.execute(
+            f"create unique index on {table} (raw_host) where raw_host = 'i'".encode()
+        )
+    assert empty.dbt("test", "--select", name) == {
+        name: "fail: Got 1 result, configured to fail if != 0"
+    }
+    assert empty.dbt("run", "--select", "int_raw_hosts__matched_to_accounts+1") == {}
 
 
 def test_two_runs_at_once_leave_each_ping_once(

@@ -1,4 +1,5 @@
 {#-
+    The last ping of a month stands for the month: counters are running totals.
     The months that pings unpacked since the last run are of, or were of, are found anew; the others
     stay. A month that has no ping left keeps a row without one, which agg_usage_monthly leaves out.
 -#}
@@ -22,11 +23,6 @@
 ) %}
 
 with
-
-pings as (
-    select * from {{ ref('int_usage_pings__unpacked') }}
-    where install_uuid is not null and not is_deleted
-),
 
 {% if is_incremental() -%}
 news as (
@@ -58,35 +54,47 @@ touched as (
         on known.usage_ping_id = news.usage_ping_id
 ),
 
-chosen as (
+-- Each month is looked up by itself: a day's news touch few of them.
+latest as (
     select
         pings.*,
         touched.month
-    from pings
-    inner join touched
-        on
-            pings.install_uuid = touched.install_uuid
-            and date_trunc('month', pings.pinged_at at time zone 'UTC') = touched.month
+    from touched
+    cross join
+        lateral (
+            select * from {{ ref('int_usage_pings__unpacked') }} as unpacked
+            where
+                unpacked.install_uuid = touched.install_uuid
+                and unpacked.pinged_at >= touched.month at time zone 'UTC'
+                and unpacked.pinged_at <= (
+                    touched.month + interval '1 month -1 microsecond'
+                ) at time zone 'UTC'
+                and not unpacked.is_deleted
+            order by
+                unpacked.pinged_at desc,
+                unpacked.usage_ping_id desc
+            limit 1
+        ) as pings
 ),
 {%- else -%}
-chosen as (
+pings as (
     select
         *,
         date_trunc('month', pinged_at at time zone 'UTC') as month
-    from pings
+    from {{ ref('int_usage_pings__unpacked') }}
+    where install_uuid is not null and not is_deleted
 ),
-{%- endif %}
 
--- The last ping of the month stands for the month: counters are running totals.
 latest as (
     select distinct on (install_uuid, month) *
-    from chosen
+    from pings
     order by
         install_uuid,
         month,
         pinged_at desc,
         usage_ping_id desc
 ),
+{%- endif %}
 
 final as (
     select

@@ -14,6 +14,7 @@
             {'columns': ['loaded_at']},
             {'columns': ['unpacked_at']},
         ],
+        post_hook="{{ keep_index(['install_uuid', 'pinged_at']) }}",
     )
 }}
 

@@ -86,7 +86,7 @@ def load_file(
         bool,
         typer.Option(
             "--hard-delete",
-            help="Singer: ACTIVATE_VERSION removes old rows; else they get _deleted_at.",
+            help="Singer: old versions and deleted records are removed; else they get _deleted_at.",
         ),
     ] = False,
     wait: Wait = 600,

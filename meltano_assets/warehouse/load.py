@@ -492,7 +492,13 @@ class _Load:
 
     def _checkpoint(self, bookmark: Bookmark | None) -> None:
         self._pause()
-        is_due = self._landing is not None or self._is_replace or self._live is None
+        is_due = (
+            self._landing is not None
+            or self._is_replace
+            or self._live is None
+            # Declared columns are there, with or without a record.
+            or not self._data_types().keys() <= self._live.columns.keys()
+        )
         if self._straight is not None:
             self._part.inserted += self._straight.rows
         if is_due and self._data_types():

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import unquote, urlparse
@@ -80,9 +81,10 @@ class _Table:
     records: list[dict[str, object]] = field(default_factory=list)
     #: Records that cannot be loaded as the schema says, as text, with their line and the reason.
     refused: list[tuple[str, int | None, str]] = field(default_factory=list)
-    version: int | None = None
-    #: A version that holds once everything gathered is stored.
+    versions: set[int] = field(default_factory=set)
+    #: A version that ends older rows at the next commit, and whether records without any came since.
     activated: int | None = None
+    has_plain: bool = False
     #: Lines that are still to be looked at for keys that stand twice, and how many did.
     lines: list[bytes] = field(default_factory=list)
     line_bytes: int = 0
@@ -133,7 +135,7 @@ class SingerTarget:
     """Takes the lines of one tap; ``outcomes`` tells what was loaded, per load.
 
     ``disposition`` is for streams with key properties; those without are appended.
-    ``is_hard_delete`` removes the rows of older versions, which are else marked as deleted.
+    ``is_hard_delete`` removes the rows of older versions and of deleted records, which are else marked.
     """
 
     def __init__(
@@ -278,8 +280,8 @@ class SingerTarget:
             self._refuse(table, record, number, "a required property is missing")
             return
         version = message.get("version")
+        self._note_version(table, version if isinstance(version, int) else None)
         if isinstance(version, int):
-            self._note_version(table, version)
             record[_VERSION] = version
         if self._add_metadata:
             record.setdefault("_sdc_extracted_at", message.get("time_extracted"))
@@ -389,18 +391,19 @@ class SingerTarget:
 
     def _note_version(self, table: _Table, version: int | None) -> None:
         if version is None:
+            table.has_plain = True
             return
-        if table.version is None and _VERSION not in table.kinds:
+        if not table.versions and _VERSION not in table.kinds:
             columns = (*table.stream.columns, _VERSION_COLUMN)
             table.stream = replace(table.stream, columns=columns)
             table.kinds[_VERSION] = "bigint"
-        table.version = version
+        table.versions.add(version)
 
     def _load(self, table: _Table) -> None:
         """Commit what was gathered for a stream, and the version that was activated."""
         self._settle(table)
-        if table.activated is not None and table.version != table.activated:
-            # What was gathered is none of that version: it stays, only what was there before goes.
+        if table.activated is not None and table.has_plain:
+            # What came since without a version stays; only what was there before goes.
             self._retire_older(table)
         if not table.is_empty:
             self._store_gathered(table)
@@ -433,8 +436,17 @@ class SingerTarget:
                 environment=self._environment,
                 on_progress=self._on_progress,
                 lock_wait_seconds=self._lock_wait_seconds,
+                before_commit=partial(self._remove_deleted, table.stream),
             )
         )
+
+    def _remove_deleted(self, stream: Stream, connection: psycopg.Connection) -> None:
+        """Rows that a record has deleted go at once, if that is wanted."""
+        if self._is_hard_delete and stream.disposition != "scd2":
+            name = TableName(stream.source, stream.name)
+            statement = sql.SQL("delete from {} where _deleted_at is not null").format(name.sql)
+            if find(connection, name) is not None:
+                connection.execute(statement)
 
     def _activate(self, message: Mapping[str, object], number: int) -> None:
         """Rows that the tap did not send again in this version are gone at the source.
@@ -446,10 +458,10 @@ class SingerTarget:
         version = message.get("version")
         if not isinstance(version, int):
             raise self._fatal(table, f"line {number}: an ACTIVATE_VERSION without a version")
-        self._settle(table)
-        table.activated = version
-        if table.version == version:
-            self._load(table)
+        self._load(table)
+        table.activated, table.has_plain = version, False
+        if version in table.versions:
+            self._retire_older(table)
 
     def _retire_older(self, table: _Table) -> None:
         """Mark or remove the rows of versions before the activated one, and write it down."""

@@ -111,6 +111,8 @@ class Target:
         """
         connection = self.connection
         stored = Stored(changes=schema.grow(connection, live, {**types, **LOADER_TYPES}))
+        if not landing.rows:
+            return stored
         columns, has_deletes = landing.delivered, landing.has_deletes
         if not self.keys.primary:
             stored.inserted = merge.insert_all(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meltano_assets.errors import FatalError
-from meltano_assets.streams import COLUMN_TYPES, Batch, Column, ColumnType
+from meltano_assets.streams import COLUMN_TYPES, Batch, Column, ColumnType, Disposition
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.names import cut, fold_all, suffixed
@@ -43,6 +43,21 @@ def test_a_new_field_becomes_a_column_and_a_logged_change(warehouse: Warehouse) 
         (1, None),
         (2, 1.5),
     ]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2_000])
+@pytest.mark.parametrize("disposition", ["upsert", "append", "scd2"])
+def test_a_declared_column_is_there_with_or_without_a_record(
+    warehouse: Warehouse, disposition: Disposition, rows: int
+) -> None:
+    things = replace(THINGS, disposition=disposition)
+    load(warehouse, things, [batch([{"id": 1, "v": 1}])])
+    wider = replace(things, columns=(*things.columns, Column("tags", "jsonb")))
+    batches = [batch([{"id": 10 + n, "v": n} for n in range(rows)])] if rows else []
+    outcome = load(warehouse, wider, batches)
+    assert outcome.schema_changes == ["added column tags (jsonb)"]
+    assert kinds(warehouse)["tags"] == "jsonb"
+    assert query(warehouse, "select count(*) from shop.things") == [(rows + 1,)]
 
 
 @pytest.mark.parametrize(

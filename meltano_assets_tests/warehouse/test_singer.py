@@ -374,6 +374,23 @@ def test_records_without_a_version_behind_an_announced_one_stay(warehouse: Wareh
     assert live(warehouse) == [2, 3]
 
 
+def test_a_record_of_an_older_version_among_newer_ones_is_ended_too(warehouse: Warehouse) -> None:
+    activate = {"type": "ACTIVATE_VERSION", "stream": "Users", "version": 2}
+    stray = [{**user(1), "version": 2}, {**user(2), "version": 1}, user(3)]
+    run(warehouse, USERS, activate, *stray, activate)
+    assert live(warehouse) == [1]
+
+
+@pytest.mark.parametrize("is_hard", [False, True])
+def test_a_deleted_record_is_marked_or_removed(warehouse: Warehouse, is_hard: bool) -> None:
+    gone = {"_sdc_deleted_at": "2026-03-01T00:00:00Z"}
+    run(warehouse, USERS, user(1), user(2), user(3), is_hard_delete=is_hard)
+    run(warehouse, USERS, user(1, **gone), user(4), user(5, **gone), is_hard_delete=is_hard)
+    assert live(warehouse) == [2, 3, 4]
+    assert query(warehouse, "select count(*) from tap.users") == [(3 if is_hard else 5,)]
+    assert query(warehouse, "select sum(deleted)::int from meltano.load_log") == [(2,)]
+
+
 def test_an_older_version_ends_no_newer_rows(warehouse: Warehouse) -> None:
     def sync(version: int, *numbers: int) -> list[object]:
         records = [{**user(number), "version": version} for number in numbers]

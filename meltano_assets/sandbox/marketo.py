@@ -12,7 +12,8 @@ import secrets
 import time
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -21,11 +22,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
-from meltano_assets.sandbox.company_marketing import CHANGE_VALUE, DELETE_LEAD, MarketingDesk
+from meltano_assets.sandbox.company_marketing import CHANGE_VALUE, DELETE_LEAD
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.marketo_assets import Assets
 from meltano_assets.sandbox.marketo_bulk import BulkExtract
+from meltano_assets.sandbox.marketo_desk import Desk
+from meltano_assets.sandbox.marketo_import import BulkImport
 from meltano_assets.sandbox.marketo_schema import (
     ACTIVITY_FIELDS,
     DEFAULT_LEAD_FIELDS,
@@ -49,7 +52,9 @@ from meltano_assets.sandbox.marketo_wire import (
     split_list,
     wire_time,
 )
+from meltano_assets.sandbox.marketo_writes import Writes
 from meltano_assets.sandbox.service import HttpService, json_response
+from meltano_assets.sandbox.state import StateFolder
 
 TOKEN_SECONDS = 3_600
 #: So many activities are looked through for one answer, whether they fit the question or not.
@@ -68,6 +73,8 @@ class Marketo:
         client_secret: str,
         folder: Path,
         limits: Limits,
+        now: Callable[[], datetime] | None = None,
+        kept: StateFolder | None = None,
     ) -> None:
         self._day = day
         self._client_id = client_id
@@ -81,16 +88,15 @@ class Marketo:
         self._calls_today = 0
         self._errors_today: Counter[str] = Counter()
         self._running = 0
-        self._desk = MarketingDesk(company)
+        self._desk = Desk(company, now or (lambda: company.now(day())), kept)
         self._company = company
-        self._activities: list[Record] = []
-        self._activity_times: list[str] = []
-        self._sorted_to = -1
         self._types = activity_types()
         self._fields = lead_fields()
         self.service = HttpService("marketo", "Marketo Engage", self.handle, self._error)
         self._assets = Assets(company, self.service.faults)
         self._bulk = BulkExtract(self, folder, self.service.faults, limits)
+        self._writes = Writes(lambda: self.desk, self.described)
+        self._imports = BulkImport(lambda: self.desk, self.described)
 
     # Requests
 
@@ -108,16 +114,22 @@ class Marketo:
             self._admit(request, query)
             method = query.get("_method", request.method).upper()
             if path.startswith("/bulk/v1/"):
-                return await self._bulk.handle(
-                    method, path.removeprefix("/bulk/v1/"), query, body, request.headers
-                )
-            if method != "GET":
-                raise MarketoError("603", "Access denied")
+                asked = path.removeprefix("/bulk/v1/")
+                begun = self._imports.answer(method, asked, query, body, request.headers)
+                if begun is not None:
+                    return begun
+                return await self._bulk.handle(method, asked, query, body, request.headers)
             if path.startswith("/rest/asset/v1/"):
                 asked = path.removeprefix("/rest/asset/v1/")
-                return self._assets.answer(asked, query, self.desk)
+                return self._assets.answer(method, asked, query, self.desk)
             if path.startswith("/rest/v1/"):
-                return self._database(path.removeprefix("/rest/v1/"), query)
+                asked = path.removeprefix("/rest/v1/")
+                written = self._writes.answer(method, asked, query, body)
+                if written is not None:
+                    return written
+                if method != "GET":
+                    raise MarketoError("603", "Access denied")
+                return self._database(asked, query)
             raise MarketoError("610", "Requested resource not found")
         except MarketoError as error:
             return self._refuse(error)
@@ -220,17 +232,9 @@ class Marketo:
     # Records
 
     @property
-    def desk(self) -> MarketingDesk:
+    def desk(self) -> Desk:
         """The records as they stand on the company's day."""
-        day = self._day()
-        if self._sorted_to < day:
-            self._desk.build(day)
-            self._activities = sorted(
-                self._desk.activities, key=lambda a: (str(a["activityDate"]), int(str(a["id"])))
-            )
-            self._activity_times = [str(a["activityDate"]) for a in self._activities]
-            self._sorted_to = day
-        return self._desk
+        return self._desk.at(self._day())
 
     def changes(self, since: int, until: int) -> dict[str, int]:
         """Kind of record → how many came or changed from one day to another."""
@@ -238,9 +242,9 @@ class Marketo:
 
     def activities_between(self, start: str, end: str) -> list[Record]:
         """Activities of a span of time, both ends in it."""
-        assert self.desk
-        first = bisect_left(self._activity_times, start)
-        return self._activities[first : bisect_left(self._activity_times, f"{end}~")]
+        desk = self.desk
+        first = bisect_left(desk.activity_times, start)
+        return desk.activities[first : bisect_left(desk.activity_times, f"{end}~")]
 
     def changed_schema(self, subject: str) -> Fault | None:
         """The change of schema that is in force for leads, activities and so on."""
@@ -248,12 +252,13 @@ class Marketo:
 
     def described(self) -> list[Record]:
         """The lead fields, as they are at the moment."""
+        fields = [*self._fields, *self.desk.fields.values()]
         fault = self.changed_schema("leads")
         if fault is None:
-            return self._fields
+            return fields
         drop, add, retype = (fault.options.get(name) for name in ("drop", "add", "retype"))
         gone = drop if isinstance(drop, list) else []
-        fields = [f for f in self._fields if "rest" not in f or rest_name(f) not in gone]
+        fields = [f for f in fields if "rest" not in f or rest_name(f) not in gone]
         if isinstance(retype, dict):
             fields = [
                 {**f, "dataType": "string"} if "rest" in f and rest_name(f) in retype else f
@@ -336,7 +341,7 @@ class Marketo:
             case ["campaigns", number] if number.isdigit():
                 return self._one(self.desk.campaigns.get(int(number)), f"Campaign '{number}'")
             case ["activities", "types"]:
-                return envelope({"result": self._types})
+                return envelope({"result": [*self._types, *self._own_types()]})
             case ["activities", "pagingtoken"]:
                 since = wire_time(query.get("sinceDatetime"), "sinceDatetime")
                 return envelope({"nextPageToken": self._token_since(since)})
@@ -365,6 +370,12 @@ class Marketo:
             case ["companies" | "opportunities" | "salespersons" as name, "describe"]:
                 raise MarketoError("1018", f"CRM Enabled: {name} is managed by salesforce.com")
         raise MarketoError("610", "Requested resource not found")
+
+    def _own_types(self) -> Iterator[Record]:
+        for kind in self.desk.types.values():
+            if kind["status"] != "draft":
+                names = ("id", "name", "apiName", "description", "primaryAttribute", "attributes")
+                yield {name: kind[name] for name in names}
 
     def _one(self, record: Record | None, name: str) -> Response:
         if record is None:
@@ -405,7 +416,7 @@ class Marketo:
                 "displayName": field["displayName"],
                 "dataType": field["dataType"],
                 "length": field.get("length"),
-                "updateable": False,
+                "updateable": not _is_read_only(field),
                 "crmManaged": rest_name(field).startswith("sfdc"),
             }
             for field in self.described()
@@ -482,8 +493,7 @@ class Marketo:
     # Activities
 
     def _token_since(self, since: str) -> str:
-        assert self.desk
-        return make_token("activities", bisect_left(self._activity_times, since))
+        return make_token("activities", bisect_left(self.desk.activity_times, since))
 
     def _read_activities(self, query: Mapping[str, str]) -> Response:
         types = split_list(query.get("activityTypeIds"))
@@ -503,17 +513,17 @@ class Marketo:
     ) -> Response:
         if not query.get("nextPageToken"):
             raise MarketoError("1002", "Missing value for required parameter 'nextPageToken'")
-        assert self.desk
+        activities = self.desk.activities
         begin = read_token(query["nextPageToken"], "activities")
         size = batch_size(query)
         result: list[Record] = []
         place = begin
-        while place < min(len(self._activities), begin + SCANNED) and len(result) < size:
-            activity = self._activities[place]
+        while place < min(len(activities), begin + SCANNED) and len(result) < size:
+            activity = activities[place]
             place += 1
             if activity["activityTypeId"] in types and (not leads or activity["leadId"] in leads):
                 result.append(self._rendered_activity(activity))
-        has_more = place < len(self._activities)
+        has_more = place < len(activities)
         if has_more and self.service.faults.take("repeat_page", subject):
             place = begin
         content: Record = {"result": result} if result else {}
@@ -558,6 +568,11 @@ class Marketo:
         return envelope({"result": [{"date": date, "total": total, "errors": errors}]})
 
 
+def _is_read_only(field: Record) -> bool:
+    rest = field["rest"]
+    return isinstance(rest, dict) and bool(rest.get("readOnly"))
+
+
 async def _asked(request: Request) -> tuple[dict[str, str], object]:
     """Parameters of the address and of a form; the body where it is JSON."""
     query: dict[str, str] = {}
@@ -566,7 +581,10 @@ async def _asked(request: Request) -> tuple[dict[str, str], object]:
     content = await request.body()
     if not content:
         return query, None
-    if "form-urlencoded" in request.headers.get("content-type", ""):
+    kind = request.headers.get("content-type", "")
+    if "multipart/" in kind:
+        return query, content
+    if "form-urlencoded" in kind:
         query.update(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
         return query, None
     return query, orjson.loads(content)

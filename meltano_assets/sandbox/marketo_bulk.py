@@ -340,7 +340,8 @@ class BulkExtract:
             raise MarketoError("1013", "Object not found")
         _check(fields, WORKSHOP_FIELDS, filters, ("updatedAt",), is_needed=True)
         start, end = _span(filters, "updatedAt")
-        return [w for w in self._workshops() if start <= str(w["updatedAt"]) <= end]
+        workshops = self._marketo.desk.workshops.values()
+        return [w for w in workshops if start <= str(w["updatedAt"]) <= end]
 
     def _leads(self, filters: Record) -> list[Record]:
         desk = self._marketo.desk
@@ -382,19 +383,6 @@ class BulkExtract:
         if isinstance(statuses := filters.get("statusNames"), list):
             chosen = [m for m in chosen if m["statusName"] in statuses]
         return chosen
-
-    def _workshops(self) -> list[Record]:
-        return [
-            {
-                "marketoGUID": hashlib.md5(str(n).encode(), usedforsecurity=False).hexdigest(),
-                "leadId": n,
-                "workshopName": "GitOps, in depth",
-                "createdAt": lead["createdAt"],
-                "updatedAt": lead["createdAt"],
-            }
-            for n, lead in self._marketo.desk.leads.items()
-            if n % 50 == 0
-        ]
 
     def _rows(self, kind: str, fields: list[str], records: Iterable[Record]) -> Iterator[list[str]]:
         fault = self._marketo.changed_schema(kind)

@@ -113,6 +113,8 @@ class Sandbox:
             client_id=made["marketo_client_id"],
             client_secret=made["marketo_client_secret"],
             folder=self._folder.path / "marketo",
+            now=self.clock.now,
+            kept=self._folder,
             limits=Limits() if is_strict else Limits(calls=100_000, calls_a_day=10_000_000),
         )
         self._lever = Lever(

@@ -127,7 +127,7 @@ def test_columns_made_of_personal_ones_are_marked_or_say_why_not(
         for column, words in node["columns"].items():
             origins, meta = personal_origins[name, column], _meta(words)
             reason = meta.get("impersonal")
-            assert reason is None or isinstance(reason, str) and len(reason) > 10, (name, column)
+            assert reason is None or (isinstance(reason, str) and len(reason) > 10), (name, column)
             assert not (reason and meta.get("pii")), (name, column)
             assert not origins or meta.get("pii") or reason, (name, column, origins)
             assert origins or not reason, (name, column, "nothing personal to explain")

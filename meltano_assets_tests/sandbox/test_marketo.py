@@ -107,7 +107,8 @@ def test_errors_are_told_by_codes_in_answers_of_status_200(
     assert marketo.code(marketo.get("/rest/v1/leads.json")) == "1002"
     assert marketo.code(marketo.get("/rest/v1/lists.json", nextPageToken="ABC")) == "1003"
     assert marketo.code(marketo.get("/rest/v1/lists.json", batchSize=301)) == "1003"
-    assert marketo.code(marketo.post("/rest/v1/leads.json", {"input": []})) == "603"
+    assert marketo.code(marketo.post("/rest/v1/leads.json", {"input": []})) == "1002"
+    assert marketo.code(marketo.post("/rest/v1/lists.json", {"input": [{}]})) == "603"
     known = marketo.headers
     marketo.headers = {}
     assert marketo.code(marketo.get("/rest/v1/lists.json")) == "600"

@@ -144,10 +144,28 @@ while True:
         break
     time.sleep(0.05)
 file = client.execute(method="get_leads_export_job_file", job_id=job)
+saved = client.execute(method="create_update_leads", leads=[{{"email": "a@w.example"}}, {{"x": 1}}])
+lead = saved[0]["id"]
+pushed = client.execute(method="push_lead", leads=[{{"email": "a@w.example", "title": "t"}}],
+    programName=programs[0]["name"], lookupField="email")
+listed = client.execute(method="add_leads_to_list", listId=lists[0]["id"], id=[lead])
+inside = client.execute(method="member_of_list", listId=lists[0]["id"], id=[lead])
+removed = client.execute(method="remove_leads_from_list", listId=lists[0]["id"], id=[lead])
+open({str(tmp_path / "leads.csv")!r}, "w").write("email,firstName\\nb@w.example,B\\n")
+batch = client.execute(method="import_lead", file={str(tmp_path / "leads.csv")!r},
+    format="csv")[0]["batchId"]
+imported = client.execute(method="get_import_lead_status", id=batch)[0]["status"]
+failures = client.execute(method="get_import_failure_file", id=batch)
+(other,) = client.execute(method="get_multiple_leads_by_filter_type", filterType="email",
+    filterValues=["b@w.example"])
+merged_now = client.execute(method="merge_lead", id=lead, leadIds=[other["id"]])
+gone = client.execute(method="delete_lead", id=[lead, other["id"]])
+states = [r["status"] for r in (*saved, *pushed, *listed, *inside, *removed, *gone)]
 content = file if isinstance(file, bytes) else file.content
 print(json.dumps({{
     "lists": len(lists), "programs": len(programs), "found": found, "one": len(one),
     "merged": len(merged), "deleted": len(deleted), "usage": usage[0]["total"],
+    "states": [*states, imported, merged_now, failures],
     "fields": len(fields), "file": len(content), "size": status["fileSize"],
 }}))
 """
@@ -162,6 +180,8 @@ print(json.dumps({{
     assert answer["one"] > 5
     assert answer["file"] == answer["size"]
     assert answer["usage"] > 5
+    states = "created skipped updated added memberof removed deleted skipped Complete"
+    assert answer["states"] == [*states.split(), True, ""]
     assert answer["fields"] > 80
 
 

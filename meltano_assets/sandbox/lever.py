@@ -14,6 +14,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from urllib.parse import quote, unquote
 
 from starlette.requests import Request
@@ -23,7 +24,17 @@ from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hiring import HiringDesk
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.lever_writes import (
+    LeverError,
+    Writes,
+    Written,
+    contact_of,
+    missing,
+    read_body,
+    shown,
+)
 from meltano_assets.sandbox.service import HttpService, json_response
+from meltano_assets.sandbox.state import StateFolder
 
 PAGE = 100
 #: Children of opportunities that are always empty here.
@@ -34,16 +45,6 @@ _EXPANDABLE = (
     "applications", "stage", "owner", "followers", "sourcedBy", "contact", "user", "hiringManager",
     "posting", "creator",
 )  # fmt: skip
-
-
-class LeverError(Exception):
-    """An error in Lever's form."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
 
 
 class TokenBucket:
@@ -78,6 +79,8 @@ class Lever:
         oauth_token: str,
         per_second: float,
         burst: int,
+        now: Callable[[], datetime] | None = None,
+        folder: StateFolder | None = None,
     ) -> None:
         self._company = company
         self._day = day
@@ -86,7 +89,10 @@ class Lever:
         self._bucket = TokenBucket(per_second, burst)
         self._desk = HiringDesk(company)
         self._lists: dict[str, list[Record]] = {}
-        self._lists_day = -1
+        self._lists_at = (-1, 0)
+        self._now_at = now
+        self._written = Written(folder)
+        self._writes = Writes(self._written, self._records, self._present)
         self.service = HttpService("lever", "Lever", self.handle, self._error)
 
     # Requests
@@ -102,16 +108,21 @@ class Lever:
                 raise LeverError(401, "Unauthorized", "Invalid or missing API credentials.")
             if not self._bucket.take():
                 raise LeverError(429, "TooManyRequests", "You have exceeded the rate limit.")
-            if request.method != "GET":
-                raise LeverError(403, "Forbidden", "This key may not change anything.")
             path = request.url.path.removeprefix("/v1").strip("/")
             query: dict[str, list[str]] = {}
             for name, value in request.query_params.multi_items():
                 query.setdefault(name, []).append(value)
+            if request.method != "GET":
+                return await self._write(request, path, query)
             return self._answer(path, query)
         except LeverError as error:
             body = {"code": error.code, "message": error.message}
             return json_response(body, error.status)
+
+    async def _write(self, request: Request, path: str, query: Mapping[str, list[str]]) -> Response:
+        body = read_body(request.headers.get("content-type", ""), await request.body())
+        status, data = self._writes.answer(request.method, _parts(path), query, body)
+        return Response(status_code=204) if status == 204 else json_response({"data": data}, status)
 
     def _error(self, kind: str, fault: Fault) -> Response | None:
         status, code, message = {
@@ -134,11 +145,15 @@ class Lever:
     def _now(self) -> int:
         return self._moment(self._day())
 
+    def _present(self) -> int:
+        """When a client writes: after all that the company did."""
+        return self._now() if self._now_at is None else int(self._now_at().timestamp() * 1000)
+
     def _records(self, name: str) -> list[Record]:
-        day = self._day()
-        if day != self._lists_day:
-            self._desk.build(day)
-            self._lists, self._lists_day = {}, day
+        at = (self._day(), self._written.writes)
+        if at != self._lists_at:
+            self._desk.build(at[0])
+            self._lists, self._lists_at = {}, at
         if name not in self._lists:
             desk, now = self._desk, self._now()
             makers: dict[str, Callable[[], list[Record]]] = {
@@ -158,13 +173,13 @@ class Lever:
             }
             if name not in makers:
                 raise LeverError(404, "ResourceNotFound", f"Resource not found: {name}")
-            self._lists[name] = makers[name]()
+            self._lists[name] = self._written.laid_over(name, makers[name]())
         return self._lists[name]
 
     def _answer(self, path: str, query: Mapping[str, list[str]]) -> Response:
-        parts = path.split("/")
-        if parts[0] == "candidates":  # the older name; deprecated, and served
-            parts[0] = "opportunities"
+        parts = _parts(path)
+        if parts[0] == "contacts" and len(parts) == 2:
+            return self._contact(parts[1])
         if parts == ["opportunities", "deleted"]:
             return self._list("opportunities/deleted", query)
         if len(parts) == 1:
@@ -175,22 +190,40 @@ class Lever:
             raise LeverError(404, "ResourceNotFound", f"{parts[0]} {parts[1]} was not found")
         if len(parts) == 2:
             return json_response({"data": self._shown(found, query, parts[0])})
-        if parts[0] == "opportunities" and len(parts) == 3:
-            return self._children(parts[1], parts[2], query)
+        if parts[0] == "opportunities":
+            return self._below(parts[1], parts[2:], query)
         raise LeverError(404, "ResourceNotFound", "Resource not found")
 
-    def _children(self, opportunity: str, name: str, query: Mapping[str, list[str]]) -> Response:
+    def _contact(self, key: str) -> Response:
+        theirs = [r for r in self._records("opportunities") if r["contact"] == key]
+        if not theirs:
+            raise missing(f"contacts {key}")
+        return json_response({"data": contact_of(theirs[-1])})
+
+    def _below(self, opportunity: str, rest: list[str], query: Mapping[str, list[str]]) -> Response:
+        """What hangs on an opportunity: a list, one of it, or a file's content."""
+        children = self._children(opportunity, rest[0])
+        if len(rest) == 1:
+            shown_ones = [shown(child) for child in children]
+            return self._page(f"opportunities/{opportunity}/{rest[0]}", shown_ones, query)
+        found = next((child for child in children if child["id"] == rest[1]), None)
+        if found is None:
+            raise missing(f"{rest[0]} {rest[1]}")
+        if len(rest) == 2:
+            return json_response({"data": shown(found)})
+        if rest[2:] == ["download"] and "_content" in found:
+            content = base64.b64decode(str(found["_content"]))
+            return Response(content, media_type="application/octet-stream")
+        raise LeverError(404, "ResourceNotFound", "Resource not found")
+
+    def _children(self, opportunity: str, name: str) -> list[Record]:
+        written = self._written.children(opportunity, name)
         if name in _EMPTY_CHILDREN:
-            children: list[Record] | None = []
-        elif name == "applications":
-            children = self._desk.applications(opportunity, self._now())
-        elif name == "offers":
-            children = self._desk.offers(opportunity, self._now())
-        else:
+            return written
+        if name not in ("applications", "offers"):
             raise LeverError(404, "ResourceNotFound", f"Resource not found: {name}")
-        if children is None:
-            raise LeverError(404, "ResourceNotFound", f"Opportunity {opportunity} was not found")
-        return self._page(f"opportunities/{opportunity}/{name}", children, query)
+        known = self._desk.applications if name == "applications" else self._desk.offers
+        return [*(known(opportunity, self._now()) or []), *written]
 
     @staticmethod
     def _seen(records: list[Record], query: Mapping[str, list[str]]) -> list[Record]:
@@ -305,7 +338,7 @@ class Lever:
     def _expanded(self, field: str, record: Record) -> object:
         value = record[field]
         if field == "applications":
-            return self._desk.applications(str(record["id"]), self._now())
+            return self._children(str(record["id"]), "applications")
         if field == "contact":
             keys = ("name", "headline", "emails", "phones", "location")
             return {"id": value, **{key: record.get(key) for key in keys}}
@@ -316,6 +349,12 @@ class Lever:
         if isinstance(value, list):
             return [known.get(key, key) for key in value]
         return known.get(value, value)
+
+
+def _parts(path: str) -> list[str]:
+    """The words of a path; ``candidates`` is the older name, deprecated, and served."""
+    parts = path.split("/")
+    return ["opportunities", *parts[1:]] if parts[0] == "candidates" else parts
 
 
 def _lost_offset(offset: str) -> LeverError:

@@ -124,6 +124,8 @@ class Sandbox:
             oauth_token=made["lever_oauth_token"],
             per_second=10 if is_strict else 1_000,
             burst=20 if is_strict else 1_000,
+            now=self.clock.now,
+            folder=self._folder,
         )
         self._http: dict[str, HttpService] = {
             "zendesk": Zendesk(

@@ -81,6 +81,10 @@ def test_every_verb_explains_itself_with_an_example(verb: str) -> None:
     assert f"Example: {'zcat' if verb == 'load' else 'meltano-assets ' + verb}" in ran.out
 
 
+def test_help_is_folded_to_the_terminal() -> None:
+    assert "ask for. One file for each stream" in command("extract", "--help").out
+
+
 @pytest.mark.parametrize(
     ("words", "suggestion"),
     [

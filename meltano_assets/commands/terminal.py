@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,7 +47,17 @@ def say_columns(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 class SuggestingGroup(TyperGroup):
-    """A command group that answers a wrong name with the nearest right one."""
+    """A command group that answers a wrong name with the nearest right one.
+
+    Help is folded to the terminal's width: the lines of a docstring are those of the code.
+    """
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:
+            paragraphs = inspect.cleandoc(command.help).split("\n\n")
+            command.help = "\n\n".join(" ".join(lines.split()) for lines in paragraphs)
+        return command
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=_place)

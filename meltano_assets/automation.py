@@ -36,6 +36,7 @@ _PRODUCTION_ONLY: Mapping[EnvironmentName, Mode] = {
 AUTOMATION: Mapping[str, Mapping[EnvironmentName, Mode]] = {
     "source_schedules": _PRODUCTION_ONLY,
     "nightly_rebuild": _PRODUCTION_ONLY,
+    "roles_check": _PRODUCTION_ONLY,
     "hosts_sensor": _PRODUCTION_ONLY,
     "dbt_sensor": _PRODUCTION_ONLY,
     "salesforce_sync_sensor": _PRODUCTION_ONLY,
@@ -59,6 +60,10 @@ EVENT_STREAMS: Mapping[str, tuple[str, ...]] = {
 FIRST_DAY = datetime(2015, 1, 1, tzinfo=UTC)
 
 NIGHTLY_CRON = "0 2 * * *"
+#: When the nightly rebuild is done.
+ROLES_CRON = "30 6 * * *"
+#: The asset that stands for the roles of the warehouse.
+ROLES = dg.AssetKey(["warehouse", "roles"])
 #: How often the automation sensors look for news.
 SENSOR_SECONDS = 30
 
@@ -89,8 +94,10 @@ def is_automatic(family: str, environment: EnvironmentName) -> bool:
     return AUTOMATION[family][environment] == "automatic"
 
 
-def build_jobs(sources: tuple[Source, ...]) -> list[UnresolvedAssetJobDefinition]:
-    """One job for each source and one for everything."""
+def build_jobs(
+    sources: tuple[Source, ...], *, has_roles: bool = False
+) -> list[UnresolvedAssetJobDefinition]:
+    """One job for each source, one for everything, and one for the roles where there are any."""
     jobs = [
         dg.define_asset_job(
             f"{source.name}_job",
@@ -104,6 +111,13 @@ def build_jobs(sources: tuple[Source, ...]) -> list[UnresolvedAssetJobDefinition
         selection=EVERYTHING,
         description="The whole graph: sources, hosts, dbt, Salesforce sync.",
     )
+    if has_roles:
+        roles = dg.define_asset_job(
+            "roles_check",
+            selection=dg.AssetSelection.checks_for_assets(ROLES),
+            description="Compare roles and rights of the warehouse with roles.yaml.",
+        )
+        jobs.append(roles)
     return [*jobs, everything, *_history_jobs(sources)]
 
 
@@ -158,9 +172,9 @@ def _days() -> dg.PartitionedConfig:
 
 
 def build_schedules(
-    sources: tuple[Source, ...], environment: EnvironmentName
+    sources: tuple[Source, ...], environment: EnvironmentName, *, has_roles: bool = False
 ) -> list[dg.ScheduleDefinition]:
-    """One schedule for each source and the nightly rebuild."""
+    """One schedule for each source, the nightly rebuild, and the roles' daily check."""
     schedules = [
         _schedule(
             f"{source.name}_schedule",
@@ -180,6 +194,17 @@ def build_schedules(
         "nightly_rebuild",
         environment,
     )
+    if has_roles:
+        schedules.append(
+            _schedule(
+                "roles_check_schedule",
+                "roles_check",
+                ROLES_CRON,
+                "Says whether roles and rights drifted away from roles.yaml.",
+                "roles_check",
+                environment,
+            )
+        )
     return [*schedules, nightly]
 
 

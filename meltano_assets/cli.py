@@ -25,6 +25,7 @@ from meltano_assets.commands.loading import bookmark_app, extract, quarantine_ap
 from meltano_assets.commands.mapping import mapping_app
 from meltano_assets.commands.modelling import dbt_command, scaffold_command
 from meltano_assets.commands.query import query_command
+from meltano_assets.commands.roles import roles_app
 from meltano_assets.commands.sandbox import sandbox_app
 from meltano_assets.commands.sweeping import sweep_app
 from meltano_assets.commands.sync import sync_app
@@ -71,6 +72,7 @@ app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(hosts_app, name="hosts")
 app.add_typer(sync_app, name="sync")
 app.add_typer(mapping_app, name="mapping")
+app.add_typer(roles_app, name="roles")
 app.command(
     "dbt",
     epilog="Example: meltano-assets dbt build --select marts.sales",

@@ -209,7 +209,7 @@ def _manifest_at(control: str) -> Mapping[str, Mapping[str, Any]]:
 
 def known_secrets() -> frozenset[str]:
     """Every secret that this process was given or has looked up; opens and starts nothing."""
-    from meltano_assets import privacy
+    from meltano_assets import privacy, roles
     from meltano_assets.hosts import waterfall
     from meltano_assets.sources import SOURCES
     from meltano_assets.sources.registry import registered
@@ -234,6 +234,7 @@ def known_secrets() -> frozenset[str]:
     urls += [os.environ.get(name, "") for name in (environment.WAREHOUSE_URL, DAGSTER_URL)]
     found |= {password for url in urls if (password := _password_of(url))}
     found.add(os.environ.get("PG_PASSWORD", ""))
+    found |= {os.environ.get(name, "") for name in roles.password_variables()}
     keys = environment.variable(privacy.VARIABLE)
     found |= {keys, *(key.partition(":")[2].strip() for key in keys.split(","))}
     return frozenset(found - {""})

@@ -11,6 +11,7 @@ from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resourc
 from meltano_assets.assets.hosts import build_hosts_assets
 from meltano_assets.assets.raw import build_raw_assets
 from meltano_assets.assets.reconciliation import build_reconciliation_checks
+from meltano_assets.assets.roles import build_roles
 from meltano_assets.assets.salesforce import build_sync_assets
 from meltano_assets.resources import CopyIOManager, Vendors, WarehouseResource
 from meltano_assets.sources.registry import registered
@@ -29,15 +30,20 @@ def build_definitions(database: WarehouseResource, vendors: Vendors) -> dg.Defin
     sources = registered()
     tables = [*build_raw_assets(sources), *build_hosts_assets()]
     dbt_models = build_dbt_assets(project)
+    roles, role_checks = build_roles()
     return dg.Definitions(
         assets=[
             *tables,
             dbt_models,
             *build_sync_assets(dbt_models, tables),
+            *roles,
         ],
-        asset_checks=[build_reconciliation_checks(json.loads(project.manifest_path.read_text()))],
-        jobs=automation.build_jobs(sources),
-        schedules=automation.build_schedules(sources, here),
+        asset_checks=[
+            build_reconciliation_checks(json.loads(project.manifest_path.read_text())),
+            *role_checks,
+        ],
+        jobs=automation.build_jobs(sources, has_roles=bool(roles)),
+        schedules=automation.build_schedules(sources, here, has_roles=bool(roles)),
         sensors=automation.build_sensors(here),
         resources={
             "database": database,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,17 +15,34 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from meltano_assets import environment, field_mapping
 from meltano_assets.connections import WAREHOUSE_DATABASE
+from meltano_assets.errors import FatalError
 
 if TYPE_CHECKING:
     from meltano_assets.warehouse.connection import Warehouse
+    from meltano_assets.warehouse.roles.wanted import Relation
 
 #: dbt's commands that write tables.
 WRITING = frozenset({"build", "clone", "retry", "run", "run-operation", "seed", "snapshot"})
+PROJECT_FILES = ("*.sql", "*.yml", "*.csv", "*.py")
 
 
 @contextmanager
 def building(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[None]:
-    """The only run of dbt that writes to this warehouse, from wherever it was started.
+    """The only run of dbt that writes to this warehouse; behind it every table has its grants.
+
+    dbt gives what it builds its grants itself. Raw tables and columns that were made since the last run
+    get theirs here.
+    """
+    with alone(warehouse, on_wait):
+        try:
+            yield
+        finally:
+            settle_grants(warehouse)
+
+
+@contextmanager
+def alone(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """The only one who builds tables in this warehouse, from wherever it was started.
 
     dbt knows nothing of others: two that add to one incremental model or snapshot at once both see what
     is missing and both insert it. A second one waits; ``on_wait`` is told so. The lock goes with its
@@ -39,6 +59,14 @@ def building(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[N
             on_wait("another run of dbt writes to this warehouse; waiting for it to end")
             connection.execute("select pg_advisory_lock(%s)", [key])
         yield
+
+
+def settle_grants(warehouse: Warehouse) -> None:
+    """Grants on tables that are new or have new columns, as ``roles apply`` settled them last."""
+    from meltano_assets.warehouse.roles import apply
+
+    if apply.is_anything_settled(warehouse):
+        apply.settle_tables(warehouse, impersonal_columns(warehouse.url))
 
 
 def dbt_program() -> str:
@@ -112,6 +140,63 @@ def keep_the_manifest() -> None:
 def target_directory(variables: Mapping[str, str]) -> Path:
     """Where dbt's files go: a manifest names its database, so each has its own folder."""
     return environment.state_directory() / "dbt" / variables["DBT_DBNAME"]
+
+
+def manifest(url: str) -> dict[str, Any]:
+    """What dbt understood of the project, for the warehouse of that address."""
+    found: dict[str, Any] = json.loads(manifest_file(dbt_variables(url)).read_text())
+    return found
+
+
+def impersonal_columns(url: str) -> dict[Relation, frozenset[str]]:
+    """Columns of all relations that tell of nobody, by dbt's marks and those of the user's rules."""
+    from meltano_assets import connections, roles
+    from meltano_assets.sources.registry import registered
+
+    sources = registered()
+    rules = {source.name: connections.source_rules(source) for source in sources}
+    return roles.impersonal_columns(manifest(url), sources, rules)
+
+
+def manifest_file(variables: Mapping[str, str]) -> Path:
+    """The file that ``dbt parse`` writes; made where it is missing or older than the project."""
+    folder, target = environment.dbt_project_directory(), target_directory(variables)
+    made = target / "manifest.json"
+    if _is_stale(folder, made):
+        _parse(folder, target, variables)
+    return made
+
+
+def _is_stale(folder: Path, manifest: Path) -> bool:
+    if not manifest.is_file():
+        return True
+    made_at = manifest.stat().st_mtime
+    skip = {"target", "dbt_packages", "logs"}
+    return any(
+        path.stat().st_mtime > made_at
+        for pattern in PROJECT_FILES
+        for path in folder.rglob(pattern)
+        if not skip.intersection(path.relative_to(folder).parts)
+    )
+
+
+def _parse(folder: Path, target: Path, variables: Mapping[str, str]) -> None:
+    """Write the manifest; needs no database."""
+    command = [dbt_program(), "--quiet", "parse", "--project-dir", str(folder)]
+    command += ["--profiles-dir", str(folder), "--target-path", str(target)]
+    command += ["--log-path", str(target)]
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **variables},
+    )
+    if result.returncode != 0:
+        raise FatalError(
+            f"dbt parse failed:\n{result.stdout.strip()}", source="dbt", hint=f"look into {folder}"
+        )
 
 
 def offline_variables() -> dict[str, str]:

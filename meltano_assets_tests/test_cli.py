@@ -42,6 +42,7 @@ VERBS = [
     "query",
     "mapping",
     "dbt",
+    "roles",
     "discover",
     "scaffold",
     "sandbox",

@@ -5,7 +5,6 @@ The manifest is what ``dbt parse`` wrote; it is made when it is missing or older
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +23,11 @@ from meltano_assets import environment
 from meltano_assets.assets.lineage import column_lineage, lineage_metadata, relation_name
 from meltano_assets.assets.raw import column_tags
 from meltano_assets.automation import ON_NEWS
-from meltano_assets.errors import FatalError
 from meltano_assets.modelling import (
     building,
     dbt_program,
     dbt_variables,
+    manifest_file,
     offline_variables,
     target_directory,
 )
@@ -46,7 +45,6 @@ KEPT_RUNS = 10
 #: Unit tests are for those who change models. dbt's own files of a run tell nothing that its events do
 #: not, and writing all nodes twice takes a third of the time until its first model.
 BUILD = ("build", "--exclude-resource-type", "unit_test", "--no-write-json")
-PROJECT_FILES = ("*.sql", "*.yml", "*.csv", "*.py")
 
 
 class Translator(DagsterDbtTranslator):
@@ -89,42 +87,8 @@ def dbt_project() -> DbtProject:
     variables = dbt_variables(url) if url else offline_variables()
     target = target_directory(variables)
     project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target)
-    if _is_stale(folder, project.manifest_path):
-        _parse(project, variables)
+    manifest_file(variables)
     return project
-
-
-def _is_stale(folder: Path, manifest: Path) -> bool:
-    if not manifest.is_file():
-        return True
-    made_at = manifest.stat().st_mtime
-    skip = {"target", "dbt_packages", "logs"}
-    return any(
-        path.stat().st_mtime > made_at
-        for pattern in PROJECT_FILES
-        for path in folder.rglob(pattern)
-        if not skip.intersection(path.relative_to(folder).parts)
-    )
-
-
-def _parse(project: DbtProject, variables: Mapping[str, str]) -> None:
-    """Write the manifest; needs no database."""
-    folder = str(project.project_dir)
-    command = [dbt_program(), "--quiet", "parse", "--project-dir", folder]
-    command += ["--profiles-dir", folder, "--target-path", str(project.target_path)]
-    command += ["--log-path", str(project.target_path)]
-    result = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        env={**os.environ, **variables},
-    )
-    if result.returncode != 0:
-        raise FatalError(
-            f"dbt parse failed:\n{result.stdout.strip()}", source="dbt", hint=f"look into {folder}"
-        )
 
 
 def _with_metadata(

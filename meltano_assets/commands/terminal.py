@@ -87,6 +87,7 @@ _VERBS = (
     "query",
     "mapping",
     "dbt",
+    "roles",
     "discover",
     "scaffold",
     "sandbox",

@@ -1,7 +1,7 @@
 """The schema ``meltano``: its tables, made and brought up to date, and held to be ours.
 
 Belongs here: the layout of the loader's books. What is written in them belongs to ``state.py``,
-``catalog.py``, ``jobs.py``, ``quota.py`` and ``sweep.py``.
+``catalog.py``, ``jobs.py``, ``quota.py``, ``sweep.py`` and ``roles/``.
 """
 
 from __future__ import annotations
@@ -163,6 +163,14 @@ create table if not exists meltano.reconciliation (
     actual bigint,
     details jsonb,
     checked_at timestamptz not null default clock_timestamp()
+);
+create table if not exists meltano.role_access (
+    role text not null,
+    access text not null check (access in ('read', 'write', 'except')),
+    schema_name text not null,
+    table_name text not null,
+    has_personal_data boolean not null,
+    primary key (role, access, schema_name, table_name)
 );
 """
 _DDL_DIGEST = blake2b(_DDL.encode(), digest_size=8).hexdigest()

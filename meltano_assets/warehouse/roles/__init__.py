@@ -1,0 +1,1 @@
+"""Roles and who may read what: the wanted state, the present one, the statements between them."""

@@ -176,6 +176,7 @@ _KEEPS = {
     "zendesk": "tickets, comments, tags, users, organizations",
     "stripe": "customers, products, prices, payments, refunds, invoices, subscriptions",
     "zuora": "export jobs and data queries",
+    "netsuite": "records of every type",
     "marketo": "leads, lists, program members, activities, custom objects, import and export jobs",
     "lever": "opportunities, notes, files, contacts, postings, requisitions, users",
 }

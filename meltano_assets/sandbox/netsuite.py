@@ -2,8 +2,8 @@
 
 ``/services/NetSuitePort_2023_2`` takes requests, ``/wsdl/v2023_2_0/netsuite.wsdl`` describes them
 (schemas beside it and in ``xsd/``), ``/rest/datacenterurls`` tells where the account lives. Records
-are the company's books; the role may read and not write. Concurrency is limited as the vendor
-limits it. Faults of its own: ``fault`` (any of the vendor's, by ``name`` and ``code``),
+are the company's books, with what clients wrote over and beside them. Concurrency is limited as the
+vendor limits it. Faults of its own: ``fault`` (any of the vendor's, by ``name`` and ``code``),
 ``not_success`` (a failure told with HTTP 200, by ``code``), ``expire_search`` (open searches end)
 and ``entities`` (an answer with a DOCTYPE).
 """
@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -24,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.netsuite_contract import contract_in, own_contract
-from meltano_assets.sandbox.netsuite_operations import Account, Call, Operations
+from meltano_assets.sandbox.netsuite_operations import Account, Call, Job, Operations
 from meltano_assets.sandbox.netsuite_passport import Credentials, Gate
 from meltano_assets.sandbox.netsuite_search import OpenSearches
 from meltano_assets.sandbox.netsuite_wire import (
@@ -35,7 +37,9 @@ from meltano_assets.sandbox.netsuite_wire import (
     parse_envelope,
     type_of,
 )
+from meltano_assets.sandbox.netsuite_writes import WrittenBooks
 from meltano_assets.sandbox.service import HttpService, base_url, json_response
+from meltano_assets.sandbox.state import StateFolder
 
 MAX_REQUEST_BYTES = 100 << 20
 DEFAULT_VERSION = "2017_2"
@@ -74,6 +78,8 @@ class NetSuite:
         wsdl_folder: Path | None = None,
         concurrency: int = MANY,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] | None = None,
+        folder: StateFolder | None = None,
     ) -> None:
         self._contract = contract_in(wsdl_folder) if wsdl_folder else own_contract()
         self._company = company
@@ -81,7 +87,10 @@ class NetSuite:
         self._gate = Gate(credentials)
         self._searches = OpenSearches(credentials.account, clock)
         self._writers: dict[str, Writer] = {}
-        self._account: tuple[int, Account] | None = None
+        self._written = WrittenBooks(folder)
+        self._jobs: dict[str, Job] = {}
+        self._now = now
+        self._account: tuple[tuple[int, int], Account] | None = None
         self._concurrency = concurrency
         self._requests = 0
         self.service = _Port("netsuite", "NetSuite SuiteTalk", self.handle, self._error)
@@ -185,19 +194,24 @@ class NetSuite:
                 self.service.faults.take("repeat_page", subject) is not None,
                 self.service.faults.take("change_schema", subject),
             )  # fmt: skip
-            content = Operations(self._contract, self._books()).answer(call)
+            content = self._operations().answer(call)
         except SoapFault as fault_told:
             return Response(writer.fault(fault_told), 500, media_type=_XML)
         return Response(writer.envelope(content, request_id), 200, headers, media_type=_XML)
 
-    def _books(self) -> Account:
+    def _operations(self) -> Operations:
         """The account as it is today."""
-        day = self._day()
-        if self._account is None or self._account[0] != day:
+        day, writes = self._day(), self._written.writes
+        if self._account is None or self._account[0] != (day, writes):
             books = self._company.books(day)
             now = self._company.now(day)
-            self._account = (day, Account(books.state(now), books.deleted(now), now))
-        return self._account[1]
+            state = self._written.laid_over(books.state(now))
+            deleted = [*books.deleted(now), *self._written.deleted]
+            self._account = ((day, writes), Account(state, deleted, now))
+        account = self._account[1]
+        if self._now is not None:
+            account = replace(account, now=self._now())
+        return Operations(self._contract, account, self._written, self._jobs)
 
     def _error(self, kind: str, fault: Fault) -> Response | None:
         writer = self._writer(DEFAULT_VERSION)

@@ -26,6 +26,9 @@ _OPERATIONS = (
     "getServerTime", "getDataCenterUrls", "get", "getList", "getAll", "getDeleted", "search",
     "searchMore", "searchNext", "searchMoreWithId", "getSelectValue", "getCustomizationId",
     "getSavedSearch", "getPostingTransactionSummary", "login", "logout",
+    "add", "addList", "update", "updateList", "upsert", "upsertList", "delete", "deleteList",
+    "asyncAddList", "asyncUpdateList", "asyncUpsertList", "asyncDeleteList", "asyncGetList",
+    "asyncSearch", "checkAsyncStatus", "getAsyncResult",
 )  # fmt: skip
 #: Operations whose answer is declared under another name.
 _ANSWERS = {"getList": "getListResponse"}

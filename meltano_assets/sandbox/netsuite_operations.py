@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
+from xml.sax.saxutils import quoteattr
 
 from meltano_assets.sandbox.company_books import Custom, Ref
 from meltano_assets.sandbox.company_netsuite_records import Deleted
@@ -28,11 +30,15 @@ from meltano_assets.sandbox.netsuite_wire import (
     StatusError,
     Writer,
     child,
+    local,
     moment_text,
     text_of,
 )
+from meltano_assets.sandbox.netsuite_writes import RecordWriter, WrittenBooks
 
 MAX_GET_LIST = 1000
+#: Records that one request may write.
+_MOST = {"add": 200, "delete": 200, "update": 100, "upsert": 100}
 _GET_ALL = {"currency": "Currency"}
 _EMPTY_GET_ALL = frozenset(
     [
@@ -76,12 +82,25 @@ class Call:
     changes: Fault | None = None
 
 
+@dataclass(slots=True)
+class Job:
+    """What a client asked for without waiting: the answer, ready when it is asked for."""
+
+    job_id: str
+    result: str
+    pages: Callable[[int], str]
+
+
 class Operations:
     """Answers calls."""
 
-    def __init__(self, contract: Contract, account: Account) -> None:
+    def __init__(
+        self, contract: Contract, account: Account, books: WrittenBooks, jobs: dict[str, Job]
+    ) -> None:
         self._contract = contract
         self._account = account
+        self._books = books
+        self._jobs = jobs
 
     def answer(self, call: Call) -> str:
         """The body of the answer; SoapFault for what the role may not do."""
@@ -96,6 +115,7 @@ class Operations:
             "getCustomizationId": ("getCustomizationIdResult", self._customizations),
             "getSavedSearch": ("getSavedSearchResult", self._saved_searches),
             "getPostingTransactionSummary": ("getPostingTransactionSummaryResult", self._summary),
+            "checkAsyncStatus": ("asyncStatusResult", self._job_status),
         }
         messages = {
             "get": ("readResponse", self._get),
@@ -103,6 +123,13 @@ class Operations:
             "login": ("sessionResponse", self._session),
             "logout": ("sessionResponse", self._session),
         }
+        for name in _MOST:
+            messages[name] = ("writeResponse", self._write_one)
+            messages[f"{name}List"] = ("writeResponseList", self._write_list)
+            plain[f"async{name.title()}List"] = ("asyncStatusResult", self._begin)
+        plain |= dict.fromkeys(("asyncGetList", "asyncSearch"), ("asyncStatusResult", self._begin))
+        if call.name == "getAsyncResult":
+            return self._job_result(call)
         known = plain.get(call.name) or messages.get(call.name)
         if known is None:
             if call.name in ("searchMore", "searchNext"):
@@ -127,6 +154,9 @@ class Operations:
     # Searching
 
     def _search(self, call: Call) -> str:
+        return self._page(call, *self._opened(call))
+
+    def _opened(self, call: Call) -> tuple[OpenSearch, int]:
         preferences = child(call.header, "searchPreferences")
         size = page_size_of(preferences)
         body_only = text_of(preferences, "bodyFieldsOnly") not in ("false", "0")
@@ -137,8 +167,7 @@ class Operations:
             raise SoapFault("", "", "org.xml.sax.SAXException: searchRecord is missing")
         searcher = Searcher(self._contract, self._account.state, self._account.now)
         found, columns, row_type = searcher.search(record)
-        opened = call.searches.keep(found, columns, row_type, size, body_only)
-        return self._page(call, opened, 1)
+        return call.searches.keep(found, columns, row_type, size, body_only), 1
 
     def _more(self, call: Call) -> str:
         opened = call.searches.find(text_of(call.operation, "searchId"))
@@ -259,6 +288,79 @@ class Operations:
             + f"<core:deletedRecordList>{records}</core:deletedRecordList>"
         )
 
+    # Writing
+
+    def _write_one(self, call: Call) -> str:
+        node = next(iter(call.operation.iterchildren("*")), None)
+        if node is None:
+            raise SoapFault("", "", f"org.xml.sax.SAXException: {call.name} is empty")
+        return self._written(call, call.name, node)
+
+    def _write_list(self, call: Call) -> str:
+        name = call.name.removeprefix("async").removesuffix("List").lower()
+        nodes = [n for n in call.operation.iterchildren("*") if local(n) != "deletionReason"]
+        if len(nodes) > _MOST[name]:
+            raise SoapFault(
+                "exceededRecordCountFault", "MAX_RCRDS_EXCEEDED", f"At most {_MOST[name]} records."
+            )
+        answers = []
+        for node in nodes:
+            try:
+                content = self._written(call, name, node)
+            except StatusError as error:
+                content = call.writer.status(error)
+            answers.append(f"<messages:writeResponse>{content}</messages:writeResponse>")
+        return call.writer.status() + "".join(answers)
+
+    def _written(self, call: Call, name: str, node: Node) -> str:
+        with self._books.lock:
+            state = self._books.laid_over(self._account.state)
+            writer = RecordWriter(self._contract, state, self._books, self._account.now)
+            kind, record = writer.delete(node) if name == "delete" else writer.save(name, node)
+        attributes = "".join(
+            f" {key}={quoteattr(str(record[key]))}"
+            for key in ("internalId", "externalId")
+            if record.get(key)
+        )
+        return call.writer.status() + (
+            f'<messages:baseRef{attributes} type="{_lower(kind)}" xsi:type="core:RecordRef"/>'
+        )
+
+    # Jobs
+
+    def _begin(self, call: Call) -> str:
+        job_id = f"ASYNCWEBSERVICES_{call.searches.account}_{secrets.token_hex(11)}"
+        result = call.name[5:]
+        if result == "Search":
+            opened, _index = self._opened(call)
+            job = Job(job_id, result, lambda index: self._page(call, opened, index))
+        else:
+            content = (self._get_list if result == "GetList" else self._write_list)(call)
+            job = Job(job_id, result, lambda _index: content)
+        self._jobs[job_id] = job
+        return _job(job_id, "pending", 0)
+
+    def _job(self, call: Call) -> Job:
+        job_id = text_of(call.operation, "jobId")
+        if job_id not in self._jobs:
+            raise SoapFault("asyncFault", "INVALID_JOB_ID", f"There is no job {job_id}.")
+        return self._jobs[job_id]
+
+    def _job_status(self, call: Call) -> str:
+        return _job(self._job(call).job_id, "finished", 100)
+
+    def _job_result(self, call: Call) -> str:
+        job = self._job(call)
+        index = text_of(call.operation, "pageIndex") or "1"
+        inside = {"Search": "core:searchResult", "GetList": "messages:readResponseList"}
+        tag = inside.get(job.result, "messages:writeResponseList")
+        content = job.pages(int(index) if index.isdigit() else 1)
+        return (
+            "<messages:getAsyncResultResponse><messages:asyncResult"
+            f' xsi:type="messages:Async{job.result}Result"><{tag}>{content}</{tag}>'
+            "</messages:asyncResult></messages:getAsyncResultResponse>"
+        )
+
     # The account
 
     def _session(self, call: Call) -> str:
@@ -355,6 +457,14 @@ def postings(state: State) -> Iterable[tuple[Ref, Ref, float]]:
                     and isinstance(amount, float)
                 ):
                     yield period, account, sign * amount
+
+
+def _job(job_id: str, status: str, percent: int) -> str:
+    return (
+        f"<core:jobId>{job_id}</core:jobId><core:status>{status}</core:status>"
+        f"<core:percentCompleted>{percent}.0</core:percentCompleted>"
+        f"<core:estRemainingDuration>{0 if percent == 100 else 1}.0</core:estRemainingDuration>"
+    )
 
 
 def _facts(total: int, size: int, pages: int, index: int) -> str:

@@ -181,6 +181,8 @@ class Sandbox:
             credentials=self._netsuite_credentials(),
             wsdl_folder=self._options.netsuite_wsdl,
             concurrency=CONCURRENCY if is_strict else MANY,
+            now=self.clock.now,
+            folder=self._folder,
         ).service
         registries = Registries(self.company, day)
         self._http["rdap"] = Rdap(registries).service

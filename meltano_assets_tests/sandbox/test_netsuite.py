@@ -418,10 +418,10 @@ def test_postings_of_a_period_balance(caller: Caller) -> None:
     assert all(row.account.internalId == payroll.internalId and row.amount < 0 for row in rows)
 
 
-def test_writing_is_not_permitted(caller: Caller) -> None:
+def test_what_the_role_may_not_do_is_refused(caller: Caller) -> None:
     body = (
         '<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Header>%s</e:Header>'
-        '<e:Body><add xmlns="urn:messages_2017_2.platform.webservices.netsuite.com"/></e:Body>'
+        '<e:Body><attach xmlns="urn:messages_2017_2.platform.webservices.netsuite.com"/></e:Body>'
         "</e:Envelope>"
     )
     passport = caller.client.create_message(

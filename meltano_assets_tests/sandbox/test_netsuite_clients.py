@@ -52,9 +52,18 @@ found["counted"] = sdk.accounts.count()
 vendor = next(iter(sdk.vendors.get_all_generator()))[0]
 found["got"] = sdk.vendors.get(internalId=vendor.internalId).entityId == vendor.entityId
 found["searched"] = len(sdk.vendors.search("entityId", vendor.entityId, "is"))
+account = next(iter(sdk.accounts.get_all_generator()))[0].internalId
+bill = {"externalId": "bill-new", "entity": {"internalId": vendor.internalId}, "memo": "new",
+        "subsidiary": {"internalId": "1"}, "currency": {"internalId": "1"},
+        "expenseList": [{"account": {"internalId": account}, "amount": 12.5}]}
+made = sdk.vendor_bills.post(dict(bill))
+found["posted"] = sdk.vendor_bills.get(externalId="bill-new").userTotal
+found["again"] = sdk.vendor_bills.post(dict(bill))["internalId"] == made["internalId"]
+sdk.client.delete("vendorBill", internalId=made["internalId"])
 errors = {}
 for name, ask in {
     "missing": lambda: sdk.vendors.get(internalId="999999"),
+    "deleted": lambda: sdk.vendor_bills.get(externalId="bill-new"),
     "login": lambda: connect(token_secret="wrong").currencies.get_all(),
 }.items():
     try:
@@ -100,5 +109,7 @@ def test_netsuitesdk_reads_the_company(other_python: Path, tmp_path: Path) -> No
     assert found["accounts"] == found["counted"] == len(state["Account"])
     assert (found["currencies"], found["locations"], found["projects"]) == (3, 0, 0)
     assert (found["got"], found["searched"]) == (True, 1)
+    assert (found["posted"], found["again"]) == (12.5, True)
     assert "RCRD_DSNT_EXIST" in errors["missing"]
+    assert "RCRD_DSNT_EXIST" in errors["deleted"]
     assert errors["login"].startswith("NetSuiteLoginError")

@@ -30,6 +30,9 @@ STATEMENT_TIMEOUT_SECONDS = 3600
 #: Longer than the longest retry of a vendor's page: a load may wait inside its transaction.
 IDLE_TIMEOUT_SECONDS = 1800
 
+#: The first version that has ``transaction_timeout``.
+_HAS_TRANSACTION_TIMEOUT = 170000
+
 _HINT_URL = "write it as postgresql://user:password@host:port/database, special characters as %XX"
 _HINT_LOGIN = "check user and password in MELTANO_WAREHOUSE_URL (special characters as %XX)"
 _HINT_REACH = "is the server running, and does MELTANO_WAREHOUSE_URL name the right host and port?"
@@ -61,9 +64,21 @@ _HINTS = {
     "23503": "load the table that is referred to first, or drop the foreign key",
     "23505": "the table holds such a value once: declare what is unique as the stream's primary key, or"
     " drop the constraint",
-    "23514": "the table's own constraint refuses a record: correct the record or drop the constraint",
+    "23514": "the table's own constraint refuses a record, or no partition takes it: correct the record,"
+    " drop the constraint or create the partition",
     "23P01": "the table's own constraint refuses a record: correct the record or drop the constraint",
-    "42501": "the role of MELTANO_WAREHOUSE_URL lacks this right; grant it or use another role",
+    "22P05": "the database's encoding cannot hold this character: create the database with"
+    " `encoding 'UTF8' template template0`",
+    "25006": "the database is a standby, or it or the role has default_transaction_read_only: name the"
+    " primary in MELTANO_WAREHOUSE_URL, or set it off",
+    "42501": "the role of MELTANO_WAREHOUSE_URL lacks this right; grant it or use another role. Where row"
+    " security is forced, a policy has to let it read and write every row",
+    "42P05": "a pooler hands sessions on as they are: set `server_reset_query = DISCARD ALL` there, or name the"
+    " server itself in MELTANO_WAREHOUSE_URL",
+    "42710": "something else has this name; rename it, or load into another table",
+    "42809": "its shape follows from another object: change that one, or load into another table",
+    "P0001": "a trigger or function of the database refuses it; what it says is left out, since it may"
+    " hold values",
     "53100": "free disk space on the database server",
     "53300": "too many connections; close some or raise max_connections",
     "57014": "it ran into statement_timeout or was cancelled",
@@ -125,10 +140,13 @@ class Warehouse:
     @property
     def place(self) -> str:
         """``host:port/database`` for people: never the password."""
-        host = self._parameters.get("host") or self._parameters.get("hostaddr") or "localhost"
-        host = f"[{host}]" if ":" in host else host
-        port = self._parameters.get("port", "5432")
-        return f"{host}:{port}/{self.database}"
+        given = self._parameters.get("host") or self._parameters.get("hostaddr") or "localhost"
+        hosts = [f"[{host}]" if ":" in host else host for host in given.split(",")]
+        ports = self._parameters.get("port", "5432").split(",")
+        # One port may stand for all hosts.
+        ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+        places = [f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=True)]
+        return f"{','.join(places)}/{self.database}"
 
     @property
     def database(self) -> str:
@@ -160,20 +178,15 @@ class Warehouse:
     ) -> Iterator[psycopg.Connection]:
         """An open connection: committed at the end, rolled back on an error, then closed.
 
-        The session runs in UTC and UTF-8. A psycopg error that leaves the block becomes a
+        The session runs in UTC and UTF-8, whatever is set for database and role. A psycopg error that leaves the block becomes a
         FatalError or RetriableError without any row's values; others pass unchanged.
         """
         connection = self._open(application_name)
         try:
             with connection:
-                connection.execute(
-                    "select set_config('timezone', 'UTC', false),"
-                    " set_config('datestyle', 'ISO, MDY', false),"
-                    " set_config('intervalstyle', 'postgres', false),"
-                    " set_config('statement_timeout', %s, false),"
-                    " set_config('idle_in_transaction_session_timeout', %s, false)",
-                    [_milliseconds(statement_timeout_seconds), _milliseconds(idle_timeout_seconds)],
-                )
+                process = _set_up(connection, statement_timeout_seconds, idle_timeout_seconds)
+                if process != connection.info.backend_pid:
+                    self._refuse_shared_sessions(connection)
                 connection.autocommit = autocommit
                 yield connection
         except psycopg.Error as error:
@@ -205,6 +218,25 @@ class Warehouse:
         except psycopg.Error as error:
             refusal = self._refusal(error)
         raise refusal
+
+    def _refuse_shared_sessions(self, connection: psycopg.Connection) -> None:
+        """FatalError when a pooler gives one server process to several sessions in turn.
+
+        What answered named another process than the one that works for us, so it is a pooler. One that
+        pools whole sessions keeps a process for each connection.
+        """
+        ask = "select pg_backend_pid()"
+        ours, theirs = set(), set()
+        with self._open(APPLICATION) as other:
+            for _ in range(3):
+                ours.add(connection.execute(ask).fetchone())
+                theirs.add(other.execute(ask).fetchone())
+        if len(ours | theirs) != 2 or len(ours) != 1:
+            raise FatalError(
+                f"warehouse {self.place}: a pooler there gives each transaction another session, and a"
+                " load needs one of its own for its locks, settings and temporary tables",
+                hint="name the server itself in MELTANO_WAREHOUSE_URL, or a pool in session mode",
+            )
 
     def _refusal(self, error: psycopg.Error) -> PlatformError:
         text = str(error)
@@ -294,6 +326,34 @@ def _parse(url: str) -> dict[str, str]:
     return parts
 
 
+def _set_up(connection: psycopg.Connection, statement_seconds: float, idle_seconds: float) -> int:
+    """The settings under which our statements mean what they say and end when they should.
+
+    Returns the number of the server process that works for us.
+    """
+    settings = {
+        "timezone": "UTC",
+        "datestyle": "ISO, MDY",
+        "intervalstyle": "postgres",
+        # Names of types and definitions as we compare them, numbers with all their digits.
+        "quote_all_identifiers": "off",
+        "extra_float_digits": "1",
+        "statement_timeout": _milliseconds(statement_seconds),
+        "idle_in_transaction_session_timeout": _milliseconds(idle_seconds),
+        # Between checkpoints a load waits for its source.
+        "idle_session_timeout": _milliseconds(idle_seconds),
+    }
+    if connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT:
+        # A checkpoint is one transaction, as long as it takes.
+        settings["transaction_timeout"] = "0"
+    row = connection.execute(
+        "select pg_backend_pid(), " + ", ".join(["set_config(%s, %s, false)"] * len(settings)),
+        [part for setting in settings.items() for part in setting],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def _milliseconds(seconds: float) -> str:
     return str(max(0, round(seconds * 1000)))
 
@@ -303,10 +363,18 @@ def _safe_message(error: psycopg.Error) -> str:
     diagnosis = error.diag
     message = diagnosis.message_primary or str(error).strip().split("\n", 1)[0]
     code = error.sqlstate or ""
+    if diagnosis.source_function == "exec_stmt_raise" or re.match(
+        r"PL/(?!pgSQL)\S+ ", diagnosis.context or ""
+    ):
+        # What people have their triggers say often holds the row.
+        message = "a trigger or function refused"
+        if found := re.match(r"\S+ \S+ ([\w.\"]+)\(", diagnosis.context or ""):
+            message = f"the function {found[1]} refused"
     if code.startswith("22") or (not code and isinstance(error, psycopg.DataError)):
         # invalid input syntax for type integer: "the value" / encoding "UTF8": 0xff
         message = re.sub(r'".*("|$)', "…", message, flags=re.DOTALL)
         message = re.sub(r":\s*(0x|\S*\d)[^…]*$", ": …", message)
+        message = re.sub(r"0x[0-9a-f]{2}( 0x[0-9a-f]{2})*", "…", message)
     named = {
         "table": ".".join(filter(None, [diagnosis.schema_name, diagnosis.table_name])),
         "column": diagnosis.column_name,

@@ -70,8 +70,9 @@ def ensure(
         changes = [SchemaChange(str(name), None, "created table")]
     else:
         schema.require_key(connection, live, keys.primary)
+        changes = schema.grow(connection, live, LOADER_TYPES)
         _convert(connection, live, keys)
-        changes = [
+        changes += [
             SchemaChange(str(name), column, "added column", None, kind)
             for column, kind in HISTORY_TYPES.items()
         ]
@@ -93,11 +94,12 @@ def ensure(
 
 
 def _convert(connection: psycopg.Connection, live: Table, keys: Keys) -> None:
-    began: sql.Composable = sql.SQL("_loaded_at")
+    # A table made elsewhere does not know since when its rows have held.
+    began: sql.Composable = sql.SQL("coalesce(_loaded_at, now())")
     ordering = keys.replication or ""
     if live.columns.get(ordering) in _TIMES:
-        began = sql.SQL("coalesce({}, _loaded_at)").format(
-            _as_time(sql.Identifier(ordering), live.columns[ordering])
+        began = sql.SQL("coalesce({}, {})").format(
+            _as_time(sql.Identifier(ordering), live.columns[ordering]), began
         )
     values = [name for name in live.columns if name not in LOADER_TYPES]
     (constraint,) = connection.execute(

@@ -305,6 +305,9 @@ class _Load:
         declared = {*key, *(column.name for column in self._stream.columns)}
         schema.refuse_computed(live, declared)
         schema.refuse_other_case(live, declared)
+        schema.refuse_other_loader_columns(live)
+        if self._stream.disposition == "upsert" and not self._is_replace:
+            schema.refuse_deferrable_key(live)
         if key and not self._is_history and not self._is_built_beside():
             schema.refuse_other_key(live, key)
 

@@ -62,6 +62,19 @@ class Table:
     primary_key: tuple[str, ...] = ()
     computed: frozenset[str] = frozenset()
     is_partitioned: bool = False
+    is_key_deferrable: bool = False
+
+
+#: What else may bear a table's name.
+_KINDS = {
+    "v": "a view",
+    "m": "a materialized view",
+    "f": "a foreign table",
+    "S": "a sequence",
+    "c": "a type",
+    "i": "an index",
+    "I": "an index",
+}
 
 
 def find(connection: psycopg.Connection, name: TableName) -> Table | None:
@@ -76,7 +89,7 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
     oid, kind = row
     if kind not in ("r", "p"):
         raise FatalError(
-            f"{name} exists and is not a table",
+            f"{name} exists and is not a table: it is {_KINDS.get(kind, 'something else')}",
             hint="rename or drop it, or load into another table",
         )
     columns: dict[str, ColumnType] = {}
@@ -101,14 +114,22 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         if not is_exact:
             inexact[column] = type_name
     key = connection.execute(
-        "select a.attname from pg_constraint c"
+        "select a.attname, c.condeferrable from pg_constraint c"
         " cross join unnest(c.conkey) with ordinality as k (attnum, place)"
         " join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum"
         " where c.conrelid = %s and c.contype = 'p' order by k.place",
         [oid],
     ).fetchall()
-    primary_key = tuple(name for (name,) in key)
-    return Table(name, oid, columns, inexact, primary_key, frozenset(computed), kind == "p")
+    return Table(
+        name,
+        oid,
+        columns,
+        inexact,
+        primary_key=tuple(column for column, _ in key),
+        computed=frozenset(computed),
+        is_partitioned=kind == "p",
+        is_key_deferrable=any(is_deferrable for _, is_deferrable in key),
+    )
 
 
 def refuse_computed(table: Table, wanted: Iterable[str]) -> None:
@@ -119,6 +140,17 @@ def refuse_computed(table: Table, wanted: Iterable[str]) -> None:
             hint="`alter table … alter column … drop expression` (or `drop identity`) makes it a plain"
             " column; or leave the field out of the stream, or load into another table",
         )
+
+
+def refuse_other_loader_columns(table: Table) -> None:
+    """FatalError when one of the loader's columns is there for something else."""
+    for column, kind in LOADER_TYPES.items():
+        present = table.columns.get(column)
+        if present is not None and types.join(present, kind) != kind:
+            raise FatalError(
+                f"{table.name} has column {column} of type {present}, and the loader keeps {kind} there",
+                hint="rename that column, or load into another table",
+            )
 
 
 def refuse_other_case(table: Table, wanted: Collection[str]) -> None:
@@ -161,6 +193,15 @@ def refuse_other_key(table: Table, key: tuple[str, ...]) -> None:
             f" the stream's is ({', '.join(key)})",
             hint="declare the table's own key; or drop its constraint, and the next load adds the"
             " stream's key; or read everything anew into a table of another name",
+        )
+
+
+def refuse_deferrable_key(table: Table) -> None:
+    """FatalError when Postgres cannot upsert by the table's key."""
+    if table.is_key_deferrable:
+        raise FatalError(
+            f"{table.name} has a deferrable primary key, by which Postgres cannot upsert",
+            hint="drop the constraint and add it again without `deferrable`",
         )
 
 

@@ -68,6 +68,7 @@ select exists (select from pg_constraint where contype = 'f' and %(oid)s in (con
         where c.oid = %(oid)s and (
             c.relkind <> 'r' or c.relrowsecurity or c.relforcerowsecurity or c.reloftype <> 0
             or c.relreplident <> 'd'
+            or not pg_has_role(c.relowner, 'usage')
             or c.reltablespace <> 0 and not has_tablespace_privilege(c.reltablespace, 'create')
         )
     )

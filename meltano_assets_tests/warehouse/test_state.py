@@ -31,6 +31,7 @@ def test_all_books_exist_after_the_first_look(warehouse: Warehouse) -> None:
         "new_fields",
         "quota_ledger",
         "reconciliation",
+        "role_access",
         "schema_changes",
         "sweep_calls",
         "sweeps",

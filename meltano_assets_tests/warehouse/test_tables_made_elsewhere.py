@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from meltano_assets.errors import FatalError
-from meltano_assets.streams import Column, Disposition, Stream
+from meltano_assets.streams import Batch, Column, Disposition, Stream
 from meltano_assets.warehouse import state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
+from meltano_assets.warehouse.server import EmbeddedServer
 from meltano_assets_tests.warehouse.tables import batch, query, stream
 
 THINGS = stream({"id": "bigint", "v": "integer"})
@@ -90,6 +96,193 @@ def test_a_column_that_demands_a_value_is_named_with_the_table_that_people_know(
     query(warehouse, "alter table shop.things alter column code set default 'x'")
     load(warehouse, replace(THINGS, disposition="replace"), [RECORD])
     assert query(warehouse, "select id, code from shop.things") == [(1, "x")]
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("create view shop.things as select 1 as id", "is a view"),
+        ("create materialized view shop.things as select 1 as id", "is a materialized view"),
+        ("create sequence shop.things", "is a sequence"),
+        ("create domain shop.things as integer", "already exists.*something else has this name"),
+        ("create table shop.things (id bigint primary key deferrable, v integer)", "deferrable"),
+        ("create table shop.things (id bigint primary key, _deleted_at boolean)",
+         "_deleted_at of type boolean"),
+        ("create table shop.things (id bigint primary key, v integer check (v > 5))",
+         "violates check constraint.*correct the record"),
+        ("create table shop.things (id bigint primary key, v integer) partition by range (id)",
+         "no partition of relation.*create the partition"),
+    ],
+)  # fmt: skip
+def test_what_no_load_can_fill_is_told_with_the_next_step(
+    warehouse: Warehouse, statement: str, told: str
+) -> None:
+    make(warehouse, statement)
+    for _ in range(2):
+        with pytest.raises(FatalError, match=told):
+            load(warehouse, THINGS, [RECORD])
+    log = query(warehouse, "select status, inserted from meltano.load_log")
+    assert log == [("failed", 0)] * 2
+
+
+def test_what_a_trigger_says_is_left_out_since_it_may_hold_values(warehouse: Warehouse) -> None:
+    load(warehouse, THINGS, [RECORD])
+    query(warehouse, "create function shop.no() returns trigger language plpgsql as"
+                     " 'begin raise exception ''secret %'', new.v; end'")  # fmt: skip
+    query(warehouse, "create trigger no before insert on shop.things"
+                     " for each row execute function shop.no()")  # fmt: skip
+    with pytest.raises(FatalError, match=r"the function shop\.no refused \(P0001\)") as caught:
+        load(warehouse, THINGS, [batch([{"id": 5, "v": 777}])])
+    logged = query(warehouse, "select error from meltano.load_log where status = 'failed'")
+    for text in (str(caught.value), str(caught.value.__context__), str(logged)):
+        assert "secret" not in text and "777" not in text
+
+
+def test_a_table_made_elsewhere_becomes_a_history(warehouse: Warehouse) -> None:
+    make(warehouse, "create table shop.things (id bigint primary key, v integer)",
+         "insert into shop.things values (1, 1), (2, 2)")  # fmt: skip
+    load(warehouse, replace(THINGS, disposition="scd2"), [RECORD])
+    rows = query(warehouse, "select id, v, _valid_to is null from shop.things order by id, v")
+    assert rows == [(1, 1, False), (1, 2, True), (2, 2, True)]
+
+
+@pytest.fixture
+def restricted(warehouse: Warehouse) -> Iterator[tuple[Warehouse, str]]:
+    """The warehouse for a role that owns nothing, and the role."""
+    role = f"loader_{warehouse.database}"
+    query(warehouse, f"create role {role} login password 'x'")
+    parts = {**warehouse.parameters, "user": role, "password": "x"}
+    yield Warehouse(make_conninfo("", **parts)), role
+    query(warehouse, f"drop owned by {role}")
+    query(warehouse, f"drop role {role}")
+
+
+@pytest.mark.parametrize("disposition", ["upsert", "append", "replace"])
+def test_a_table_of_another_owner_is_filled_with_the_rights_that_there_are(
+    warehouse: Warehouse, restricted: tuple[Warehouse, str], disposition: Disposition
+) -> None:
+    theirs, role = restricted
+    load(warehouse, THINGS, [RECORD])
+    oid = query(warehouse, "select 'shop.things'::regclass::oid")
+    query(warehouse, f"grant usage, create on schema shop to {role}")
+    query(warehouse, f"grant usage on schema meltano to {role}")
+    for schema in ("shop", "meltano"):
+        query(
+            warehouse,
+            f"grant select, insert, update, delete on all tables in schema {schema} to {role}",
+        )
+    load(
+        theirs,
+        replace(THINGS, disposition=disposition),
+        [batch([{"id": 1, "v": 3}, {"id": 4, "v": 4}])],
+    )
+    assert query(warehouse, "select 'shop.things'::regclass::oid") == oid
+    first = 2 if disposition == "append" else 3
+    assert query(warehouse, "select id, v from shop.things order by id") == [(1, first), (4, 4)]
+    with pytest.raises(FatalError, match=r"must be owner of table things.*lacks this right"):
+        load(theirs, THINGS, [batch([{"id": 1, "new": 3}])])
+
+
+def test_forced_row_security_is_an_error_and_no_loss(
+    warehouse: Warehouse, restricted: tuple[Warehouse, str]
+) -> None:
+    theirs, role = restricted
+    query(warehouse, f"grant create on database {warehouse.database} to {role}")
+    for disposition in ("upsert", "append", "replace"):
+        things = replace(THINGS, name=disposition, disposition=disposition)  # type: ignore[arg-type]
+        load(theirs, things, [RECORD])
+        for what in ("enable", "force"):
+            query(warehouse, f"alter table shop.{disposition} {what} row level security")
+        query(warehouse, f"create policy few on shop.{disposition} using (id < 2)")
+        with pytest.raises(FatalError, match=r"row-level security.*a policy has to let it"):
+            load(theirs, things, [batch([{"id": 1, "v": 3}, {"id": 4, "v": 4}])])
+        assert query(warehouse, f"select id, v from shop.{disposition}") == [(1, 2)]
+        query(warehouse, f"create policy all_of_it on shop.{disposition} to {role} using (true)")
+        load(theirs, things, [batch([{"id": 1, "v": 3}, {"id": 4, "v": 4}])])
+        assert query(warehouse, f"select count(*) from shop.{disposition}") == [(2,)]
+
+
+SETTINGS = {
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "sql_standard",
+    "timezone": "Asia/Tokyo",
+    "client_encoding": "LATIN1",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "quote_all_identifiers": "on",
+    "extra_float_digits": "-5",
+    "search_path": "nowhere",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "lock_timeout": "1s",
+    "row_security": "off",
+    "idle_session_timeout": "300ms",
+    "idle_in_transaction_session_timeout": "300ms",
+    "transaction_timeout": "300ms",
+}
+
+
+@pytest.mark.parametrize("disposition", ["upsert", "append", "replace", "scd2"])
+def test_odd_settings_of_the_database_change_nothing(
+    warehouse: Warehouse, disposition: Disposition
+) -> None:
+    for name, value in SETTINGS.items():
+        query(warehouse, f"alter database {warehouse.database} set {name} to '{value}'")
+    every = stream(
+        {"id": "bigint", "at": "timestamptz", "day": "date", "raw": "bytea", "doc": "jsonb",
+         "amount": "numeric", "text": "text", "real": "double precision"},
+        disposition=disposition,
+    )  # fmt: skip
+    row = {"at": datetime(2026, 1, 2, 3, tzinfo=UTC), "day": date(2026, 2, 1), "raw": b"\x00\\",
+           "doc": '{"a": "\\u00e9"}', "amount": Decimal("1.50"), "text": "x\\y'\u20ac", "real": 0.1}  # fmt: skip
+    later = {**row, "real": 0.12345678901234567}
+
+    def slowly() -> Iterator[Batch]:
+        yield batch([{"id": 1, **row}])
+        time.sleep(0.4)
+        yield batch([{"id": 2, **later}])
+
+    load(warehouse, every, slowly())
+    load(warehouse, every, [batch([{"id": 1, **later}, {"id": 2, **row}])])
+    # A double becomes a numeric with all its digits.
+    wide = replace(every, columns=tuple(
+        replace(one, type="numeric") if one.name == "real" else one for one in every.columns))  # fmt: skip
+    load(warehouse, wide, [batch([{"id": 3, **row, "real": "1e30"}])], allow_shrink=True)
+    rows = query(warehouse, "select id, at::text, day::text, encode(raw, 'hex'), doc::text, amount::text,"
+                            " text, real::text from shop.things order by id, real")  # fmt: skip
+    told = (
+        "2026-01-02 03:00:00+00",
+        "2026-02-01",
+        "005c",
+        '{"a": "\u00e9"}',
+        "1.50",
+        "x\\y'\u20ac",
+    )
+    found = {(number, *rest[:-1]) for number, *rest in rows}
+    assert found <= {(number, *told) for number in (1, 2, 3)} and rows[-1][0] == 3
+    assert {rest[-1] for _, *rest in rows} <= {"0.1", repr(0.12345678901234567), "1" + "0" * 30}
+
+
+def test_a_read_only_role_or_database_is_told_what_to_do(warehouse: Warehouse) -> None:
+    query(warehouse, f"alter database {warehouse.database} set default_transaction_read_only to on")
+    with pytest.raises(
+        FatalError, match=r"read-only transaction.*standby.*default_transaction_read_only"
+    ):
+        load(warehouse, THINGS, [RECORD])
+
+
+def test_a_database_that_cannot_hold_a_character_is_told_without_it(server: EmbeddedServer) -> None:
+    administration = Warehouse(server.url("postgres"))
+    with administration.connect(autocommit=True) as connection:
+        connection.execute("drop database if exists latin")
+        connection.execute("create database latin encoding 'LATIN1' locale 'C' template template0")
+    latin = Warehouse(server.url("latin"))
+    texts = stream({"id": "bigint", "v": "text"})
+    load(latin, texts, [batch([{"id": 1, "v": "\u00e9"}])])
+    with pytest.raises(FatalError, match="encoding 'UTF8'") as caught:
+        load(latin, texts, [batch([{"id": 2, "v": "\u65e5"}])])
+    assert "0xe6" not in str(caught.value)
+    assert query(latin, "select id, v from shop.things") == [(1, "\u00e9")]
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,15 @@
 -#}
 {% macro grant_readers() -%}
     {%- if execute -%}
-        {%- for role, is_writing, has_personal_data in roles_that_reach(this) -%}
+        {%- set roles = roles_that_reach(this) | list -%}
+        {%- set columns = impersonal_columns() if false in roles | map(attribute=2) else [] -%}
+        {%- for role, is_writing, has_personal_data in roles -%}
             {%- if has_personal_data -%}
                 grant select
                 {%- if is_writing %}, insert, update, delete, truncate, references, trigger{% endif %}
                 on {{ this }} to {{ role }};
             {%- else -%}
                 revoke all on {{ this }} from {{ role }};
-                {%- set columns = impersonal_columns() -%}
                 {%- if columns -%}
                     grant select ({{ columns | join(', ') }}) on {{ this }} to {{ role }};
                 {%- endif -%}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from meltano_assets.environment import project_root
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.roles import impersonal_columns, read_roles
 from meltano_assets.warehouse.connection import Warehouse
@@ -172,6 +174,32 @@ def test_what_a_role_has_beyond_the_file_is_taken_away(platform: RoleServer) -> 
         assert ann.may("select * from lab.results")
     handed_on = "select has_table_privilege('~ann', 'lab.results', 'select with grant option')"
     assert platform.rows(handed_on) == [(False,)]
+
+
+def test_memberships_are_as_the_role_inherits_and_are_not_handed_on(platform: RoleServer) -> None:
+    platform.apply(ROLES)
+    platform.work("grant ~reader to ~ann with admin option")
+    shy = ROLES.replace(
+        f"attributes: [{WITH_PASSWORD}]", f"attributes: [{WITH_PASSWORD}, NOINHERIT]"
+    )
+    for text, inherits in ((shy, False), (ROLES, True)):
+        platform.apply(text)
+        assert platform.plan(text).is_settled
+        with platform.login("~ann") as ann:
+            assert ann.may("select * from crm.accounts") is inherits
+            ann.do("set role ~reader")
+            assert ann.may("select * from crm.accounts")
+            ann.do("reset role")
+            assert not ann.may("grant ~reader to ~writer")
+
+
+def test_what_is_remembered_belongs_to_the_platform_whoever_applies(house: RoleServer) -> None:
+    house.work_as("~platform")
+    house.work("create schema meltano", *TABLES)
+    house.warehouse = house.administration
+    house.apply(ROLES)
+    with house.login("~platform") as platform:
+        assert platform.may("select * from meltano.role_access")
 
 
 def test_roles_that_the_file_does_not_name_are_left_alone(platform: RoleServer) -> None:
@@ -356,12 +384,13 @@ def test_tables_made_since_are_granted_as_was_settled_last(platform: RoleServer)
 def test_a_grant_to_everybody_is_told(house: RoleServer) -> None:
     house.execute(*TABLES)
     house.apply(ANALYST, KNOWN)
-    house.execute("grant select on crm.salaries to public")
+    house.execute("grant select on crm.salaries to public", "grant create on schema lab to public")
     planned = house.plan(ANALYST, KNOWN)
     assert not planned.is_settled
     assert planned.open_doors == [
+        'everybody may create things in "lab": revoke create on schema "lab" from public',
         'everybody may select "crm"."salaries", and so may every role of roles.yaml:'
-        ' revoke select on "crm"."salaries" from public'
+        ' revoke select on "crm"."salaries" from public',
     ]
 
 
@@ -469,6 +498,21 @@ def test_what_cannot_be_done_is_named_with_the_next_step_before_anything_is(
     assert house.name(words) in str(error.value)
     assert str(error.value).count("(") >= 1
     assert house.rows("select from pg_roles where rolname = '~fine'") == []
+
+
+def test_the_file_of_the_manual_can_be_applied(house: RoleServer, tmp_path: Path) -> None:
+    manual = (project_root() / "docs" / "roles.md").read_text()
+    file = tmp_path / "roles.yaml"
+    file.write_text(re.search(r"```yaml\n(.*?)```", manual, re.DOTALL)[1])  # type: ignore[index]
+    wanted = read_roles(file)
+    assert not wanted["analysts"].has_personal_data
+    house.execute(
+        *(f"create schema {s}" for s in ("salesforce", "staging", "intermediate", "analytics")),
+        "create schema people_lab",
+    )
+    planned = apply.plan(house.warehouse, wanted, {}, {"ann": PASSWORD, "people_team": PASSWORD})
+    assert planned.problems == []
+    assert planned.statements
 
 
 def test_a_role_that_may_not_create_roles_says_so(house: RoleServer) -> None:

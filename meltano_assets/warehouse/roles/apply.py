@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.warehouse import books
@@ -24,6 +24,11 @@ _APPLICATION = "meltano-assets roles"
 #: A load or a dbt run that swaps a table between the look and the grant: look again.
 _MOVED = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
 _ATTEMPTS = 5
+_OWNERS = """
+select pg_get_userbyid(n.nspowner), pg_get_userbyid(c.relowner)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'meltano' and c.relname = 'role_access'
+"""
 _Attempt = Callable[[psycopg.Connection], Plan]
 
 
@@ -50,6 +55,7 @@ def apply(
     """
     with warehouse.connect(application_name=_APPLICATION) as connection:
         books.ensure(connection)
+        _hand_over_books(connection)
 
     def attempt(connection: psycopg.Connection) -> Plan:
         present = look(connection, wanted)
@@ -120,6 +126,15 @@ def _once(warehouse: Warehouse, attempt: _Attempt) -> Plan:
             if "concurrently" not in str(error):
                 raise
             raise _Moved from error
+
+
+def _hand_over_books(connection: psycopg.Connection) -> None:
+    """What is remembered here belongs to whose schema it is: dbt reads it as the platform's own role."""
+    row = connection.execute(_OWNERS).fetchone()
+    if row is not None and row[0] != row[1]:
+        connection.execute(
+            sql.SQL("alter table meltano.role_access owner to {}").format(sql.Identifier(row[0]))
+        )
 
 
 def _execute(connection: psycopg.Connection, planned: Plan) -> None:

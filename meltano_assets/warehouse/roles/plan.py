@@ -241,29 +241,36 @@ class _Planner:
     def members(self) -> None:
         """Memberships: exactly those of the file."""
         for role in self.wanted.values():
-            have = self.present.groups.get(role.name, set())
-            for group in sorted(set(role.member_of) - have):
+            have = self.present.groups.get(role.name, {})
+            member = sql.Identifier(role.name)
+            for group in role.member_of:
+                name = sql.Identifier(group)
                 if group not in self.present.roles and group not in self.made:
                     self._problem(
                         role,
                         f"member_of names {group}, and there is no such role",
                         f"give {group} an entry of its own in {FILE}, or create it",
                     )
-                elif self._may_administer(role, group, f"make {role.name} a member of it"):
-                    self._do(
-                        "members",
-                        "grant {} to {}",
-                        sql.Identifier(group),
-                        sql.Identifier(role.name),
+                    continue
+                known = have.get(group)
+                is_changed = known is not None and known.inherits != role.attributes.inherit
+                if (known is None or is_changed) and self._may_administer(
+                    role, group, f"make {role.name} a member of it"
+                ):
+                    # Since 16 each membership says for itself whether it is inherited.
+                    option = (
+                        f" with inherit {role.attributes.inherit}".lower() if is_changed else ""
                     )
-            for group in sorted(have - set(role.member_of)):
+                    self._do("members", f"grant {{}} to {{}}{option}", name, member)
+                if (
+                    known is not None
+                    and known.administers
+                    and self._may_administer(role, group, f"keep {role.name} from handing it on")
+                ):
+                    self._do("members", "revoke admin option for {} from {}", name, member)
+            for group in sorted(set(have) - set(role.member_of)):
                 if self._may_administer(role, group, f"end {role.name}'s membership"):
-                    self._do(
-                        "members",
-                        "revoke {} from {}",
-                        sql.Identifier(group),
-                        sql.Identifier(role.name),
-                    )
+                    self._do("members", "revoke {} from {}", sql.Identifier(group), member)
 
     def _may_administer(self, role: Role, group: str, purpose: str) -> bool:
         me, known = self.present.me, self.present.roles.get(group)
@@ -649,6 +656,12 @@ class _Planner:
 
     def doors(self) -> None:
         """Rights of everybody, by which roles come further than the file lets them."""
+        for schema, rights in sorted(self.present.schema_rights.get(None, {}).items()):
+            if any(right.privilege == "CREATE" for right in rights):
+                name = _quoted(schema)
+                self.plan.open_doors.append(
+                    f"everybody may create things in {name}: revoke create on schema {name} from public"
+                )
         everybody = self.present.rights.get(None, {})
         columns = self.present.column_rights.get(None, {})
         for relation in sorted({*everybody, *columns} & set(self.table_owners)):

@@ -31,17 +31,19 @@ from pg_roles r
 """
 
 _MEMBERS = """
-select g.rolname, m.rolname, true
+select g.rolname, m.rolname, m.rolinherit, bool_or(a.admin_option)
 from pg_auth_members a
 join pg_roles g on g.oid = a.roleid
 join pg_roles m on m.oid = a.member
+group by 1, 2, 3
 """
-#: Whoever makes a role may administer it, which is no membership as long as it inherits nothing.
+#: Whoever makes a role may administer it, which is no membership as long as it gives no rights.
 _MEMBERS_16 = """
-select g.rolname, m.rolname, bool_or(a.inherit_option or a.set_option)
+select g.rolname, m.rolname, bool_or(a.inherit_option), bool_or(a.admin_option)
 from pg_auth_members a
 join pg_roles g on g.oid = a.roleid
 join pg_roles m on m.oid = a.member
+where a.inherit_option or a.set_option
 group by 1, 2
 """
 
@@ -134,6 +136,14 @@ class Me:
 
 
 @dataclass(frozen=True, slots=True)
+class Membership:
+    """Whether a member has the group's rights without asking, and may make others members."""
+
+    inherits: bool
+    administers: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Right:
     """One privilege as it stands in the catalogue."""
 
@@ -169,7 +179,7 @@ class Present:
     me: Me
     roles: dict[str, KnownRole]
     #: Member → the roles that it is a member of.
-    groups: dict[str, set[str]]
+    groups: dict[str, dict[str, Membership]]
     schemas: dict[str, str]
     tables: dict[Relation, str]
     sequences: dict[Relation, str]
@@ -212,12 +222,10 @@ def look(connection: psycopg.Connection, managed: Collection[str]) -> Present:
             can_administer,
         ) in connection.execute(_ROLES).fetchall()
     }
-    groups: dict[str, set[str]] = defaultdict(set)
-    for group, member, is_real in connection.execute(
-        _MEMBERS_16 if me.version >= 160000 else _MEMBERS
-    ).fetchall():
-        if is_real:
-            groups[member].add(group)
+    groups: dict[str, dict[str, Membership]] = defaultdict(dict)
+    members = _MEMBERS_16 if me.version >= 160000 else _MEMBERS
+    for group, member, inherits, administers in connection.execute(members).fetchall():
+        groups[member][group] = Membership(inherits, administers)
     tables: dict[Relation, str] = {}
     sequences: dict[Relation, str] = {}
     dependent: set[Relation] = set()

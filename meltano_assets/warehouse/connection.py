@@ -340,6 +340,8 @@ def _set_up(connection: psycopg.Connection, statement_seconds: float, idle_secon
         "extra_float_digits": "1",
         "statement_timeout": _milliseconds(statement_seconds),
         "idle_in_transaction_session_timeout": _milliseconds(idle_seconds),
+        # The server notices a dead client, too, and gives its locks back.
+        **{f"tcp_{name}": value for name, value in _KEEPALIVE.items()},
         # Between checkpoints a load waits for its source.
         "idle_session_timeout": _milliseconds(idle_seconds),
     }

@@ -256,8 +256,8 @@ class _Load:
         connection.commit()
         fill.drop_leftovers(connection)
         self._live = schema.find(connection, self._table)
-        #: Was the table missing when the load began? Then an older bookmark is no step back.
-        self._is_new = self._live is None
+        #: Was the table missing when the load began, or its rows? Then an older bookmark is no step back.
+        self._is_new = not state.has_rows(connection, self._table.schema, self._table.name)
         if self._live is not None:
             self._live = self._renamed(self._live)
             self._check_shape(self._live)

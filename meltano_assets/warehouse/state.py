@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 import psycopg
+from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Bookmark, LoadOutcome
@@ -61,19 +62,37 @@ class LoadRecord:
 def read_bookmark(warehouse: Warehouse, source: str, stream: str) -> Bookmark | None:
     """The stream's bookmark, or None when it was never loaded.
 
-    None too when the table that it speaks of is gone: reading on from there would leave a table
-    without its older rows. A bookmark that a person has set holds in any case.
+    None too when the table that it speaks of is gone, or was not logged and lost its rows with a server
+    that crashed: reading on from there would leave a table without its older rows. A bookmark that a
+    person has set holds in any case.
     """
     with warehouse.connect(application_name="meltano-assets bookmark") as connection:
         ensure(connection)
         row = connection.execute(
-            "select reason = 'set' or exists (select from pg_class c join pg_namespace n"
-            " on n.oid = c.relnamespace where n.nspname = b.source and c.relname = b.stream)"
-            " from meltano.bookmarks as b where source = %s and stream = %s"
+            "select reason = 'set' from meltano.bookmarks where source = %s and stream = %s"
             " order by id desc limit 1",
             [source, stream],
         ).fetchone()
-        return current_bookmark(connection, source, stream) if row and row[0] else None
+        if row is None or not (row[0] or has_rows(connection, source, stream)):
+            return None
+        return current_bookmark(connection, source, stream)
+
+
+def has_rows(connection: psycopg.Connection, schema: str, table: str) -> bool:
+    """False when there is no such table, or a crash of the server has emptied it.
+
+    A table without rows that is logged is one whose source has none.
+    """
+    row = connection.execute(
+        "select c.relpersistence from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname = %s and c.relname = %s",
+        [schema, table],
+    ).fetchone()
+    if row is None or row[0] != "u":
+        return row is not None
+    statement = sql.SQL("select exists (select from {})").format(sql.Identifier(schema, table))
+    found = connection.execute(statement).fetchone()
+    return found is not None and bool(found[0])
 
 
 def current_bookmark(connection: psycopg.Connection, source: str, stream: str) -> Bookmark | None:

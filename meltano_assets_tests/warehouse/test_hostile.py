@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -411,6 +412,24 @@ def test_minus_zero_keeps_its_sign(tmp_path: Path, warehouse: Warehouse) -> None
 
 
 # tables that somebody else has touched
+
+
+def test_a_bookmark_does_not_outlive_rows_that_were_not_logged(warehouse: Warehouse) -> None:
+    things = stream({"id": "bigint"})
+    load(warehouse, things, [batch([{"id": 1}], "5")])
+    query(warehouse, "alter table shop.things set unlogged")
+    assert state.read_bookmark(warehouse, "shop", "things") == Bookmark("5")
+    # As a server does that starts after a crash.
+    query(warehouse, "truncate shop.things")
+    assert state.read_bookmark(warehouse, "shop", "things") is None
+
+    def dies_between() -> Iterator[Batch]:
+        yield batch([{"id": 1}], "3")
+        raise RetriableError("gone")
+
+    with pytest.raises(RetriableError):
+        load(warehouse, things, dies_between())
+    assert state.read_bookmark(warehouse, "shop", "things") == Bookmark("3")
 
 
 def test_a_bookmark_does_not_outlive_its_table(warehouse: Warehouse) -> None:

@@ -175,7 +175,7 @@ _KEEPS = {
     "salesforce": "records of every object, jobs",
     "zendesk": "tickets, comments, tags, users, organizations",
     "stripe": "customers, products, prices, payments, refunds, invoices, subscriptions",
-    "zuora": "export jobs and data queries",
+    "zuora": "accounts, contacts, subscriptions, orders, the catalogue, jobs",
     "netsuite": "records of every type",
     "marketo": "leads, lists, program members, activities, custom objects, import and export jobs",
     "lever": "opportunities, notes, files, contacts, postings, requisitions, users",

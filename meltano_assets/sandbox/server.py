@@ -165,6 +165,7 @@ class Sandbox:
                 self.company,
                 day,
                 now=self.clock.now,
+                folder=self._folder,
                 client_id=ZUORA_CLIENT_ID,
                 client_secret=made["zuora_client_secret"],
                 username=ZUORA_USERNAME,

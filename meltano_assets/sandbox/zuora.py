@@ -1,8 +1,8 @@
 """Zuora Billing: the tenant of the company, as its API reference and its clients have it.
 
 OAuth and the older key headers, ZOQL with locators, AQuA, object exports, data queries, describe,
-files, a few records by id and the catalogue. Times of records are the company's; the tenant's zone
-is US Pacific. Jobs and tokens live in memory. Writing is not served.
+files, object queries, records, accounts, contacts, subscriptions, orders and the catalogue. Times of
+records are the company's; the tenant's zone is US Pacific. Jobs and tokens live in memory.
 """
 
 from __future__ import annotations
@@ -25,46 +25,25 @@ from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
+from meltano_assets.sandbox.state import StateFolder
 from meltano_assets.sandbox.zuora_jobs import AquaRefused, Jobs
+from meltano_assets.sandbox.zuora_objects import ObjectQueries, ObjectQueryError, find
+from meltano_assets.sandbox.zuora_orders import Orders, Subscriptions
 from meltano_assets.sandbox.zuora_query import Query, QueryError, parse, rows_of, run
 from meltano_assets.sandbox.zuora_schema import describe_all, object_types
+from meltano_assets.sandbox.zuora_tenant import TenantRecords
+from meltano_assets.sandbox.zuora_writes import Accounts, Crud, Refused
 
 ZONE = ZoneInfo("America/Los_Angeles")
 MAX_BATCH = 2_000
+#: Records of one action, and of one page of a list.
+MAX_ACTION, MAX_PAGE = 50, 40
 MAX_DATA_QUERIES = 1_000
 PARTNER = "meltano-sandbox"
 ENTITY = "2c92a0fc5d1a2b3c015d1b2c3d4e5f60"
 _LOCATOR_SECONDS = 15 * 60
 _TOKEN_SECONDS = 3_599
 _REFUSED = "Authentication error"
-
-
-class TenantRecords:
-    """The company's billing records as they are on the present day."""
-
-    def __init__(self, company: Company, day: Callable[[], int]) -> None:
-        self._company = company
-        self._day = day
-        self._built = -1
-        self._all: dict[str, dict[str, Record]] = {}
-
-    def _catch_up(self) -> None:
-        day = self._day()
-        while self._built < day:
-            self._built += 1
-            for name, records in self._company.zuora_records(self._built).items():
-                self._all.setdefault(name, {}).update({str(r["Id"]): r for r in records})
-
-    def rows(self, name: str, *, with_deleted: bool = False) -> Sequence[Record]:
-        """All records of an object."""
-        self._catch_up()
-        records = self._all.get(name, {}).values()
-        return [r for r in records if with_deleted or not r.get("Deleted")]
-
-    def find(self, name: str, key: object) -> Record | None:
-        """One record by its id."""
-        self._catch_up()
-        return self._all.get(name, {}).get(str(key))
 
 
 class Zuora:
@@ -76,6 +55,7 @@ class Zuora:
         day: Callable[[], int],
         *,
         now: Callable[[], datetime],
+        folder: StateFolder | None = None,
         client_id: str,
         client_secret: str,
         username: str,
@@ -86,7 +66,12 @@ class Zuora:
         self._client = (client_id, client_secret)
         self._keys = (username, password)
         self._now = now
-        self._tenant = TenantRecords(company, day)
+        self._tenant = TenantRecords(company, day, now, folder)
+        self._objects = ObjectQueries(self._tenant, _json_value)
+        self._crud = Crud(self._tenant)
+        self._accounts = Accounts(self._tenant, _json_value)
+        self._subscriptions = Subscriptions(self._tenant, self._accounts, _json_value)
+        self._orders = Orders(self._tenant, self._accounts, self._subscriptions)
         self._tokens: dict[str, float] = {}
         self._locators: dict[str, tuple[Query, list[Record], int, float]] = {}
         self._requests = RateLimit(requests_per_minute)
@@ -128,12 +113,15 @@ class Zuora:
         if fault := self.service.faults.take("inside_error", f"{request.method} {path}"):
             code, message = fault.text("code", "LOCK_COMPETITION"), fault.text("message", "No.")
             return json_response({"errorCode": code, "message": message})
-        return self._route(request, path, _json(body))
+        try:
+            return self._route(request, path, _json(body))
+        except Refused as refused:
+            return _failure(int(refused.code), refused.message, refused.status)
 
     def _route(self, request: Request, path: str, body: dict[str, object] | None) -> Response:
         method = request.method
         parts = path.removeprefix("/v1/").removeprefix("/apps/api/").split("/")
-        if method == "POST" and body is None:
+        if method in ("POST", "PUT") and body is None:
             return _failure(58730020, "The request body is not valid JSON", 400)
         body = body or {}
         match (method, *parts):
@@ -154,6 +142,22 @@ class Zuora:
                 return json_response(found) if found else _no_object("Export", key)
             case ("GET", "object", name, key):
                 return self._object(name, key)
+            case ("POST", "object", name):
+                return _crud_answer(self._crud.create(name, body))
+            case ("PUT", "object", name, key):
+                return _crud_answer(self._crud.update(name, key, body))
+            case ("DELETE", "object", name, key):
+                return _crud_answer(self._crud.delete(name, key))
+            case ("POST", "action", "create" | "update" | "delete" as action):
+                return self._act(action, body)
+            case ("GET", "", "object-query", resource, *rest) if len(rest) <= 1:
+                return self._query_objects(request, resource, rest[0] if rest else None)
+            case (_, "accounts" | "contacts" | "subscriptions" | "orders", *_):
+                return self._business(request, parts, body)
+            case ("GET", "invoices" | "payments" as name, *rest):
+                return self._documents(request, name, rest)
+            case ("GET", "transactions", "invoices" | "payments" as name, "accounts", key):
+                return self._documents(request, name, [], self._accounts.known(key))
             case ("GET", "describe"):
                 return _xml(describe_all(base_url(request)))
             case ("GET", "describe", name):
@@ -176,6 +180,175 @@ class Zuora:
             case ("POST" | "PUT" | "PATCH" | "DELETE", *_):
                 return _failure(50000060, "The user has no permission to write", 403)
         return _failure(50000040, f"Cannot find entity by path: {path}", 404)
+
+    # Records
+
+    def _act(self, action: str, body: Mapping[str, object]) -> Response:
+        """Many records of a type at once, each with its own result."""
+        name = str(body.get("type") or "")
+        listed = body.get("ids" if action == "delete" else "objects")
+        if not isinstance(listed, list) or not listed or len(listed) > MAX_ACTION:
+            return _failure(58730020, f"From 1 to {MAX_ACTION} records are needed", 400)
+        results: list[Record] = []
+        for each in listed:
+            if action == "delete":
+                results.append(self._crud.delete(name, str(each)))
+            elif action == "create":
+                results.append(self._crud.create(name, each))
+            else:
+                results.append(self._crud.update(name, str(each.get("Id")), each))
+        return json_response(results)
+
+    def _query_objects(self, request: Request, resource: str, key: str | None) -> Response:
+        query: dict[str, list[str]] = {}
+        for name, value in request.query_params.multi_items():
+            query.setdefault(name, []).append(value)
+        is_stuck = self.service.faults.take("repeat_page", resource) is not None
+        try:
+            return json_response(self._objects.answer(resource, key, query, stuck=is_stuck))
+        except ObjectQueryError as error:
+            code = 50000040 if error.status == 404 else 40000020
+            return _failure(code, error.message, error.status)
+
+    def _business(
+        self, request: Request, parts: Sequence[str], body: Mapping[str, object]
+    ) -> Response:
+        """Accounts, contacts, subscriptions and orders."""
+        method = request.method
+        answer = self._business_answer(method, parts, body)
+        if answer is not None:
+            if method != "GET":
+                self._tenant.keep()
+            return json_response({"success": True, **answer})
+        subscriptions, orders = self._subscriptions, self._orders
+        match (method, *parts):
+            case ("GET", "subscriptions", "accounts", key):
+                found = [subscriptions.show(each) for each in subscriptions.of_account(key)]
+                return self._listed(request, "subscriptions", found)
+            case ("GET", "orders"):
+                return self._listed(request, "orders", orders.listed())
+            case ("GET", "orders", "subscriptionOwner" | "invoiceOwner", key):
+                return self._listed(request, "orders", orders.listed(account=key))
+            case ("GET", "orders", "subscription", key):
+                return self._listed(request, "orders", orders.listed(subscription=key))
+        return _failure(50000040, f"Cannot find entity by path: {request.url.path}", 404)
+
+    def _business_answer(
+        self, method: str, parts: Sequence[str], body: Mapping[str, object]
+    ) -> Record | None:
+        accounts, subscriptions, orders = self._accounts, self._subscriptions, self._orders
+        match (method, *parts):
+            case ("POST", "accounts"):
+                return accounts.create(body)
+            case ("GET", "accounts", key):
+                return accounts.show(key)
+            case ("GET", "accounts", key, "summary"):
+                return accounts.summary(key)
+            case ("PUT", "accounts", key):
+                return accounts.update(key, body)
+            case ("DELETE", "accounts", key):
+                return accounts.delete(key)
+            case ("POST", "contacts"):
+                return accounts.create_contact(body)
+            case ("GET" | "PUT" | "DELETE", "contacts", key):
+                return accounts.contact(method, key, body)
+            case ("POST", "subscriptions"):
+                made = subscriptions.begin(accounts.known(body.get("accountKey")), body)
+                return self._subscription_made(made)
+            case ("GET", "subscriptions", key):
+                return subscriptions.show(subscriptions.known(key))
+            case ("GET", "subscriptions", key, "versions", version) if version.isdigit():
+                return subscriptions.show(subscriptions.known(key, int(version)))
+            case ("PUT", "subscriptions", key):
+                return self._subscription_made(self._change_subscription(key, body))
+            case ("PUT", "subscriptions", key, "cancel"):
+                gone = subscriptions.change(key, "CancelSubscription", body)
+                cancelled = str(gone["CancelledDate"])
+                return {"subscriptionId": gone["Id"], "cancelledDate": cancelled}
+            case ("PUT", "subscriptions", key, "renew"):
+                renewed = subscriptions.change(key, "RenewSubscription", body)
+                ends = {
+                    n: str(renewed[n[0].upper() + n[1:]]) for n in ("termStartDate", "termEndDate")
+                }
+                return {"subscriptionId": renewed["Id"], **ends}
+            case ("POST", "orders"):
+                return orders.place(body)
+            case ("GET", "orders", number):
+                return {"order": orders.known(number)}
+            case ("PUT", "orders", number):
+                return orders.change(number, body)
+            case ("DELETE", "orders", number):
+                return orders.delete(number)
+        return None
+
+    def _change_subscription(self, key: str, body: Mapping[str, object]) -> Record:
+        subscriptions = self._subscriptions
+        latest = subscriptions.known(key)
+        name = str(latest["Name"])
+        for word, action in (
+            ("add", "AddProduct"),
+            ("remove", "RemoveProduct"),
+            ("update", "UpdateProduct"),
+        ):
+            told = body.get(word)
+            for each in told if isinstance(told, list) else []:
+                latest = subscriptions.change(name, action, each)
+        terms = {"autoRenew", "notes", "renewalSetting", "renewalTerm"} & body.keys()
+        if terms:
+            told_terms = {term: body[term] for term in terms}
+            latest = subscriptions.change(name, "TermsAndConditions", told_terms)
+        return latest
+
+    def _subscription_made(self, record: Record) -> Record:
+        told = self._subscriptions.show(record)
+        return {
+            "subscriptionId": record["Id"],
+            "subscriptionNumber": record["Name"],
+            "contractedMrr": told["contractedMrr"],
+            "totalContractedValue": told["totalContractedValue"],
+        }
+
+    def _documents(
+        self, request: Request, name: str, rest: Sequence[str], account: Record | None = None
+    ) -> Response:
+        """Invoices with their items, and payments."""
+        kind = "Invoice" if name == "invoices" else "Payment"
+        if not rest:
+            rows = self._tenant.rows(kind)
+            wanted = account["Id"] if account else request.query_params.get("accountId")
+            found = [_lower(r) for r in rows if wanted in (None, r["AccountId"])]
+            return self._listed(request, name, found)
+        record = find(self._tenant, kind, rest[0])
+        if record is None:
+            return _failure(50000040, f"Cannot find {kind} {rest[0]}", 404)
+        if len(rest) == 1:
+            return json_response({"success": True, **_lower(record)})
+        if kind == "Invoice" and list(rest[1:]) == ["items"]:
+            items = self._tenant.rows("InvoiceItem")
+            found = [_lower(r) for r in items if r["InvoiceId"] == record["Id"]]
+            return self._listed(request, "invoiceItems", found)
+        return _failure(50000040, f"Cannot find entity by path: {request.url.path}", 404)
+
+    def _listed(self, request: Request, name: str, records: Sequence[Record]) -> Response:
+        """A page of a list, with a link where more follows."""
+        query = request.query_params
+        size, page = query.get("pageSize", "20"), query.get("page", "1")
+        if (
+            not size.isdigit()
+            or not 1 <= int(size) <= MAX_PAGE
+            or not page.isdigit()
+            or not int(page)
+        ):
+            return _failure(50000020, f"pageSize must be from 1 to {MAX_PAGE}", 400)
+        begin = (int(page) - 1) * int(size)
+        answer: Record = {"success": True, name: records[begin : begin + int(size)]}
+        if begin + int(size) < len(records):
+            following = request.url.include_query_params(page=int(page) + 1, pageSize=size)
+            link = f"{base_url(request)}{following.path}?{following.query}"
+            if fault := self.service.faults.take("foreign_link", request.url.path):
+                link = fault.text("host", FOREIGN_HOST) + following.path
+            answer["nextPage"] = link
+        return json_response(answer)
 
     def _data_queries(self, request: Request) -> Response:
         """The latest data queries, the newest first."""
@@ -387,6 +560,10 @@ class Zuora:
                 following = fault.text("host", FOREIGN_HOST) + "/v1/catalog/products?page=2"
             answer["nextPage"] = following
         return json_response(answer)
+
+
+def _crud_answer(told: Record) -> Response:
+    return json_response(told, 200 if told.get("Success", told.get("success")) else 400)
 
 
 def _basic(header: str) -> tuple[str, str] | None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from meltano_assets_tests.sandbox.conftest import Sandbox
+from meltano_assets.sandbox.server import serve_in_thread
+from meltano_assets_tests.sandbox.conftest import SCALE, SEED, TODAY, Sandbox
 from meltano_assets_tests.sandbox.other_environment import installed
 from meltano_assets_tests.sandbox.vendor_address import as_vendor
 
@@ -105,7 +106,36 @@ data = queries.post_data_query_job(z.SubmitDataQueryRequest(
 while queries.get_data_query_job(data.id).data.query_status not in ("completed", "failed"):
     time.sleep(0.05)
 done = queries.get_data_query_job(data.id).data
+objects = client.object_queries_api()
+seen, cursor = [], None
+while True:
+    page = objects.query_accounts(page_size=3, cursor=cursor, expand=["billTo"])
+    seen += page.data
+    cursor = page.next_page
+    if not cursor:
+        break
+plan = objects.query_product_rate_plans(page_size=1).data[0].id
+made = client.accounts_api().create_account(z.CreateAccountRequest(
+    name="New", currency="USD", bill_cycle_day=1, bill_to_contact=z.CreateAccountContact(
+        first_name="A", last_name="B", country="Germany")))
+terms = {"initialTerm": {"period": 12, "periodType": "Month", "termType": "TERMED"},
+         "renewalTerms": [{"period": 12, "periodType": "Month"}]}
+begin = {"subscribeToRatePlans": [{"productRatePlanId": plan}], "terms": terms}
+order = client.orders_api().create_order(z.CreateOrderRequest(
+    order_date="2025-01-01", existing_account_number=made.account_number,
+    subscriptions=[z.CreateOrderSubscription(order_actions=[
+        z.CreateOrderAction(type="CreateSubscription", create_subscription=begin)])]))
+subscriptions = client.subscriptions_api()
+begun = subscriptions.get_subscription_by_key(order.subscription_numbers[0])
+subscriptions.cancel_subscription(begun.subscription_number, z.CancelSubscriptionRequest(
+    cancellation_policy="EndOfCurrentTerm"))
+ended = subscriptions.get_subscription_by_key(begun.subscription_number)
 print(json.dumps({
+    "objects": len({each.id for each in seen}),
+    "contacts": sum(each.bill_to is not None for each in seen),
+    "account": client.accounts_api().get_account(made.account_id).basic_info.name,
+    "order": client.orders_api().get_order(order.order_number).order.status.lower(),
+    "statuses": [begun.status, ended.status],
     "exported": job.batches[0].record_count,
     "queried": int(done.output_rows),
     "listed": queries.get_data_query_jobs().data[0].id == data.id,
@@ -114,16 +144,22 @@ os._exit(0)
 """
 
 
-def test_the_official_client_of_zuora(sandbox: Sandbox, tmp_path: Path) -> None:
-    known = sandbox.manifest["zuora"]
-    accounts = sandbox.truths()["billing"]["records"]["Account"]
+def test_the_official_client_of_zuora(tmp_path: Path) -> None:
     python = installed(tmp_path, "zuora-sdk==3.21.0") / "python"
-    address = [str(known[name]) for name in ("base_url", "client_id", "client_secret")]
-    told = json.loads(run([str(python), "-c", _ZUORA_SDK, *address], {}).splitlines()[-1])
+    with serve_in_thread(state_dir=tmp_path / "state", seed=SEED, scale=SCALE, today=TODAY) as made:
+        known = made["zuora"]
+        accounts = Sandbox(made).truths()["billing"]["records"]["Account"]
+        address = [str(known[name]) for name in ("base_url", "client_id", "client_secret")]
+        told = json.loads(run([str(python), "-c", _ZUORA_SDK, *address], {}).splitlines()[-1])
     assert told == {
         "exported": accounts,
         "queried": accounts,
         "listed": True,
+        "objects": accounts,
+        "contacts": accounts,
+        "account": "New",
+        "order": "completed",
+        "statuses": ["Active", "Cancelled"],
     }
 
 

@@ -1,0 +1,162 @@
+"""The tenant's records: the company's billing as it is on the present day, with what clients wrote over it.
+
+A client's values lie over the company's records and outlive the process in one file of the state
+folder, in the form in which the API writes them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+
+from meltano_assets.sandbox.company import Company
+from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.state import StateFolder
+from meltano_assets.sandbox.zuora_schema import object_types
+
+_FILE = "zuora"
+#: What clients make is counted from here, far from the company's.
+_FIRST_NUMBER = 90_000_001
+USER = "2c92a0f00ff84f0e14d6816854ec55a9"
+
+
+class TenantRecords:
+    """All records of the tenant."""
+
+    def __init__(
+        self,
+        company: Company,
+        day: Callable[[], int],
+        now: Callable[[], datetime],
+        folder: StateFolder | None = None,
+    ) -> None:
+        self._company = company
+        self._day = day
+        self._now = now
+        self._folder = folder
+        self._built = -1
+        self._all: dict[str, dict[str, Record]] = {}
+        known = folder.read(_FILE) if folder else {}
+        self._changes: dict[str, dict[str, Record]] = _nested(known.get("changes"))
+        orders = known.get("orders")
+        self.orders: dict[str, Record] = orders if isinstance(orders, dict) else {}
+        """Orders by their numbers, as they are told."""
+        self._next = int(str(known.get("next_number", _FIRST_NUMBER)))
+        for name, changes in self._changes.items():
+            for change in changes.values():
+                change |= {n: typed(name, n, value) for n, value in change.items()}
+
+    def _catch_up(self) -> None:
+        day = self._day()
+        while self._built < day:
+            self._built += 1
+            for name, records in self._company.zuora_records(self._built).items():
+                self._all.setdefault(name, {}).update({str(r["Id"]): r for r in records})
+            if self._built == day:
+                for name, changes in self._changes.items():
+                    for key, change in changes.items():
+                        self._lay_over(name, key, change)
+
+    def _lay_over(self, name: str, key: str, change: Record) -> None:
+        records = self._all.setdefault(name, {})
+        if key in records or "Id" in change:
+            records[key] = {**records.get(key, {}), **change}
+
+    def rows(self, name: str, *, with_deleted: bool = False) -> Sequence[Record]:
+        """All records of an object."""
+        self._catch_up()
+        records = self._all.get(name, {}).values()
+        return [r for r in records if with_deleted or not r.get("Deleted")]
+
+    def find(self, name: str, key: object) -> Record | None:
+        """One record by its id."""
+        self._catch_up()
+        return self._all.get(name, {}).get(str(key))
+
+    # writing
+
+    def now(self) -> datetime:
+        """The present."""
+        return self._now().astimezone(UTC).replace(microsecond=0)
+
+    def number(self, prefix: str) -> str:
+        """A number that nothing has."""
+        found = f"{prefix}{self._next:08}"
+        self._next += 1
+        return found
+
+    def create(self, name: str, fields: Mapping[str, object]) -> Record:
+        """A new record."""
+        key, now = f"2c92a0{secrets.token_hex(13)}", self.now()
+        made: Record = {
+            "Id": key, **fields,
+            "CreatedById": USER, "CreatedDate": now, "UpdatedById": USER, "UpdatedDate": now,
+        }  # fmt: skip
+        return self._write(name, key, made)
+
+    def update(self, name: str, key: str, fields: Mapping[str, object]) -> Record:
+        """Other values of a record's fields."""
+        return self._write(name, key, {**fields, "UpdatedById": USER, "UpdatedDate": self.now()})
+
+    def _write(self, name: str, key: str, change: Record) -> Record:
+        self._catch_up()
+        kept = self._changes.setdefault(name, {}).setdefault(key, {})
+        kept.update(change)
+        self._lay_over(name, key, change)
+        return self._all[name][key]
+
+    def keep(self) -> None:
+        """Remember what was written."""
+        if self._folder is not None:
+            changes = {
+                name: {
+                    key: {field: _stored(value) for field, value in change.items()}
+                    for key, change in found.items()
+                }
+                for name, found in self._changes.items()
+            }
+            content = {"changes": changes, "orders": self.orders, "next_number": self._next}
+            self._folder.write(_FILE, content)
+
+
+def typed(name: str, field_name: str, value: object) -> object:
+    """A value of JSON as the object's field has it; ValueError where it has no such value."""
+    field = object_types()[name.lower()].fields.get(field_name.lower())
+    if value is None or field is None or not isinstance(value, str | int | float | Decimal):
+        if isinstance(value, list | dict):
+            raise ValueError(f"{field_name} takes no such value")
+        return value
+    text = str(value)
+    if field.type in ("date", "datetime"):
+        return _time(field.type, text)
+    if field.type == "boolean":
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"{text} is not a boolean")
+        return text.lower() == "true"
+    if field.type == "integer":
+        return int(text)
+    if field.type == "decimal":
+        try:
+            return Decimal(text)
+        except InvalidOperation:
+            raise ValueError(f"{text} is not a number") from None
+    return text
+
+
+def _time(kind: str, text: str) -> date | datetime:
+    if kind == "date":
+        return date.fromisoformat(text[:10])
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _stored(value: object) -> object:
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _nested(value: object) -> dict[str, dict[str, Record]]:
+    return value if isinstance(value, dict) else {}

@@ -17,7 +17,8 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -40,7 +41,7 @@ from meltano_assets.warehouse.types import from_arrow
 
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
 
-BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_BYTES = 4 * 1024 * 1024
 _HEAD_BYTES = 1 << 16
 _PARQUET_ROWS = 65_536
 
@@ -245,6 +246,20 @@ def _last_record_end(data: bytes, *, is_csv: bool) -> int:
         end = place
 
 
+def _parsed(
+    blocks: Iterator[bytes], parse: Callable[[bytes], pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """Each block parsed, in order, by a thread that is one block ahead of who stores them."""
+    with ThreadPoolExecutor(1, "parse") as ahead:
+        parsing = None
+        for block in blocks:
+            parsed, parsing = parsing, ahead.submit(parse, block)
+            if parsed is not None:
+                yield parsed.result()
+        if parsing is not None:
+            yield parsing.result()
+
+
 # CSV
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
@@ -255,24 +270,23 @@ def _read_csv(
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
     first = next(blocks, b"")
     header, separator, start = _header(first, name, delimiter)
-    pieces = chain([first[start:]], blocks)
+    rows = 0
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        rows = 0
-        for piece in pieces:
-            if piece.count(b'"') % 2 and _ends_in_quotes(piece, separator):
-                raise FatalError(f"{name} ends inside a quoted value", hint="is the file cut off?")
-            if piece:
-                batch = _csv_batch(piece, header, separator, name, rows)
-                rows += batch.num_rows
-                yield batch
+    def parse(piece: bytes) -> pa.RecordBatch:
+        nonlocal rows
+        if piece.count(b'"') % 2 and _ends_in_quotes(piece, separator):
+            raise FatalError(f"{name} ends inside a quoted value", hint="is the file cut off?")
+        batch = _csv_batch(piece, header, separator, name, rows)
+        rows += batch.num_rows
+        return batch
 
-    made = batches()
-    leading = next(made, None)
-    kinds: dict[str, ColumnType | None] = dict.fromkeys(header)
-    if leading is not None:
-        kinds = {field: infer(leading.column(field)) for field in header}
-    return _columns(kinds), chain([] if leading is None else [leading], made)
+    pieces = (piece for piece in chain([first[start:]], blocks) if piece)
+    leading = next(pieces, None)
+    if leading is None:
+        return _columns(dict.fromkeys(header)), iter(())
+    batch = parse(leading)
+    kinds = {field: infer(batch.column(field)) for field in header}
+    return _columns(kinds), chain([batch], _parsed(pieces, parse))
 
 
 def _columns(kinds: Mapping[str, ColumnType | None]) -> tuple[Column, ...]:
@@ -448,33 +462,32 @@ def _read_ndjson(
     blocks: Iterator[bytes], name: str, kinds: dict[str, ColumnType]
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
     columns_of = Columns(kinds)
+    lines_before = 0
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        lines_before = 0
-        for block in blocks:
-            whole = columns_of.read(block)
-            if whole is not None:
-                lines_before += whole.num_rows
-                yield whole
-                continue
-            with _no_collection():
-                records, malformed = _records(block, name, lines_before)
-                batch = json_records.batch(records, kinds)
-                repeated = json_records.repeated_keys(block)
-                malformed += [(text, None) for text in json_records.empty(records)]
-                del records
-            lines_before += block.count(b"\n")
-            if malformed:
-                texts, numbers = zip(*malformed, strict=True)
-                batch = with_malformed(batch, texts, numbers)
-            yield json_objects.with_repeated(batch, repeated)
+    def parse(block: bytes) -> pa.RecordBatch:
+        nonlocal lines_before
+        whole = columns_of.read(block)
+        if whole is not None:
+            lines_before += whole.num_rows
+            return whole
+        with _no_collection():
+            records, malformed = _records(block, name, lines_before)
+            batch = json_records.batch(records, kinds)
+            repeated = json_records.repeated_keys(block)
+            malformed += [(text, None) for text in json_records.empty(records)]
+            del records
+        lines_before += block.count(b"\n")
+        if malformed:
+            texts, numbers = zip(*malformed, strict=True)
+            batch = with_malformed(batch, texts, numbers)
+        return json_objects.with_repeated(batch, repeated)
 
-    made = batches()
-    leading = next(made, None)
+    block = next(blocks, None)
+    leading = None if block is None else parse(block)
     if leading is None or not (leading.num_columns or leading.num_rows):
         raise FatalError(f"{name} is empty")
     named = {json_records.clean_name(field): kind for field, kind in kinds.items()}
-    return _columns(named), chain([leading], made)
+    return _columns(named), chain([leading], _parsed(blocks, parse))
 
 
 #: A first line that only begins something: a bracket, or a key whose value is yet to come.

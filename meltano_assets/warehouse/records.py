@@ -6,8 +6,10 @@ Belongs here: what is decided per batch before anything is sent. The values them
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -46,6 +48,9 @@ REASON = "\x00reason"
 #: A reader's column for the row's or line's number.
 NUMBER = "\x00number"
 _REMARKS = (MALFORMED, REASON, NUMBER)
+
+#: Fewer rows are converted in less time than threads take to hand them over.
+_WORTH_THREADS = 2_000
 
 #: Option of streams whose types were inferred: text that contradicts them widens the column.
 #: True for all columns, or a set of them.
@@ -100,6 +105,7 @@ class Fitter:
         self.unknown = {column.name for column in stream.columns if not column.is_type_known}
         self._places: dict[tuple[str, ...], list[str | None]] = {}
         self._before = 0
+        self._threads: ThreadPoolExecutor | None = None
 
     def fit(self, records: pa.RecordBatch) -> Fitted:
         """The batch as rows for the wire; ``types`` may be wider afterwards."""
@@ -117,7 +123,9 @@ class Fitter:
                 reasons.setdefault(int(row), (told[row] or "malformed row", None))
             bad |= malformed
         more: dict[str, pa.Array] = {}
-        for index, column in enumerate(self._columns_of(records.schema)):
+        places = self._columns_of(records.schema)
+        trials = self._begin(records, places)
+        for index, column in enumerate(places):
             if column is None:
                 continue
             array = records.column(index)
@@ -134,7 +142,7 @@ class Fitter:
             elif column in self.unknown and array.null_count < len(array):
                 self.types[column] = self._type_of(column, array)
                 self.unknown.discard(column)
-            converted = self._convert(column, array, reasons, bad)
+            converted = self._convert(column, array, reasons, bad, trials.get(column))
             if converted.bad is not None:
                 reason = f"not a {self.types[column]}"
                 _note(reasons, converted.bad, bad, reason, column)
@@ -216,13 +224,12 @@ class Fitter:
         array: pa.Array,
         reasons: dict[int, tuple[str, str | None]],
         bad: np.ndarray,
+        trial: Future[tuple[ColumnType, Converted]] | None = None,
     ) -> Converted:
         """Convert, widening the column as often as the values demand."""
         is_inferred = self._may_become_text(column)
-        is_open = self.policy == "evolve" and column != DELETED_AT
-        if is_inferred and is_text(array.type) and is_open:
-            self.types[column] = widened(self.types[column], array)
-        converted = convert(array, self.types[column])
+        known = self._try(column, array) if trial is None else trial.result()
+        self.types[column], converted = known
         if converted.bad is not None and is_inferred and self.policy == "evolve":
             self.types[column] = "text"
             return convert(array, "text")
@@ -243,6 +250,28 @@ class Fitter:
             self.types[column] = wider
             converted = convert(array, wider)
         return converted
+
+    def _begin(
+        self, records: pa.RecordBatch, places: Sequence[str | None]
+    ) -> dict[str, Future[tuple[ColumnType, Converted]]]:
+        """Columns that have a type are converted side by side: most of the work leaves Python."""
+        if records.num_rows < _WORTH_THREADS:
+            return {}
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(min(os.cpu_count() or 1, 4), "fit")
+        return {
+            column: self._threads.submit(self._try, column, records.column(index))
+            for index, column in enumerate(places)
+            if column is not None and column in self.types and column not in self.unknown
+        }
+
+    def _try(self, column: str, array: pa.Array) -> tuple[ColumnType, Converted]:
+        """The type that a column's values ask for as they are written, and the values in it."""
+        kind = self.types[column]
+        is_open = self.policy == "evolve" and column != DELETED_AT
+        if self._may_become_text(column) and is_text(array.type) and is_open:
+            kind = widened(kind, array)
+        return kind, convert(array, kind)
 
     def _may_become_text(self, column: str) -> bool:
         """True when the column's type was only guessed from values."""

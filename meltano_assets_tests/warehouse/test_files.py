@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
+import threading
 from pathlib import Path
 
 import pyarrow as pa
@@ -167,3 +169,25 @@ def test_parquet_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert pa_parquet.read_table(path).num_rows == 3
     assert [file.name for file in tmp_path.iterdir()] == ["out.parquet"]
     assert write_parquet(tmp_path / "none.parquet", []) == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_reading_may_stop_anywhere(form: str, tmp_path: Path) -> None:
+    """The thread that reads ahead ends with who reads, and keeps the order."""
+    path = tmp_path / f"many.{form}"
+    text = "x" * 1_000
+    with path.open("w") as file:
+        if form == "csv":
+            file.write("id,text\n")
+        for number in range(20_000):
+            file.write(
+                f"{number},{text}\n" if form == "csv" else f'{{"id":{number},"text":"{text}"}}\n'
+            )
+    _, batches = read_file(path)
+    ids = [number for batch in batches for number in batch.column("id").to_pylist()]
+    assert [int(number) for number in ids] == list(range(20_000))
+    _, batches = read_file(path)
+    next(batches), next(batches)
+    del batches
+    gc.collect()
+    assert not [thread.name for thread in threading.enumerate() if "parse" in thread.name]

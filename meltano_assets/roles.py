@@ -61,9 +61,9 @@ def read_roles(path: Path | None = None) -> Wanted:
     """The roles of the file by name; FatalError names the entry that cannot be meant."""
     place = path or file()
     if not place.is_file():
-        raise FatalError(
-            f"there is no {place}", hint="write one: docs/roles.md begins with an example"
-        )
+        other = place.with_suffix(".yml" if place.suffix == ".yaml" else ".yaml")
+        hint = f"rename {other.name}" if other.is_file() else "docs/roles.md begins with an example"
+        raise FatalError(f"there is no {place}", hint=hint)
     entries = _entries(place)
     roles = by_name(_role(place.name, name, words) for name, words in entries.items())
     roles = _with_personal_schemas(roles)

@@ -83,9 +83,12 @@ def test_what_cannot_be_done_ends_with_2(house: RoleServer, tmp_path: Path) -> N
     assert planned.code == 2
     assert "there is no schema nowhere (a first load or dbt build makes it" in planned.err
     assert command("roles", "apply").code == 2
+    (tmp_path / "other.yml").write_text("")
+    misnamed = command("roles", "check", "--file", str(tmp_path / "other.yaml"))
+    assert "other.yaml (rename other.yml)" in misnamed.err
     missing = command("roles", "check", "--file", str(tmp_path / "none.yaml"))
     assert missing.code == 2
-    assert "none.yaml (write one: docs/roles.md begins with an example)" in missing.err
+    assert "none.yaml (docs/roles.md begins with an example)" in missing.err
 
 
 def test_passwords_of_roles_are_known_secrets(house: RoleServer) -> None:

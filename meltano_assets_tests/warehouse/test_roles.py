@@ -127,7 +127,14 @@ def test_what_is_yet_to_be_made_is_granted_whoever_makes_it(platform: RoleServer
 ~makers: {privileges: {schemas: {write: [lab]}}}
 ~bob: {can_login: yes, attributes: [PW], member_of: [~makers]}
 """.replace("[PW]", f"[{WITH_PASSWORD}]")
+    # Somebody whom the file does not name may create there, too.
+    platform.work(
+        f"create role ~guest login password '{PASSWORD}'",
+        "grant usage, create on schema lab to ~guest",
+    )
     platform.apply(text)
+    with platform.login("~guest") as guest:
+        guest.do("create table lab.by_guest (id int)")
     platform.work(
         "create table lab.by_platform (id int)",
         "create view lab.view_by_platform as select 1 as id",
@@ -136,7 +143,7 @@ def test_what_is_yet_to_be_made_is_granted_whoever_makes_it(platform: RoleServer
     with platform.login("~bob") as bob:
         bob.do("create table lab.by_bob (id int)")
     with platform.login("~reader") as reader:
-        for table in ("by_platform", "view_by_platform", "by_bob", "secrets"):
+        for table in ("by_platform", "view_by_platform", "by_bob", "by_guest", "secrets"):
             assert reader.may(f"select * from lab.{table}"), table
             assert not reader.may(f"delete from lab.{table}"), table
     with platform.login("~wary") as wary:
@@ -233,7 +240,7 @@ def test_a_file_is_applied_whole_or_not_at_all(house: RoleServer) -> None:
         "create event trigger refuse on ddl_command_start when tag in"
         " ('ALTER DEFAULT PRIVILEGES') execute function refuse()",
     )
-    with pytest.raises(FatalError, match="not now"):
+    with pytest.raises(FatalError, match="the function refuse refused"):
         house.apply(ROLES)
     assert house.rows("select from pg_roles where starts_with(rolname, '~')") == []
     house.execute("drop event trigger refuse")
@@ -381,6 +388,20 @@ def test_tables_made_since_are_granted_as_was_settled_last(platform: RoleServer)
         assert not analyst.may("select id from crm.more")
 
 
+def test_a_grant_that_somebody_else_made_is_told_and_nothing_is_changed(
+    house: RoleServer,
+) -> None:
+    """Only who granted it can take it back."""
+    house.execute(*TABLES, "create role ~middle", "grant usage on schema crm to ~middle")
+    house.execute("grant select on crm.accounts to ~middle with grant option")
+    house.apply(ROLES)
+    house.execute("set role ~middle; grant select on crm.accounts to ~ann; reset role")
+    with pytest.raises(FatalError, match="revoke it as who granted it"):
+        house.apply(ROLES.replace("CONNECTION LIMIT 3", "CONNECTION LIMIT 4"))
+    limit = "select rolconnlimit from pg_roles where rolname = '~writer'"
+    assert house.rows(limit) == [(3,)]
+
+
 def test_a_grant_to_everybody_is_told(house: RoleServer) -> None:
     house.execute(*TABLES)
     house.apply(ANALYST, KNOWN)
@@ -477,6 +498,7 @@ def test_what_cannot_be_meant_is_named_with_its_entry(
         ("~a: {member_of: [~other]}", "~platform may not administer ~other"),
         ("~a: {is_superuser: yes}", "~platform cannot give SUPERUSER, which it lacks itself"),
         ("~a: {attributes: [REPLICATION]}", "cannot give REPLICATION"),
+        ("~platform: {can_login: yes}", "~platform may not change them"),
     ],
 )
 def test_what_cannot_be_done_is_named_with_the_next_step_before_anything_is(
@@ -513,6 +535,12 @@ def test_the_file_of_the_manual_can_be_applied(house: RoleServer, tmp_path: Path
     planned = apply.plan(house.warehouse, wanted, {}, {"ann": PASSWORD, "people_team": PASSWORD})
     assert planned.problems == []
     assert planned.statements
+
+
+def test_who_applies_the_file_takes_nothing_from_itself(house: RoleServer) -> None:
+    [(me,)] = house.rows("select current_user::text")
+    [problem] = house.plan(f"{me}: {{can_login: yes}}").problems
+    assert "it is the role that applies the file, and would lose CREATEROLE" in problem
 
 
 def test_a_role_that_may_not_create_roles_says_so(house: RoleServer) -> None:

@@ -24,6 +24,7 @@ _APPLICATION = "meltano-assets roles"
 #: A load or a dbt run that swaps a table between the look and the grant: look again.
 _MOVED = (errors.UndefinedTable, errors.UndefinedColumn, errors.InvalidSchemaName)
 _ATTEMPTS = 5
+_ROUNDS = 3
 _OWNERS = """
 select pg_get_userbyid(n.nspowner), pg_get_userbyid(c.relowner)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -65,14 +66,20 @@ def apply(
         if planned.problems:
             raise FatalError("nothing was changed:\n" + "\n".join(planned.problems))
         _execute(connection, planned)
-        left = planning.plan(wanted, look(connection, wanted), impersonal)
-        if left.statements or left.problems:
-            raise FatalError(
-                "nothing was changed: after all statements there would be left to do\n"
-                + "\n".join([str(left), *left.problems]),
-                hint="a grant by somebody else than the owner, perhaps: revoke it as who granted it",
-            )
-        return planned
+        for _ in range(_ROUNDS):
+            left = planning.plan(wanted, look(connection, wanted), impersonal)
+            if not left.statements and not left.problems:
+                return planned
+            if left.problems:
+                break
+            # What one may create in shows only when the rights to do so are settled.
+            _execute(connection, left)
+            planned.statements += left.statements
+        raise FatalError(
+            "nothing was changed: after all statements there would be left to do\n"
+            + "\n".join([str(left), *left.problems]),
+            hint="a grant by somebody else than the owner, perhaps: revoke it as who granted it",
+        )
 
     return _settled(warehouse, attempt)
 

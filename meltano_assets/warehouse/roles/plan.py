@@ -37,6 +37,8 @@ from meltano_assets.warehouse.roles.wanted import (
 FILE = "roles.yaml"
 _TABLE_PRIVILEGES = {"read": TABLE_READ, "write": TABLE_WRITE, None: frozenset[str]()}
 _SEQUENCE_PRIVILEGES = {"read": SEQUENCE_READ, "write": SEQUENCE_WRITE, None: frozenset[str]()}
+#: What nobody takes from himself.
+_LOSSES = {"nologin", "nosuperuser", "nocreaterole"}
 _KIND_WORDS = {"r": "tables", "S": "sequences", "n": "schemas"}
 #: In the order in which Postgres' own documents list them.
 _ORDER = (
@@ -182,6 +184,13 @@ class _Planner:
                     )
                     continue
                 self._check_powers(role, known.attributes)
+                if role.name == me.name and (lost := _LOSSES & set(words.split())):
+                    self._problem(
+                        role,
+                        f"it is the role that applies the file, and would lose {min(lost)[2:].upper()}",
+                        "say so in its entry, or leave it out of the file",
+                    )
+                    continue
                 self._do("roles", "alter role {}{}", name, sql.SQL(words))
         for role_name, verifier in self.verifiers.items():
             role = self.wanted[role_name]
@@ -587,8 +596,11 @@ class _Planner:
         return found
 
     def _creators(self, schema: str) -> set[str]:
-        """Who makes things there: this session's role, owners of what is there, and who may by the file."""
+        """Who makes things there: this session's role, owners of what is there, who may, and who may by the
+        file.
+        """
         found = {self.present.me.name, self.schema_owners[schema]}
+        found |= self.present.creators.get(schema, set()) - set(self.wanted)
         for owners in (self.table_owners, self.sequence_owners):
             found |= {owner for (place, _), owner in owners.items() if place == schema}
         for role in self.wanted.values():

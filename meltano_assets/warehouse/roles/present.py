@@ -52,12 +52,20 @@ _OURS = "n.nspname !~ '^pg_' and n.nspname <> 'information_schema'"
 _SCHEMAS = f"""
 select n.nspname, pg_get_userbyid(n.nspowner) from pg_namespace n where {_OURS}
 """
+#: By rights of its own, as an owner or as somebody's member.
+_CREATORS = f"""
+select n.nspname, r.rolname
+from pg_namespace n
+join pg_roles r on r.rolcanlogin and not r.rolsuper and has_schema_privilege(r.oid, n.oid, 'create')
+where {_OURS}
+"""
 _SCHEMA_RIGHTS = f"""
 select r.rolname, n.nspname, a.privilege_type, a.is_grantable
 from pg_namespace n cross join aclexplode(n.nspacl) a left join pg_roles r on r.oid = a.grantee
 where {_OURS} and a.grantee <> n.nspowner and (a.grantee = 0 or r.rolname = any (%s))
 """
-#: A sequence of a serial or identity column belongs to whom its table does.
+#: A sequence of a serial or identity column belongs to whom its table does; what an extension brought is its
+#: own affair.
 _RELATIONS = f"""
 select n.nspname, c.relname, c.relkind = 'S', pg_get_userbyid(c.relowner),
     c.relkind = 'S' and exists (
@@ -67,6 +75,10 @@ select n.nspname, c.relname, c.relkind = 'S', pg_get_userbyid(c.relowner),
     )
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where {_OURS} and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    and not exists (
+        select from pg_depend d
+        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+    )
 """
 _COLUMNS = f"""
 select n.nspname, c.relname, array_agg(a.attname order by a.attnum)
@@ -181,6 +193,8 @@ class Present:
     #: Member → the roles that it is a member of.
     groups: dict[str, dict[str, Membership]]
     schemas: dict[str, str]
+    #: Schema → roles that log in and may create there.
+    creators: dict[str, set[str]]
     tables: dict[Relation, str]
     sequences: dict[Relation, str]
     dependent: frozenset[Relation]
@@ -233,6 +247,9 @@ def look(connection: psycopg.Connection, managed: Collection[str]) -> Present:
         (sequences if is_sequence else tables)[schema, name] = owner
         if is_dependent:
             dependent.add((schema, name))
+    creators: dict[str, set[str]] = defaultdict(set)
+    for schema, creator in connection.execute(_CREATORS).fetchall():
+        creators[schema].add(creator)
     schema_rights: dict[str | None, dict[str, set[Right]]] = defaultdict(lambda: defaultdict(set))
     for role, schema, privilege, is_grantable in connection.execute(
         _SCHEMA_RIGHTS, [names]
@@ -260,6 +277,7 @@ def look(connection: psycopg.Connection, managed: Collection[str]) -> Present:
         roles=roles,
         groups=groups,
         schemas=dict(connection.execute(_SCHEMAS).fetchall()),
+        creators=creators,
         tables=tables,
         sequences=sequences,
         dependent=frozenset(dependent),

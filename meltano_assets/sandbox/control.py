@@ -173,7 +173,7 @@ class Control:
 #: What services keep of clients' writes, in words; the others are read only.
 _KEEPS = {
     "salesforce": "records of every object, jobs",
-    "zendesk": "tickets, comments, tags, users, organizations",
+    "zendesk": "tickets, comments, files, tags, users, organizations, groups, fields, macros, rules",
     "stripe": "customers, products, prices, payments, refunds, invoices, subscriptions",
     "zuora": "accounts, contacts, subscriptions, orders, the catalogue, jobs",
     "netsuite": "records of every type",

@@ -17,16 +17,16 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
+from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
 from meltano_assets.sandbox.state import StateFolder
+from meltano_assets.sandbox.zendesk_answers import Refused
 from meltano_assets.sandbox.zendesk_desk import Desk, shown
 from meltano_assets.sandbox.zendesk_details import (
     FIXED,
@@ -36,12 +36,12 @@ from meltano_assets.sandbox.zendesk_details import (
     ticket_part,
 )
 from meltano_assets.sandbox.zendesk_empty import EMPTY_EXPORTS, EMPTY_LISTS
+from meltano_assets.sandbox.zendesk_kept import KEPT, KeptWrites, file_content, kept_records
+from meltano_assets.sandbox.zendesk_pages import LIST_PAGE_SIZE, Pages, page_size
 from meltano_assets.sandbox.zendesk_places import (
     export_order,
     make_cursor,
-    make_place,
     parse_cursor,
-    parse_place,
 )
 from meltano_assets.sandbox.zendesk_search import MAX_RESULTS, TYPES, SearchError, search
 from meltano_assets.sandbox.zendesk_tickets import (
@@ -53,7 +53,7 @@ from meltano_assets.sandbox.zendesk_tickets import (
     metric_set,
     rating,
 )
-from meltano_assets.sandbox.zendesk_writes import Refused, Writes
+from meltano_assets.sandbox.zendesk_writes import Writes
 
 _SINGULAR = {
     "tickets": "ticket",
@@ -70,6 +70,8 @@ _BELONGING = {
     ("groups", "memberships"): ("group_memberships", "group_id"),
     ("organizations", "users"): ("users", "organization_id"),
     ("users", "group_memberships"): ("group_memberships", "user_id"),
+    ("users", "organization_memberships"): ("organization_memberships", "user_id"),
+    ("organizations", "organization_memberships"): ("organization_memberships", "organization_id"),
 }
 #: Lists without a collection behind them → the name of one record.
 _ONE_OF = {
@@ -81,9 +83,6 @@ _ONE_OF = {
 #: What stands behind a list's path and is a list of the same kind.
 _OF_LISTS = ("active", "compact", "public", "search", "show_many")
 EXPORT_PAGE_SIZE = 1000
-LIST_PAGE_SIZE = 100
-#: Since 2023 offset pagination ends here; cursor pagination goes on.
-MAX_OFFSET_PAGES = 100
 _TOO_MANY = "Number of allowed API requests per minute exceeded"
 
 
@@ -109,7 +108,9 @@ class Zendesk:
         self._exports = RateLimit(exports_per_minute)
         self._desk = Desk(company, day, now, folder)
         self._writes = Writes(self._desk)
+        self._uploads = KeptWrites(self._desk)
         self.service = HttpService("zendesk", "Zendesk Support", self.handle, self._error)
+        self._pages = Pages(self.service.faults)
 
     # Requests
 
@@ -118,6 +119,8 @@ class Zendesk:
         if not self._is_known(request):
             return json_response({"error": "Couldn't authenticate you"}, 401)
         path = request.url.path.removesuffix(".json").rstrip("/")
+        if path.startswith("/attachments/token/"):
+            return self._attachment(path.rpartition("/")[2])
         if not path.startswith("/api/v2/"):
             return json_response({"error": "InvalidEndpoint", "description": "Not found"}, 404)
         path = path.removeprefix("/api/v2/")
@@ -136,6 +139,10 @@ class Zendesk:
         response.headers["ratelimit-remaining"] = str(remaining)
         response.headers["ratelimit-reset"] = str(int(reset))
         return response
+
+    def _attachment(self, number: str) -> Response:
+        found = file_content(self._desk, number)
+        return Response(found[0], media_type=found[1]) if found else _not_found()
 
     def _is_known(self, request: Request) -> bool:
         scheme, _, rest = request.headers.get("authorization", "").partition(" ")
@@ -184,7 +191,7 @@ class Zendesk:
     def _cursor_export(self, request: Request, name: str) -> Response:
         records = self._export_records(name)
         query = request.query_params
-        size = _page_size(query.get("per_page"), EXPORT_PAGE_SIZE)
+        size = page_size(query.get("per_page"), EXPORT_PAGE_SIZE)
         cursor = query.get("cursor")
         if cursor is not None:
             place = parse_cursor(cursor)
@@ -210,7 +217,7 @@ class Zendesk:
         body: dict[str, object] = {
             name: self._with_sets(request, self._rendered(request, page, name)),
             "after_cursor": after,
-            "after_url": self._link(request, cursor=after) if after else None,
+            "after_url": self._pages.link(request, cursor=after) if after else None,
             "before_cursor": None,
             "before_url": None,
             "end_of_stream": is_last,
@@ -237,8 +244,8 @@ class Zendesk:
             return start
         begin = bisect_left(records, (start, 0), key=export_order)
         if name == "ticket_metric_events" and query.keys() & {"page[size]", "page[after]"}:
-            return self._cursor_page(request, key, records[begin:])
-        size = _page_size(query.get("per_page"), most)
+            return self._pages.cursor_page(request, key, records[begin:])
+        size = page_size(query.get("per_page"), most)
         end = begin + size
         if begin < len(records) and end < len(records):
             last = export_order(records[end - 1])[0]
@@ -256,7 +263,7 @@ class Zendesk:
             "count": len(page),
             "end_of_stream": end >= len(records),
             "end_time": end_time,
-            "next_page": self._link(request, start_time=end_time) if page else None,
+            "next_page": self._pages.link(request, start_time=end_time) if page else None,
             **self._sideloads(request, page),
         }
         return json_response(body)
@@ -287,9 +294,13 @@ class Zendesk:
         if request.method not in ("POST", "PUT", "DELETE", "PATCH"):
             return _not_found("InvalidEndpoint")
         try:
-            done = self._writes.handle(
-                request.method, path, request.query_params, await request.body()
-            )
+            content, query = await request.body(), request.query_params
+            if path.split("/", maxsplit=1)[0] == "uploads":
+                kind = request.headers.get("content-type", "")
+                told = (path, query, kind, content, base_url(request))
+                done = self._uploads.upload(request.method, *told)
+            else:
+                done = self._writes.handle(request.method, path, query, content)
         except Refused as refused:
             return json_response(refused.body, refused.status)
         if done.status == 204:
@@ -323,7 +334,7 @@ class Zendesk:
         if is_count:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             return json_response({"count": {"value": len(records), "refreshed_at": now}})
-        return self._page(request, key, records)
+        return self._pages.page(request, key, records)
 
     def _found(self, request: Request, path: str) -> Part | Response:
         """What there is at that path: a list with its key, or an answer."""
@@ -332,6 +343,17 @@ class Zendesk:
         if path == "deleted_tickets":
             gone = [t for t in self._desk.tickets() if t["status"] == "deleted"]
             return path, [deleted(ticket) for ticket in gone]
+        if path == "deleted_users":
+            return path, [shown(user) for user in self._desk.deleted_users()]
+        if path.startswith("attachments/") and path.count("/") == 1:
+            file = _by_id(self._desk.merged("attachments", []), path[12:])
+            answer: Record = {"attachment": file}
+            return _not_found() if file is None else answer
+        if (
+            path.split("/", maxsplit=1)[0] in KEPT
+            and (found := self._kept_list(request, path)) is not None
+        ):
+            return found
         if path in EMPTY_LISTS:
             return EMPTY_LISTS[path], []
         if path in FIXED:
@@ -364,6 +386,18 @@ class Zendesk:
             return self._one_of(request, head, rest)
         return self._record_part(request, path)
 
+    def _kept_list(self, request: Request, path: str) -> Part | Response:
+        """A collection to which clients may add, or a record of it; None for what else is there."""
+        name, _, rest = path.partition("/")
+        records = kept_records(self._desk, name)
+        if not rest or (rest == "active" and name in ("macros", "triggers", "views")):
+            return name, self._rendered(request, records, name)
+        record = _by_id(records, rest)
+        if record is None:
+            return None
+        answer: Record = {KEPT[name].singular: self._rendered(request, [record], name)[0]}
+        return answer
+
     def _one_of(self, request: Request, path: str, number: str) -> Part | Response:
         """A record of a list that has no collection behind it."""
         found = self._found(request, path)
@@ -382,9 +416,16 @@ class Zendesk:
         records = self._kept() if name == "tickets" else self._desk.records(name)
         if not rest:
             return name, self._rendered(request, records, name)
+        if rest == "search" and name == "organizations":
+            query = request.query_params
+            key = "external_id" if "external_id" in query else "name"
+            wanted = query.get(key, "").lower()
+            chosen = [r for r in records if str(r.get(key) or "").lower() == wanted and wanted]
+            return name, self._rendered(request, chosen, name)
         if rest == "show_many":
-            ids = set(request.query_params.get("ids", "").split(","))
-            chosen = [r for r in records if str(r["id"]) in ids]
+            by = "external_id" if "external_ids" in request.query_params else "id"
+            ids = set(request.query_params.get(f"{by}s", "").split(","))
+            chosen = [r for r in records if str(r[by] if by == "id" else r.get(by)) in ids]
             return {name: self._rendered(request, chosen, name), "count": len(chosen)}
         if rest == "autocomplete":
             begin = request.query_params.get("name", "").lower()
@@ -402,13 +443,14 @@ class Zendesk:
             return "tickets", self._rendered(request, chosen, "tickets")
         if (name, part) in _BELONGING:
             of, key = _BELONGING[name, part]
-            chosen = [r for r in self._desk.records(of) if r[key] == record["id"]]
+            belonging = kept_records(self._desk, of) if of in KEPT else self._desk.records(of)
+            chosen = [r for r in belonging if r[key] == record["id"]]
             return of, self._rendered(request, chosen, of)
         found: Part = None
         if name == "tickets":
             found = ticket_part(self._desk, self._kept(), record, part)
         elif name == "users":
-            found = person_part(self._kept(), record, part)
+            found = person_part(self._desk, self._kept(), record, part)
         elif name == "organizations":
             found = organization_part(self._desk, self._kept(), record, part)
         if isinstance(found, tuple) and found[0] in ("users", "tickets"):
@@ -437,7 +479,7 @@ class Zendesk:
             return _invalid(str(error))
         if path == "search/count":
             return json_response({"count": len(found)})
-        page, size = query.get("page", "1"), _page_size(query.get("per_page"), LIST_PAGE_SIZE)
+        page, size = query.get("page", "1"), page_size(query.get("per_page"), LIST_PAGE_SIZE)
         if path == "search" and page.isdigit() and int(page) * size > MAX_RESULTS:
             limits = "Requested response size was greater than Search Response Limits"
             return _invalid(f"Invalid search: {limits}")
@@ -453,7 +495,7 @@ class Zendesk:
         jobs = self._desk.jobs
         if not name:
             told = [self._job(request, job) for job in jobs.values()]
-            return self._page(request, "job_statuses", told)
+            return self._pages.page(request, "job_statuses", told)
         if name == "show_many":
             ids = request.query_params.get("ids", "").split(",")
             told = [self._job(request, jobs[key]) for key in ids if key in jobs]
@@ -490,98 +532,9 @@ class Zendesk:
     def _one(self, request: Request, name: str, record: Record) -> Response:
         return json_response({_SINGULAR[name]: self._rendered(request, [record], name)[0]})
 
-    def _page(self, request: Request, key: str, records: list[Record]) -> Response:
-        query = request.query_params
-        if "page[size]" in query or "page[after]" in query or "page[before]" in query:
-            return self._cursor_page(request, key, records)
-        size = _page_size(query.get("per_page"), LIST_PAGE_SIZE)
-        text = query.get("page", "1")
-        if not text.isdigit() or int(text) < 1:
-            return json_response(
-                {"error": "InvalidPaginationParameter", "description": "page must be an integer"},
-                400,
-            )
-        number = int(text)
-        if number > MAX_OFFSET_PAGES:
-            return json_response(
-                {
-                    "error": "InvalidPaginationDepth",
-                    "description": f"page must be at most {MAX_OFFSET_PAGES}; "
-                    "use cursor pagination to go further",
-                },
-                400,
-            )
-        begin = (number - 1) * size
-        has_more = begin + size < len(records)
-        following = (
-            number if self.service.faults.take("repeat_page", request.url.path) else number + 1
-        )
-        return json_response(
-            {
-                key: records[begin : begin + size],
-                "count": len(records),
-                "next_page": self._link(request, page=following) if has_more else None,
-                "previous_page": self._link(request, page=number - 1) if number > 1 else None,
-            }
-        )
 
-    def _cursor_page(self, request: Request, key: str, records: list[Record]) -> Response:
-        query = request.query_params
-        size = _page_size(query.get("page[size]"), LIST_PAGE_SIZE)
-        after, before = query.get("page[after]"), query.get("page[before]")
-        begin = 0
-        if after or before:
-            place = parse_place(after or before or "")
-            is_lost = self.service.faults.take("lose_cursor", request.url.path)
-            if place is None or is_lost:
-                return json_response(
-                    {
-                        "error": "InvalidPaginationParameter",
-                        "description": "page cursor is invalid",
-                    },
-                    400,
-                )
-            begin = place if after else max(0, place - size)
-        page = records[begin : begin + size]
-        has_more = begin + size < len(records)
-        following = (
-            begin if self.service.faults.take("repeat_page", request.url.path) else begin + size
-        )
-        after_cursor = make_place(following) if page else None
-        before_cursor = make_place(begin) if page else None
-        plain = {"page[after]": None, "page[before]": None}
-        return json_response(
-            {
-                key: page,
-                "meta": {
-                    "has_more": has_more,
-                    "after_cursor": after_cursor,
-                    "before_cursor": before_cursor,
-                },
-                "links": {
-                    "next": self._link(request, **{**plain, "page[after]": after_cursor})
-                    if has_more
-                    else None,
-                    "prev": self._link(request, **{**plain, "page[before]": before_cursor})
-                    if begin
-                    else None,
-                },
-            }
-        )
-
-    def _link(self, request: Request, **changes: object) -> str:
-        # Where a cursor says the place, the start goes on saying where the list began.
-        places = () if "page[after]" in changes else ("cursor", "start_time")
-        kept = {k: v for k, v in request.query_params.items() if k not in places}
-        kept.update({k: str(v) for k, v in changes.items() if v is not None})
-        kept = {k: v for k, v in kept.items() if k not in changes or changes[k] is not None}
-        address = base_url(request)
-        if fault := self.service.faults.take("foreign_link", request.url.path):
-            address = fault.text("host", FOREIGN_HOST)
-        path = request.url.path
-        if not path.endswith(".json"):
-            path += ".json"
-        return f"{address}{path}?{urlencode(kept)}"
+def _by_id(records: Iterable[Record], number: str) -> Record | None:
+    return next((record for record in records if str(record["id"]) == number), None)
 
 
 def _too_many(seconds: float, *, with_header: bool = True) -> Response:
@@ -599,12 +552,6 @@ def _invalid(description: str) -> Response:
 
 def _items(value: object) -> list[object]:
     return value if isinstance(value, list) else []
-
-
-def _page_size(text: str | None, most: int) -> int:
-    if text is None or not text.isdigit() or int(text) < 1:
-        return most
-    return min(int(text), most)
 
 
 def _start_time(text: str | None, *, may_be_now: bool = False) -> int | Response:

@@ -6,6 +6,7 @@ was written outlives the process in one file of the state folder.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -66,6 +67,26 @@ class Desk:
         changed = self._changed(name, {record["id"]: record for record in found}).values()
         return [record for record in changed if not record.get("_deleted_at")]
 
+    @property
+    def collections(self) -> frozenset[str]:
+        """What the company itself has records of, beside the tickets."""
+        return frozenset(self._company.zendesk_records())
+
+    def merged(self, name: str, known: list[Record]) -> list[Record]:
+        """These records with what clients wrote into that collection."""
+        found = self._changed(name, {record["id"]: record for record in known}).values()
+        return [record for record in found if not record.get("_deleted_at")]
+
+    def written(self, name: str) -> dict[str, Record]:
+        """What clients wrote into a collection, by id."""
+        return self._changes.get(name, {})
+
+    def deleted_users(self) -> list[Record]:
+        """Users who are gone and not yet forgotten."""
+        known = {record["id"]: record for record in self._company.zendesk_records()["users"]}
+        found = self._changed("users", known).values()
+        return [r for r in found if r.get("_deleted_at") and not r.get("_forgotten")]
+
     def all_records(self) -> dict[str, list[Record]]:
         """The collections beside the tickets."""
         return {name: self.records(name) for name in self._company.zendesk_records()}
@@ -125,6 +146,19 @@ class Desk:
         """Note what was done to a ticket."""
         self._audits.setdefault(str(ticket_id), []).append(told)
         self._keep()
+
+    def add_job(self, results: list[Record]) -> Record:
+        """Everything is done at once; the answer says queued, as the vendor's does."""
+        job: Record = {
+            "id": secrets.token_hex(16),
+            "total": len(results),
+            "progress": len(results),
+            "status": "completed",
+            "message": f"Completed at {self.stamp()}",
+            "results": results,
+        }
+        self.jobs[str(job["id"])] = job
+        return {**job, "progress": None, "status": "queued", "message": None, "results": None}
 
     def _keep(self) -> None:
         self._writes += 1

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.zendesk_desk import Desk
-from meltano_assets.sandbox.zendesk_tickets import identity, metric_set
+from meltano_assets.sandbox.zendesk_kept import identities
+from meltano_assets.sandbox.zendesk_tickets import metric_set
 
 #: A list's key and its records, to be paged; or an answer as it is; or nothing of that name.
 Part = tuple[str, list[Record]] | Record | None
@@ -76,12 +77,15 @@ def ticket_part(desk: Desk, kept: list[Record], ticket: Record, part: str) -> Pa
     return answers[part]() if part in answers else None
 
 
-def person_part(kept: list[Record], user: Record, part: str) -> Part:
+def person_part(desk: Desk, kept: list[Record], user: Record, part: str) -> Part:
     """What belongs to a user."""
-    if part == "identities":
-        return "identities", [identity(user)]
-    if part == f"identities/{identity(user)['id']}":
-        return {"identity": identity(user)}
+    if part == "tags":
+        return {"tags": user["tags"]}
+    word, _, number = part.partition("/")
+    if word == "identities":
+        found = identities(desk, user)
+        one: Record | None = next((each for each in found if str(each["id"]) == number), None)
+        return {"identity": one} if one else None if number else ("identities", found)
     if part == "related":
         return {
             "user_related": {
@@ -91,15 +95,17 @@ def person_part(kept: list[Record], user: Record, part: str) -> Part:
                 "organization_subscriptions": 0,
             }
         }
-    empty = {"skips": "skips", "sessions": "sessions", "organization_memberships": part,
+    empty = {"skips": "skips", "sessions": "sessions",
              "organization_subscriptions": part, "compliance_deletion_statuses": part}  # fmt: skip
     return (empty[part], []) if part in empty else None
 
 
 def organization_part(desk: Desk, kept: list[Record], organization: Record, part: str) -> Part:
     """What belongs to an organization."""
+    if part == "tags":
+        return {"tags": organization["tags"]}
     if part != "related":
-        empty = ("organization_memberships", "subscriptions")
+        empty = ("subscriptions",)
         return (part.replace("subs", "organization_subs"), []) if part in empty else None
     people = [u for u in desk.records("users") if u["organization_id"] == organization["id"]]
     tickets = [t for t in kept if t["organization_id"] == organization["id"]]

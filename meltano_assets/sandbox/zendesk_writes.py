@@ -1,4 +1,4 @@
-"""What clients write to Zendesk: tickets with their comments and tags, users, organizations.
+"""What clients write to Zendesk: tickets with their comments and tags, users, organizations and their like.
 
 Belongs here: the paths and bodies of writes, their checks and answers. Where the records are kept
 and merged with the company's is in ``zendesk_desk.py``.
@@ -6,171 +6,46 @@ and merged with the company's is in ``zendesk_desk.py``.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import orjson
 
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.zendesk_desk import Desk
+from meltano_assets.sandbox.zendesk_answers import (
+    Refused,
+    Written,
+    as_dict,
+    as_list,
+    as_tags,
+    as_texts,
+    invalid,
+    missing,
+    not_found,
+    object_of,
+    read_body,
+)
+from meltano_assets.sandbox.zendesk_desk import Desk, shown
+from meltano_assets.sandbox.zendesk_fields import (
+    API,
+    NEW_ORGANIZATION,
+    NEW_TICKET,
+    NEW_USER,
+    ORGANIZATION_FIELDS,
+    PRIORITIES,
+    ROLES,
+    SINGULAR,
+    STATUSES,
+    TICKET_FIELDS,
+    TYPES,
+    USER_FIELDS,
+)
+from meltano_assets.sandbox.zendesk_kept import (
+    KEPT,
+    KeptWrites,
+    identities,
+    uploaded,
+)
 
 MAX_AT_ONCE = 100
-_STATUSES = ("new", "open", "pending", "hold", "solved", "closed")
-_PRIORITIES = (None, "low", "normal", "high", "urgent")
-_TYPES = (None, "problem", "incident", "question", "task")
-_ROLES = ("end-user", "agent", "admin")
-_TICKET_FIELDS = [
-    "subject",
-    "type",
-    "priority",
-    "status",
-    "recipient",
-    "assignee_id",
-    "organization_id",
-    "group_id",
-    "collaborator_ids",
-    "follower_ids",
-    "email_cc_ids",
-    "problem_id",
-    "due_at",
-    "external_id",
-    "tags",
-    "ticket_form_id",
-    "brand_id",
-]
-_USER_FIELDS = [
-    "name",
-    "email",
-    "role",
-    "phone",
-    "organization_id",
-    "tags",
-    "user_fields",
-    "locale",
-    "time_zone",
-    "external_id",
-    "notes",
-    "details",
-    "verified",
-    "suspended",
-    "default_group_id",
-    "alias",
-]
-_ORGANIZATION_FIELDS = [
-    "name",
-    "external_id",
-    "domain_names",
-    "details",
-    "notes",
-    "group_id",
-    "shared_comments",
-    "shared_tickets",
-    "tags",
-    "organization_fields",
-]
-_API = {"channel": "api", "source": {"from": {}, "to": {}, "rel": None}}
-_NEW_USER: Record = {
-    "active": True,
-    "verified": False,
-    "suspended": False,
-    "shared": False,
-    "locale": "en-US",
-    "time_zone": "UTC",
-    "phone": None,
-    "organization_id": None,
-    "default_group_id": None,
-    "tags": [],
-    "user_fields": {},
-    "role": "end-user",
-    "email": None,
-}
-_NEW_ORGANIZATION: Record = {
-    "external_id": None,
-    "domain_names": [],
-    "details": "",
-    "notes": None,
-    "group_id": None,
-    "shared_comments": False,
-    "shared_tickets": False,
-    "tags": [],
-    "organization_fields": {},
-}
-_NEW_TICKET: Record = {
-    "external_id": None,
-    "type": None,
-    "priority": None,
-    "status": "new",
-    "recipient": None,
-    "assignee_id": None,
-    "organization_id": None,
-    "group_id": None,
-    "collaborator_ids": [],
-    "follower_ids": [],
-    "email_cc_ids": [],
-    "forum_topic_id": None,
-    "problem_id": None,
-    "has_incidents": False,
-    "is_public": True,
-    "due_at": None,
-    "tags": [],
-    "satisfaction_rating": {"score": "unoffered"},
-    "sharing_agreement_ids": [],
-    "followup_ids": [],
-    "allow_channelback": False,
-    "allow_attachments": True,
-    "from_messaging_channel": False,
-}
-
-
-class Refused(Exception):
-    """An answer that is an error, in the vendor's form."""
-
-    def __init__(self, status: int, body: Mapping[str, object]) -> None:
-        super().__init__(str(body.get("error")))
-        self.status = status
-        self.body = body
-
-
-@dataclass(slots=True)
-class Written:
-    """The answer to a write; ``record`` is shown under ``key``, ``body`` beside it."""
-
-    status: int
-    key: str = ""
-    collection: str = ""
-    record: Record | None = None
-    body: Record = field(default_factory=dict)
-
-
-def invalid(name: str, description: str, error: str = "InvalidValue") -> Refused:
-    """422, naming the field."""
-    details = {name: [{"description": description, "error": error}]}
-    return Refused(
-        422,
-        {
-            "error": "RecordInvalid",
-            "description": "Record validation errors",
-            "details": details,
-        },
-    )
-
-
-def _missing(name: str) -> Refused:
-    return Refused(
-        400,
-        {
-            "error": {
-                "title": "Invalid attribute",
-                "message": f"You passed an invalid value for the {name} attribute. "
-                "must be an object",
-            }
-        },
-    )
-
-
-def _not_found() -> Refused:
-    return Refused(404, {"error": "RecordNotFound", "description": "Not found"})
+_MANY = ("create_many", "destroy_many", "create_or_update_many")
 
 
 class Writes:
@@ -178,6 +53,7 @@ class Writes:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self._kept = KeptWrites(desk)
         self._me = int(str(desk.records("users")[0]["id"]))
 
     def handle(self, method: str, path: str, query: Mapping[str, str], content: bytes) -> Written:
@@ -186,30 +62,40 @@ class Writes:
         name = parts[0]
         if name == "deleted_tickets":
             return self._restore(method, parts[1:])
+        if name == "deleted_users":
+            return self._forget(method, parts[1:])
+        if name == "imports" and parts[1:2] == ["tickets"] and method == "POST":
+            return self._import(parts[2:], read_body(content))
+        if name in KEPT:
+            return self._kept.keep(method, name, parts[1:], query, read_body(content))
         if name not in ("tickets", "users", "organizations"):
             raise Refused(
                 403,
                 {
                     "error": "Forbidden",
-                    "description": f"The sandbox keeps what is written to tickets, users and "
-                    f"organizations, not to {path}",
+                    "description": f"The sandbox keeps what is written to tickets, users, "
+                    f"organizations and {', '.join(KEPT)}, not to {path}",
                 },
             )
-        if parts[-1].startswith("update_many") or parts[-1] in ("create_many", "destroy_many"):
+        if parts[-1].startswith("update_many") or parts[-1] in _MANY:
             return self._many(method, name, parts[-1], query, content)
         if len(parts) == 1 and method == "POST":
-            return self._create(name, _body(content))
+            return self._create(name, read_body(content))
         if parts[1:] == ["create_or_update"] and method == "POST" and name != "tickets":
-            return self._create_or_update(name, _body(content))
+            return self._create_or_update(name, read_body(content))
         if len(parts) == 1:
             raise Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
         record = self._find(name, parts[1])
         if len(parts) == 2 and method == "PUT":
-            return self._update(name, record, _body(content))
+            return self._update(name, record, read_body(content))
         if len(parts) == 2 and method == "DELETE":
             return self._delete(name, record)
-        if parts[2:] == ["tags"] and name == "tickets":
-            return self._tags(method, record, _body(content))
+        if parts[2:] == ["tags"]:
+            return self._tags(method, name, record, read_body(content))
+        if parts[2:] == ["merge"] and name != "organizations":
+            return self._merge(name, record, read_body(content))
+        if parts[2:3] == ["identities"] and name == "users":
+            return self._identity(method, record, parts[3:], read_body(content))
         raise Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
 
     def _find(self, name: str, number: str) -> Record:
@@ -217,12 +103,12 @@ class Writes:
         for record in records:
             if str(record["id"]) == number and record.get("status") != "deleted":
                 return record
-        raise _not_found()
+        raise not_found()
 
     # one record
 
     def _create(self, name: str, body: Record) -> Written:
-        given = _object(body, _SINGULAR[name])
+        given = object_of(body, SINGULAR[name])
         make: Callable[[Record], Record] = {
             "tickets": self._new_ticket,
             "users": self._new_user,
@@ -232,7 +118,7 @@ class Writes:
         told: Record = {}
         if name == "tickets":
             told["audit"] = self._desk.audits(record)[0]
-        return Written(201, _SINGULAR[name], name, record, told)
+        return Written(201, SINGULAR[name], name, record, told)
 
     def _saved(self, name: str, number: int, change: Record) -> Record:
         self._desk.write(name, number, change)
@@ -250,11 +136,11 @@ class Writes:
         stamp = self._desk.stamp()
         is_public = not (isinstance(said, dict) and said.get("public") is False)
         template = self._desk.tickets()[0]
-        custom = [{**item, "value": None} for item in _list(template["custom_fields"])]
+        custom = [{**item, "value": None} for item in as_list(template["custom_fields"])]
         record: Record = {
-            **_NEW_TICKET,
+            **NEW_TICKET,
             "id": self._desk.new_id(),
-            "via": _API,
+            "via": API,
             "created_at": stamp,
             "subject": text,
             "organization_id": user["organization_id"],
@@ -287,11 +173,11 @@ class Writes:
         return int(str(known["id"]))
 
     def _ticket_change(self, given: Record) -> Record:
-        change: Record = {k: given[k] for k in _TICKET_FIELDS if k in given}
+        change: Record = {k: given[k] for k in TICKET_FIELDS if k in given}
         for name, allowed in (
-            ("status", _STATUSES),
-            ("priority", _PRIORITIES),
-            ("type", _TYPES),
+            ("status", STATUSES),
+            ("priority", PRIORITIES),
+            ("type", TYPES),
         ):
             if name in change and change[name] not in allowed:
                 raise invalid(name, f"{name.title()}: {change[name]} is not included in the list")
@@ -311,10 +197,10 @@ class Writes:
                 raise invalid("assignee", f"Assignee: {email} is invalid")
             change["assignee_id"] = user["id"]
         if "tags" in change:
-            change["tags"] = _tags(change["tags"])
+            change["tags"] = as_tags(change["tags"])
         values = {
             str(item.get("id")): item.get("value")
-            for item in _list(given.get("custom_fields")) + _list(given.get("fields"))
+            for item in as_list(given.get("custom_fields")) + as_list(given.get("fields"))
         }
         if values:
             fields = [{"id": f["id"], "value": None} for f in self._desk.records("ticket_fields")]
@@ -332,8 +218,8 @@ class Writes:
             raise invalid("name", "Name: cannot be blank", "BlankValue")
         self._check_user(given, None)
         number = self._desk.new_id()
-        change = {k: given[k] for k in _USER_FIELDS if k in given}
-        record = {**_NEW_USER, "id": number, "created_at": self._desk.stamp(), **change}
+        change = {k: given[k] for k in USER_FIELDS if k in given}
+        record = {**NEW_USER, "id": number, "created_at": self._desk.stamp(), **change}
         return self._saved("users", number, record)
 
     def _check_user(self, given: Record, user: Record | None) -> None:
@@ -347,7 +233,7 @@ class Writes:
                 f"Email: {email} is already being used by another user",
                 "DuplicateValue",
             )
-        if given.get("role") is not None and given["role"] not in _ROLES:
+        if given.get("role") is not None and given["role"] not in ROLES:
             raise invalid("role", f"Role: {given['role']} is invalid")
 
     def _new_organization(self, given: Record) -> Record:
@@ -355,8 +241,8 @@ class Writes:
             raise invalid("name", "Name: cannot be blank", "BlankValue")
         self._check_organization(given, None)
         number = self._desk.new_id()
-        change = {k: given[k] for k in _ORGANIZATION_FIELDS if k in given}
-        record = {**_NEW_ORGANIZATION, "id": number, "created_at": self._desk.stamp(), **change}
+        change = {k: given[k] for k in ORGANIZATION_FIELDS if k in given}
+        record = {**NEW_ORGANIZATION, "id": number, "created_at": self._desk.stamp(), **change}
         return self._saved("organizations", number, record)
 
     def _check_organization(self, given: Record, organization: Record | None) -> None:
@@ -369,7 +255,7 @@ class Writes:
                 )
 
     def _create_or_update(self, name: str, body: Record) -> Written:
-        given = _object(body, _SINGULAR[name])
+        given = object_of(body, SINGULAR[name])
         for key in ("id", "external_id", "email" if name == "users" else "name"):
             for record in self._desk.records(name):
                 told, wanted = record.get(key), given.get(key)
@@ -378,7 +264,7 @@ class Writes:
         return self._create(name, body)
 
     def _update(self, name: str, record: Record, body: Record) -> Written:
-        given = _object(body, _SINGULAR[name])
+        given = object_of(body, SINGULAR[name])
         number = int(str(record["id"]))
         if name == "tickets":
             told = self._update_ticket(record, given)
@@ -386,12 +272,12 @@ class Writes:
             return Written(200, "ticket", name, self._find(name, str(number)), answer)
         if name == "users":
             self._check_user(given, record)
-            allowed = _USER_FIELDS
+            allowed = USER_FIELDS
         else:
             self._check_organization(given, record)
-            allowed = _ORGANIZATION_FIELDS
+            allowed = ORGANIZATION_FIELDS
         change = {k: given[k] for k in allowed if k in given}
-        return Written(200, _SINGULAR[name], name, self._saved(name, number, change))
+        return Written(200, SINGULAR[name], name, self._saved(name, number, change))
 
     def _update_ticket(self, ticket: Record, given: Record) -> Record | None:
         if ticket["status"] == "closed":
@@ -412,9 +298,9 @@ class Writes:
             self._find("users", str(requester))
             change["requester_id"] = requester
         if more := given.get("additional_tags"):
-            change["tags"] = _tags([*_tags(ticket["tags"]), *_tags(more)])
+            change["tags"] = as_tags([*as_tags(ticket["tags"]), *as_tags(more)])
         if less := given.get("remove_tags"):
-            change["tags"] = [t for t in _tags(ticket["tags"]) if t not in _tags(less)]
+            change["tags"] = [t for t in as_tags(ticket["tags"]) if t not in as_tags(less)]
         events: list[Record] = [
             {
                 "id": self._desk.new_id(),
@@ -437,7 +323,7 @@ class Writes:
             "ticket_id": number,
             "author_id": self._me,
             "created_at": self._desk.stamp(),
-            "via": _API,
+            "via": API,
             "metadata": {},
             "events": events,
         }
@@ -458,7 +344,7 @@ class Writes:
             "html_body": given.get("html_body") or f"<div>{text}</div>",
             "plain_body": text,
             "public": given.get("public") is not False,
-            "attachments": [],
+            "attachments": uploaded(self._desk, as_texts(given.get("uploads"))),
         }
 
     def _delete(self, name: str, record: Record) -> Written:
@@ -483,33 +369,148 @@ class Writes:
                 before = {"status": ticket.get("_status_before") or "open", "_deleted_at": None}
                 self._desk.write("tickets", int(parts[0]), before)
                 return Written(200, body={})
-        raise _not_found()
+        raise not_found()
 
-    def _tags(self, method: str, ticket: Record, body: Record) -> Written:
-        given, now = _tags(body.get("tags")), _tags(ticket["tags"])
+    def _tags(self, method: str, name: str, record: Record, body: Record) -> Written:
+        given, now = as_tags(body.get("tags")), as_tags(record["tags"])
         if method == "PUT":
-            tags = _tags([*now, *given])
+            tags = as_tags([*now, *given])
         elif method == "POST":
             tags = given
         else:
             tags = [tag for tag in now if tag not in given]
-        self._update_ticket(ticket, {"tags": tags})
+        if name == "tickets":
+            self._update_ticket(record, {"tags": tags})
+        else:
+            self._saved(name, int(str(record["id"])), {"tags": tags})
         return Written(201 if method == "POST" else 200, body={"tags": tags})
+
+    # what belongs to other records
+
+    def _identity(self, method: str, user: Record, parts: Sequence[str], body: Record) -> Written:
+        """Another address of a user."""
+        if method == "POST" and not parts:
+            given = object_of(body, "identity")
+            value = str(given.get("value") or "")
+            if given.get("type") == "email":
+                self._check_user({"email": value}, None)
+            if not value:
+                raise invalid("value", "Value: cannot be blank", "BlankValue")
+            made: Record = {
+                "id": self._desk.new_id(),
+                "user_id": user["id"],
+                "type": given.get("type") or "email",
+                "value": value,
+                "verified": bool(given.get("verified")),
+                "primary": False,
+                "created_at": self._desk.stamp(),
+            }
+            self._desk.write("identities", int(str(made["id"])), made)
+            return Written(201, body={"identity": {**made, "updated_at": self._desk.stamp()}})
+        known = {str(each["id"]): each for each in identities(self._desk, user)}
+        if not parts or parts[0] not in known:
+            raise not_found()
+        found, word = known[parts[0]], parts[1] if len(parts) > 1 else ""
+        if method == "DELETE":
+            self._desk.write("identities", int(parts[0]), {"_deleted_at": self._desk.stamp()})
+            return Written(204)
+        change: Record = {"verified": True} if word in ("verify", "make_primary") else {}
+        change |= {
+            k: v for k, v in as_dict(body.get("identity")).items() if k in ("value", "verified")
+        }
+        if word == "make_primary":
+            for key in known:
+                self._desk.write("identities", int(key), {"primary": key == parts[0]})
+            self._saved("users", int(str(user["id"])), {"email": found["value"]})
+            change["primary"] = True
+        self._desk.write("identities", int(parts[0]), {**found, **change})
+        if word == "make_primary":
+            return Written(200, body={"identities": identities(self._desk, user)})
+        return Written(200, body={"identity": {**found, **change}})
+
+    def _merge(self, name: str, record: Record, body: Record) -> Written:
+        """Tickets become one, or a user another one."""
+        if name == "users":
+            into = self._find("users", str(object_of(body, "user").get("id")))
+            if into["id"] == record["id"]:
+                raise invalid("base", "A user cannot be merged into themselves")
+            for ticket in list(self._desk.tickets()):
+                if ticket["requester_id"] == record["id"]:
+                    self._desk.write(
+                        "tickets", int(str(ticket["id"])), {"requester_id": into["id"]}
+                    )
+            self._delete("users", record)
+            return Written(200, "user", "users", into)
+        ids = body.get("ids")
+        if not isinstance(ids, list) or not ids:
+            raise missing("ids")
+        sources = [self._find("tickets", str(number)) for number in ids]
+        for source in sources:
+            told = body.get("source_comment") or f"Closed: merged into request #{record['id']}"
+            comment = {"body": told, "public": body.get("source_comment_is_public") is True}
+            self._update_ticket(source, {"status": "closed", "comment": comment})
+        words = ", ".join(f"#{number}" for number in ids)
+        told = body.get("target_comment") or f"Requests {words} were merged into this one"
+        comment = {"body": told, "public": body.get("target_comment_is_public") is True}
+        self._update_ticket(record, {"comment": comment})
+        results: list[Record] = [
+            {"index": 0, "id": record["id"], "action": "merge", "success": True}
+        ]
+        return Written(200, body={"job_status": self._desk.add_job(results)})
+
+    def _forget(self, method: str, parts: Sequence[str]) -> Written:
+        """A deleted user goes for good."""
+        for user in self._desk.deleted_users():
+            if method == "DELETE" and [str(user["id"])] == list(parts):
+                self._desk.write("users", int(parts[0]), {"_forgotten": True})
+                return Written(200, body={"deleted_user": shown(user)})
+        raise not_found()
+
+    def _import(self, parts: Sequence[str], body: Record) -> Written:
+        """Tickets of another system, with their own times and comments."""
+        if list(parts) == ["create_many"]:
+            made = [self._imported(each) for each in as_list(body.get("tickets"))]
+            results = [
+                {"index": n, "id": r["id"], "action": "create", "success": True}
+                for n, r in enumerate(made)
+            ]
+            return Written(200, body={"job_status": self._desk.add_job(results)})
+        return Written(201, "ticket", "tickets", self._imported(object_of(body, "ticket")))
+
+    def _imported(self, given: Record) -> Record:
+        said = [
+            {**each, "body": each.get("body") or each.get("value")}
+            for each in as_list(given.get("comments"))
+        ]
+        first = given.get("description") or (said[0]["body"] if said else given.get("subject"))
+        self._ticket_change(given)
+        # Comments come before the end: a closed ticket takes none.
+        begun = {name: value for name, value in given.items() if name != "status"}
+        ticket = self._new_ticket({**begun, "description": first})
+        number = int(str(ticket["id"]))
+        for each in said if given.get("description") else said[1:]:
+            self._update_ticket(self._find("tickets", str(number)), {"comment": each})
+        told = {name: given[name] for name in ("created_at", "status") if given.get(name)}
+        return self._saved("tickets", number, told)
 
     # many records
 
     def _many(
         self, method: str, name: str, word: str, query: Mapping[str, str], content: bytes
     ) -> Written:
-        body = _body(content)
+        body = read_body(content)
         ids = [part for part in query.get("ids", "").split(",") if part]
+        if external := query.get("external_ids"):
+            wanted = external.split(",")
+            records = self._desk.tickets() if name == "tickets" else self._desk.records(name)
+            ids = [str(r["id"]) for r in records if str(r.get("external_id")) in wanted]
         work: list[tuple[str, Record]] = [
-            (str(item.get("id", "")), item) for item in _list(body.get(name))
+            (str(item.get("id", "")), item) for item in as_list(body.get(name))
         ]
         if ids:
-            work = [(number, _dict(body.get(_SINGULAR[name]))) for number in ids]
+            work = [(number, as_dict(body.get(SINGULAR[name]))) for number in ids]
         if not work:
-            raise _missing(name)
+            raise missing(name)
         if len(work) > MAX_AT_ONCE:
             raise Refused(
                 413,
@@ -522,11 +523,13 @@ class Writes:
         for index, (number, given) in enumerate(work):
             try:
                 if word == "create_many" and method == "POST":
-                    done = self._create(name, {_SINGULAR[name]: given})
+                    done = self._create(name, {SINGULAR[name]: given})
+                elif word == "create_or_update_many" and method == "POST" and name != "tickets":
+                    done = self._create_or_update(name, {SINGULAR[name]: given})
                 elif word == "destroy_many" and method == "DELETE":
                     done = self._delete(name, self._find(name, number))
                 elif word.startswith("update_many") and method == "PUT":
-                    done = self._update(name, self._find(name, number), {_SINGULAR[name]: given})
+                    done = self._update(name, self._find(name, number), {SINGULAR[name]: given})
                 else:
                     raise Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
             except Refused as refused:
@@ -537,56 +540,7 @@ class Writes:
                 continue
             made = done.record["id"] if done.record else int(number)
             action = {"create_many": "create", "destroy_many": "delete"}.get(word, "update")
+            if word == "create_or_update_many" and done.status == 201:
+                action = "create"
             results.append({"index": index, "id": made, "action": action, "success": True})
-        return Written(200, body={"job_status": self._job(results)})
-
-    def _job(self, results: list[Record]) -> Record:
-        """Everything is done at once; the answer says queued, as the vendor's does."""
-        job: Record = {
-            "id": secrets.token_hex(16),
-            "total": len(results),
-            "progress": len(results),
-            "status": "completed",
-            "message": f"Completed at {self._desk.stamp()}",
-            "results": results,
-        }
-        self._desk.jobs[str(job["id"])] = job
-        return {**job, "progress": None, "status": "queued", "message": None, "results": None}
-
-
-_SINGULAR = {"tickets": "ticket", "users": "user", "organizations": "organization"}
-
-
-def _body(content: bytes) -> Record:
-    if not content:
-        return {}
-    try:
-        value = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Refused(
-            400, {"error": "InvalidRequest", "description": f"The body is not JSON: {error}"}
-        ) from error
-    if not isinstance(value, dict):
-        raise _missing("root")
-    return value
-
-
-def _object(body: Record, name: str) -> Record:
-    value = body.get(name)
-    if not isinstance(value, dict):
-        raise _missing(name)
-    return value
-
-
-def _dict(value: object) -> Record:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Record]:
-    return value if isinstance(value, list) else []
-
-
-def _tags(value: object) -> list[str]:
-    """Tags as the service keeps them: in lower case, each once, without blanks."""
-    given = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
-    return sorted({str(tag).strip().lower().replace(" ", "_") for tag in given if str(tag).strip()})
+        return Written(200, body={"job_status": self._desk.add_job(results)})

@@ -18,10 +18,11 @@ pytestmark = pytest.mark.slow
 HOSTS = ("sandbox.zendesk.com",)
 
 _ZENPY = """
-import json, sys
+import io, json, sys
 from datetime import UTC, datetime
 from zenpy import Zenpy
-from zenpy.lib.api_objects import Comment, Organization, Ticket, User
+from zenpy.lib.api_objects import (
+    Comment, Identity, Organization, OrganizationMembership, Ticket, User)
 from zenpy.lib.exception import APIException, RecordNotFoundException
 known = json.loads(sys.argv[1])
 zenpy = Zenpy(subdomain="sandbox", email=known["email"], token=known["api_token"])
@@ -58,6 +59,21 @@ told["restored"] = zenpy.tickets(id=ticket.id).id == ticket.id
 organization = zenpy.organizations.create(Organization(name="Zen Ltd", domain_names=["zen.test"]))
 user = zenpy.users.create(User(name="Zen", email="zen@zenpy.test", organization_id=organization.id))
 told["members"] = [u.email for u in zenpy.organizations.users(organization)]
+file = zenpy.attachments.upload(io.BytesIO(b"hello"), target_name="a.txt")
+ticket.comment = Comment(body="with a file", uploads=[file.token])
+zenpy.tickets.update(ticket)
+told["files"] = [a.file_name for c in zenpy.tickets.comments(ticket.id) for a in c.attachments]
+member = OrganizationMembership(user_id=user.id, organization_id=organization.id)
+told["belongs"] = zenpy.organization_memberships.create(member).user_id == user.id
+identity = Identity(type="email", value="zen2@zenpy.test")
+zenpy.users.identities.create(user=user.id, identity=identity)
+told["addresses"] = len(list(zenpy.users.identities(user.id)))
+both = zenpy.users.create_or_update([User(name="Zen", email="zen@zenpy.test"),
+                                     User(name="Two", email="two@zenpy.test")])
+told["both"] = [r.action for r in zenpy.job_status(id=both.id).results]
+other = zenpy.tickets.create(Ticket(subject="same", description="again")).ticket
+zenpy.tickets.merge(target=ticket, source=other)
+told["merged"] = zenpy.tickets(id=other.id).status
 try:
     zenpy.users.create(User(name="Twin", email="zen@zenpy.test"))
 except APIException as error:
@@ -94,6 +110,11 @@ def test_zenpy_reads_searches_and_writes(desk: Sandbox, tmp_path: Path) -> None:
         "gone": True,
         "restored": True,
         "members": ["zen@zenpy.test"],
+        "files": ["a.txt"],
+        "belongs": True,
+        "addresses": 2,
+        "both": ["update", "create"],
+        "merged": "closed",
         "refused": 422,
     }
 

@@ -186,7 +186,8 @@ def test_users_and_organizations_are_kept(desk: Writer) -> None:
         ("DELETE", f"{TICKETS}/123456789.json", None, 404),
         ("POST", "/api/v2/users.json", {"user": {"email": "x@y.test"}}, 422),
         ("POST", "/api/v2/users.json", {"user": {"name": "x", "role": "king"}}, 422),
-        ("POST", "/api/v2/triggers.json", {"trigger": {}}, 403),
+        ("POST", "/api/v2/webhooks.json", {"webhook": {}}, 403),
+        ("POST", "/api/v2/triggers.json", {"trigger": {}}, 422),
         ("POST", f"{TICKETS}/1/nothing.json", {}, 404),
     ],
 )
@@ -224,3 +225,133 @@ def test_what_was_written_outlives_a_restart_and_the_companys_days(tmp_path: Pat
         for other in living:
             assert exported[other["id"]]["external_id"] == f"mine-{other['id']}"
         assert desk.ticket()["id"] > ticket["id"]
+
+
+def made(desk: Writer, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A new record of any kind."""
+    answer = desk.send("POST", f"/api/v2/{path}.json", body)
+    assert answer.status_code == 201, answer.text
+    (record,) = (value for key, value in answer.json().items() if key in body)
+    return record
+
+
+def test_smaller_collections_are_kept(desk: Writer) -> None:
+    group = made(desk, "groups", {"group": {"name": "Night shift"}})
+    user = made(desk, "users", {"user": {"name": "Nia", "email": "nia@kept.example"}})
+    organization = made(
+        desk, "organizations", {"organization": {"name": "Kept", "external_id": "k1"}}
+    )
+    member = {"user_id": user["id"], "group_id": group["id"]}
+    membership = made(desk, "group_memberships", {"group_membership": member})
+    belongs = {"user_id": user["id"], "organization_id": organization["id"]}
+    made(desk, "organization_memberships", {"organization_membership": belongs})
+    listed = desk.get(f"/api/v2/users/{user['id']}/group_memberships.json").json()
+    assert [each["id"] for each in listed["group_memberships"]] == [membership["id"]]
+    for path in (f"users/{user['id']}", f"organizations/{organization['id']}"):
+        told = desk.get(f"/api/v2/{path}/organization_memberships.json").json()
+        assert [each["user_id"] for each in told["organization_memberships"]] == [user["id"]]
+    macro = made(desk, "macros", {"macro": {"title": "M", "actions": [{"field": "status"}]}})
+    macros = desk.get("/api/v2/macros.json").json()["macros"]
+    assert macros[-1]["id"] == macro["id"]
+    changed = desk.send("PUT", f"/api/v2/groups/{group['id']}.json", {"group": {"name": "Day"}})
+    assert changed.json()["group"]["name"] == "Day"
+    assert desk.get(f"/api/v2/groups/{group['id']}.json").json()["group"]["name"] == "Day"
+    assert desk.send("DELETE", f"/api/v2/macros/{macro['id']}.json").status_code == 204
+    assert desk.get(f"/api/v2/macros/{macro['id']}.json").status_code == 404
+    for path, body in (
+        ("groups", {"group": {}}),
+        ("group_memberships", {"group_membership": {**member, "group_id": 5}}),
+    ):
+        assert desk.send("POST", f"/api/v2/{path}.json", body).status_code == 422
+    for query in ({"external_id": "k1"}, {"name": "kept"}):
+        found = desk.get("/api/v2/organizations/search.json", **query).json()["organizations"]
+        assert [each["id"] for each in found] == [organization["id"]]
+    many = desk.get("/api/v2/organizations/show_many.json", external_ids="k1,k2").json()
+    assert many["count"] == 1
+
+
+def test_users_have_tags_and_further_addresses_and_become_one(desk: Writer) -> None:
+    user = made(desk, "users", {"user": {"name": "Ira", "email": "ira@kept.example"}})
+    path = f"/api/v2/users/{user['id']}"
+    assert desk.send("PUT", f"{path}/tags.json", {"tags": ["VIP"]}).json() == {"tags": ["vip"]}
+    assert desk.get(f"{path}/tags.json").json() == {"tags": ["vip"]}
+    second = {"type": "email", "value": "ira2@kept.example"}
+    address = made_identity(desk, path, second)
+    taken = desk.send(
+        "POST", f"{path}/identities.json", {"identity": {**second, "value": user["email"]}}
+    )
+    assert taken.status_code == 422
+    primary = desk.send("PUT", f"{path}/identities/{address['id']}/make_primary.json")
+    assert [each["primary"] for each in primary.json()["identities"]] == [True, False]
+    assert desk.get(f"{path}.json").json()["user"]["email"] == "ira2@kept.example"
+    other = made(desk, "users", {"user": {"name": "Ira B", "email": "irab@kept.example"}})
+    ticket = desk.ticket(requester_id=other["id"])
+    merged = desk.send(
+        "PUT", f"/api/v2/users/{other['id']}/merge.json", {"user": {"id": user["id"]}}
+    )
+    assert merged.json()["user"]["id"] == user["id"]
+    assert desk.kept(ticket)["requester_id"] == user["id"]
+    gone = desk.get("/api/v2/deleted_users.json").json()["deleted_users"]
+    assert other["id"] in {each["id"] for each in gone}
+    forgotten = desk.send("DELETE", f"/api/v2/deleted_users/{other['id']}.json")
+    assert forgotten.json()["deleted_user"]["id"] == other["id"]
+    job = desk.send(
+        "POST",
+        "/api/v2/users/create_or_update_many.json",
+        {"users": [{"name": "X", "email": "x@kept.example"}, {"id": user["id"], "name": "Ira C"}]},
+    ).json()["job_status"]
+    done = desk.get(f"/api/v2/job_statuses/{job['id']}.json").json()["job_status"]
+    assert [each["action"] for each in done["results"]] == ["create", "update"]
+
+
+def made_identity(desk: Writer, path: str, identity: dict[str, Any]) -> dict[str, Any]:
+    answer = desk.send("POST", f"{path}/identities.json", {"identity": identity})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["identity"]
+
+
+def test_files_come_with_comments(desk: Writer) -> None:
+    url = f"{desk.base_url}/api/v2/uploads.json"
+
+    def upload(content: bytes, **params: str) -> dict[str, Any]:
+        sent = {"Content-Type": "text/plain"}
+        answer = desk.session.post(url, params=params, data=content, headers=sent, timeout=10)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["upload"]
+
+    first = upload(b"one", filename="one.txt")
+    second = upload(b"two\x00", filename="two.txt", token=first["token"])
+    assert [file["file_name"] for file in second["attachments"]] == ["one.txt", "two.txt"]
+    ticket = desk.ticket()
+    comment = {"ticket": {"comment": {"body": "see", "uploads": [first["token"]]}}}
+    assert desk.send("PUT", f"{TICKETS}/{ticket['id']}.json", comment).status_code == 200
+    said = desk.get(f"{TICKETS}/{ticket['id']}/comments.json").json()["comments"][-1]
+    files = said["attachments"]
+    assert [(f["file_name"], f["size"]) for f in files] == [("one.txt", 3), ("two.txt", 4)]
+    assert desk.session.get(files[1]["content_url"], timeout=10).content == b"two\x00"
+    told = desk.get(f"/api/v2/attachments/{files[0]['id']}.json").json()["attachment"]
+    assert told["content_type"] == "text/plain"
+    assert desk.session.post(url, data=b"x", timeout=10).status_code == 400
+
+
+def test_tickets_become_one_and_come_from_elsewhere(desk: Writer) -> None:
+    target, source = desk.ticket(), desk.ticket()
+    answer = desk.send(
+        "POST",
+        f"{TICKETS}/{target['id']}/merge.json",
+        {"ids": [source["id"]], "target_comment": "both"},
+    )
+    assert answer.json()["job_status"]["status"] == "queued"
+    assert desk.kept(source)["status"] == "closed"
+    said = desk.get(f"{TICKETS}/{target['id']}/comments.json").json()["comments"]
+    assert (said[-1]["body"], said[-1]["public"]) == ("both", False)
+    old = {
+        "subject": "Old",
+        "created_at": "2020-01-02T03:04:05Z",
+        "status": "closed",
+        "comments": [{"value": "first"}, {"value": "second", "public": False}],
+    }
+    imported = made(desk, "imports/tickets", {"ticket": old})
+    assert (imported["created_at"], imported["status"]) == ("2020-01-02T03:04:05Z", "closed")
+    said = desk.get(f"{TICKETS}/{imported['id']}/comments.json").json()["comments"]
+    assert [each["body"] for each in said] == ["first", "second"]

@@ -59,6 +59,7 @@ def diagnose() -> list[Finding]:
         ("sources", _vendors),
         ("dbt", _dbt),
         ("field rules", _field_rules),
+        ("roles", _roles),
         ("user interface", _user_interface),
     )
     findings: list[Finding] = []
@@ -339,6 +340,29 @@ def _field_rules() -> Iterator[Finding]:
                 f"dbt does not know what streams.yml says of {source.name}",
                 f"meltano-assets scaffold {source.name}",
             )
+
+
+def _roles() -> Iterator[Finding]:
+    """Whether roles.yaml can be read, where there is one, and every password is there."""
+    from meltano_assets import roles
+
+    if not roles.file().is_file():
+        return
+    wanted = roles.read_roles()
+    variables = {role.password_variable for role in wanted.values() if role.password_variable}
+    unset = sorted(name for name in variables if not environment.variable(name))
+    if unset:
+        yield Finding(
+            "roles",
+            "warn",
+            f"{roles.FILE} can be read, and not applied: not set: {', '.join(unset)}",
+            "set them in the environment or in the file .env",
+        )
+    else:
+        count = "1 role" if len(wanted) == 1 else f"{len(wanted)} roles"
+        yield Finding(
+            "roles", "ok", f"{count} in {roles.FILE}; meltano-assets roles check compares them"
+        )
 
 
 def _user_interface() -> Iterator[Finding]:

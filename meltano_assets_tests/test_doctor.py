@@ -182,3 +182,19 @@ def test_taken_port_of_the_user_interface_is_a_warning(named_warehouse: Warehous
         except OSError:
             pass  # Somebody else has it, which is as good.
         assert worst("user interface").status == "warn"
+
+
+def test_roles_that_cannot_be_read_or_applied_are_told(
+    named_warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELTANO_CONFIG_DIR", str(tmp_path))
+    assert about("roles") == []
+    file = tmp_path / "roles.yaml"
+    file.write_text("""ann: {can_login: yes, attributes: ["PASSWORD \\"{{ env['ANNS'] }}\\""]}""")
+    assert worst("roles").status == "warn"
+    assert worst("roles").message.endswith("not set: ANNS")
+    monkeypatch.setenv("ANNS", SECRET)
+    assert worst("roles").status == "ok"
+    file.write_text("ann: {can_logon: yes}")
+    assert worst("roles").status == "fail"
+    assert "unknown word 'can_logon'" in worst("roles").message

@@ -161,6 +161,7 @@ CUSTOM_FIELDS = Column(
     "jsonb",
     "The account's own fields: a list of internalId, scriptId, type and value.",
     field="customFieldList",
+    is_pii=True,  # whatever somebody made a field for
 )
 LAST_MODIFIED = Column(
     "last_modified_date", "timestamptz", "When it was last saved.", field="lastModifiedDate"

@@ -292,9 +292,9 @@ STREAMS: tuple[Stream, ...] = (
         boolean="attempted auto_advance paid paid_out_of_band",
         time="""due_date effective_at next_payment_attempt period_end period_start
             webhooks_delivered_at""",
-        nested="""automatic_tax custom_fields default_tax_rates discount discounts lines
+        nested="""automatic_tax default_tax_rates discount discounts lines
             payment_settings status_transitions total_discount_amounts total_tax_amounts""",
-        personal_nested="customer_address customer_shipping customer_tax_ids",
+        personal_nested="custom_fields customer_address customer_shipping customer_tax_ids",
     ),
     _stream(
         "subscriptions",

@@ -120,7 +120,7 @@ TICKET_COMMENTS = Stream(
         *_columns("text", "type"),
         *_columns("text", "body", "html_body", "plain_body", is_pii=True),
         *_columns("boolean", "public"),
-        *_columns("jsonb", "via", "metadata", "attachments"),
+        *_columns("jsonb", "via", "metadata", "attachments", is_pii=True),
         *_columns("timestamptz", "created_at"),
     ),
     primary_key=("id",),

@@ -136,9 +136,9 @@ _CUSTOMERS = (
         "contacts",
         "Contact",
         "People whom invoices are billed to or things are sold to.",
-        text="AccountId City Country County State PostalCode Description OtherPhoneType TaxRegion",
+        text="AccountId Country County State Description OtherPhoneType TaxRegion",
         personal="""FirstName LastName Nickname WorkEmail PersonalEmail WorkPhone HomePhone
-            MobilePhone OtherPhone Fax Address1 Address2""",
+            MobilePhone OtherPhone Fax Address1 Address2 City PostalCode""",
     ),
     _stream(
         "communication_profiles",

@@ -262,7 +262,11 @@ class _Planner:
                     )
                     continue
                 known = have.get(group)
-                is_changed = known is not None and known.inherits != role.attributes.inherit
+                is_changed = (
+                    self.present.me.version >= 160000
+                    and known is not None
+                    and known.inherits != role.attributes.inherit
+                )
                 if (known is None or is_changed) and self._may_administer(
                     role, group, f"make {role.name} a member of it"
                 ):

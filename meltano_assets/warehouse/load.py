@@ -383,7 +383,12 @@ class _Load:
         if is_first and can_merge and rows.num_rows >= FEW_ROWS and not self._is_built_beside():
             assert self._live is not None
             self._straight = Straight.open(
-                self._connection, self._lookups, self._live, self._keys.primary, self._stage
+                self._connection,
+                self._lookups,
+                self._live,
+                self._keys.primary,
+                self._stage,
+                self._free,
             )
         if self._straight is None:
             landing = self._open_landing()
@@ -448,11 +453,13 @@ class _Load:
                 self._close_fillers()
 
     def _stage(self, rows: pa.RecordBatch) -> None:
-        """The rows into the staging table; if more may go straight, the connection is left free."""
-        landing = self._open_landing()
-        landing.write(rows, self._fitter.types)
-        if self._straight is not None and self._straight.is_open:
-            landing.pause()
+        """The rows into the staging table; the connection stays busy with them until it is freed."""
+        self._open_landing().write(rows, self._fitter.types)
+
+    def _free(self) -> None:
+        """End what is being sent into the staging table."""
+        if self._landing is not None:
+            self._landing.pause()
 
     def _is_built_beside(self) -> bool:
         is_all = self._is_replace or self._live is None or self._is_live_empty()
@@ -557,8 +564,7 @@ class _Load:
         """Leave the connection free for other statements than COPY."""
         if self._straight is not None:
             self._straight.settle()
-        if self._landing is not None:
-            self._landing.pause()
+        self._free()
 
     def _store(self) -> None:
         """Everything landed since the last checkpoint, into the live table."""

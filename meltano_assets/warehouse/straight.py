@@ -176,7 +176,10 @@ class _ArrayDumper(Dumper):
 
 
 class Straight:
-    """One checkpoint's direct way into a live table; ``rows`` counts what went it."""
+    """One checkpoint's direct way into a live table; ``rows`` counts what went it.
+
+    ``stage`` takes the other rows and may leave the connection busy with them; ``free`` waits for it.
+    """
 
     def __init__(
         self,
@@ -185,6 +188,7 @@ class Straight:
         live: Table,
         key: tuple[str, ...],
         stage: Callable[[pa.RecordBatch], None],
+        free: Callable[[], None],
     ) -> None:
         self.rows = 0
         #: False once new keys may have been staged too.
@@ -194,6 +198,7 @@ class Straight:
         self._live = live
         self._key = key
         self._stage = stage
+        self._free = free
         self._columns: list[str] | None = None
         self._copy: BinaryCopy | None = None
         self._flying: pa.RecordBatch | None = None
@@ -221,6 +226,7 @@ class Straight:
         live: Table,
         key: tuple[str, ...],
         stage: Callable[[pa.RecordBatch], None],
+        free: Callable[[], None],
     ) -> Straight | None:
         """The way into the table; None where COPY would not do what INSERT does."""
         if set(key) != set(live.primary_key) or any(
@@ -230,7 +236,7 @@ class Straight:
         row = connection.execute(_IS_PLAIN, [list(key), live.oid]).fetchone()
         if row is None or not row[0]:
             return None
-        straight = cls(connection, lookups, live, key, stage)
+        straight = cls(connection, lookups, live, key, stage, free)
         if len(key) == 1 and live.columns[key[0]] in ("integer", "bigint"):
             statement = sql.SQL("select min({key}), max({key}) from {table}")
             found = connection.execute(
@@ -351,6 +357,7 @@ class Straight:
         statement = sql.SQL(
             "select exists (select from {} as l where not exists (select from {} as t where {}))"
         ).format(STAGING, self._live.name.sql, same_key(self._key, "t", "l"))
+        self._free()
         row = self._connection.execute(statement).fetchone()
         return row is None or bool(row[0])
 
@@ -360,6 +367,7 @@ class Straight:
             rows = rows.filter(pa.array(is_new))
         if not rows.num_rows:
             return
+        self._free()
         self._connection.execute("savepoint meltano_straight")
         columns = [(name, self._live.columns[name]) for name in rows.schema.names]
         self._copy, self._flying = BinaryCopy(self._connection, self._live.name.sql, columns), rows
@@ -372,6 +380,7 @@ class Straight:
         known = np.zeros(rows.num_rows, dtype=bool)
         keys = rows.select(list(self._key))
         if self._asks_inside:
+            self._free()
             self._connection.execute(_PROBE)
             known[_known(self._connection, self._live, keys)] = True
             self._connection.execute(_NO_PROBE)

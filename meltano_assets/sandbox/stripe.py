@@ -46,6 +46,7 @@ from meltano_assets.sandbox.stripe_lists import (
     within,
 )
 from meltano_assets.sandbox.stripe_search import FIELDS, SearchError, found
+from meltano_assets.sandbox.stripe_versions import shaped
 from meltano_assets.sandbox.stripe_wire import (
     Problem,
     created,
@@ -53,6 +54,7 @@ from meltano_assets.sandbox.stripe_wire import (
     expanded,
     missing,
     newest_first,
+    payments_of,
     refunds_of,
     shortened,
     subscriptions_of,
@@ -137,11 +139,18 @@ class Stripe:
             raise Problem(400, f"Invalid Stripe API version: {version}")
         if request.method not in ("GET", "POST", "DELETE"):
             raise _unknown_path(request)
+        self._catch_up()
         if request.method == "GET":
             return json_response(self._get(request, parts[1:]))
         return await self._write(request, parts[1:], request_id)
 
     # Writing
+
+    def _catch_up(self) -> None:
+        """What fell due since the last request: periods of subscriptions."""
+        self._books.request = (None, None)
+        if self._writes.catch_up():
+            self._books.keep()
 
     async def _write(self, request: Request, parts: list[str], request_id: str) -> Response:
         body = await request.body()
@@ -191,7 +200,7 @@ class Stripe:
             made = deed()
             expands = given.get("expand", [])
             expands = expands if isinstance(expands, list) else [expands]
-            body: object = made if made.get("deleted") else self._shown(made, expands)
+            body: object = made if made.get("deleted") else self._shown(request, made, expands)
         except Problem as problem:
             status, body = problem.status, problem.body()
             if problem.kind != "card_error":
@@ -262,6 +271,16 @@ class Stripe:
             case ["invoices", key, "lines"]:
                 invoice = existing(self._books, "invoice", key)
                 return self._page(request, items_of(invoice["lines"]), "invoices/lines")
+            case ["invoice_payments"]:
+                payments = [p for i in books.live("invoice").values() for p in payments_of(i)]
+                for name in ("invoice", "status"):
+                    if (value := request.query_params.get(name)) is not None:
+                        payments = [p for p in payments if p[name] == value]
+                return self._page(request, newest_first(payments), "invoice_payments")
+            case ["invoice_payments", key]:
+                payments = [p for i in books.live("invoice").values() for p in payments_of(i)]
+                paid = next((p for p in payments if p["id"] == key), None)
+                return self._single(request, "invoice_payment", key, paid)
             case ["subscription_items"]:
                 key = request.query_params.get("subscription", "")
                 if not key:
@@ -364,7 +383,7 @@ class Stripe:
             if stem(name) not in ("expand", "client_secret"):
                 message = f"Received unknown parameter: {name}"
                 raise Problem(400, message, "parameter_unknown", name)
-        return self._shown(known, _expands(request))
+        return self._shown(request, known, _expands(request))
 
     def _events(self, request: Request) -> list[Record]:
         present = self._now() if self.forgets_events else self._company.now(0)
@@ -410,7 +429,9 @@ class Stripe:
         following = begin if self.service.faults.take("repeat_page", request.url.path) else end
         answer: dict[str, object] = {
             "object": "search_result",
-            "data": [self._shown(r, _expands(request, in_list=True)) for r in hits[begin:end]],
+            "data": [
+                self._shown(request, r, _expands(request, in_list=True)) for r in hits[begin:end]
+            ],
             "has_more": has_more,
             "next_page": str(following) if has_more else None,
             "url": request.url.path.rstrip("/"),
@@ -453,7 +474,9 @@ class Stripe:
             begin, end = max(0, begin - limit), begin
         return {
             "object": "list",
-            "data": [self._shown(r, _expands(request, in_list=True)) for r in records[begin:end]],
+            "data": [
+                self._shown(request, r, _expands(request, in_list=True)) for r in records[begin:end]
+            ],
             "has_more": has_more,
             "url": request.url.path.rstrip("/"),
         }
@@ -472,7 +495,11 @@ class Stripe:
 
     # Objects
 
-    def _shown(self, record: Record, expands: Iterable[str]) -> Record:
+    def _shown(self, request: Request, record: Record, expands: Iterable[str]) -> Record:
+        version = request.headers.get("stripe-version", API_VERSION)
+        return shaped(self._books, version, self._told(record, expands))
+
+    def _told(self, record: Record, expands: Iterable[str]) -> Record:
         shown = shortened(record)
         if record["object"] == "event":
             data = record["data"]

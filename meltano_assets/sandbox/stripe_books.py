@@ -7,8 +7,9 @@ file of the state folder.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +49,7 @@ class Books:
         self._ended: dict[str, int] = _tree(known.get("ended"))
         self._merged: dict[str, dict[str, Record]] = {}
         self._merged_on = -1
+        self._moment: int | None = None
         #: The id of the request under way, and its idempotency key.
         self.request: tuple[str | None, str | None] = (None, None)
 
@@ -103,7 +105,23 @@ class Books:
 
     def stamp(self) -> int:
         """The present, in seconds since 1970."""
-        return int(self._now().timestamp())
+        return int(self._now().timestamp()) if self._moment is None else self._moment
+
+    @contextlib.contextmanager
+    def moment(self, at: int) -> Iterator[None]:
+        """What is written within the block happened at that time."""
+        self._moment = at
+        try:
+            yield
+        finally:
+            self._moment = None
+
+    def own(self, kind: str) -> list[Record]:
+        """The objects of that kind that clients made."""
+        company, made = self._of_company(kind), self._changes.get(kind, {})
+        return [
+            self.live(kind)[key] for key in made if key not in company and key in self.live(kind)
+        ]
 
     def new_id(self, prefix: str) -> str:
         """A new id of that kind of object."""

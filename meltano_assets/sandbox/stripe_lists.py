@@ -83,6 +83,7 @@ FILTERS = {
     "events": "created delivery_success type types related_object",
     "invoiceitems": "created customer invoice pending",
     "invoices": "collection_method created customer due_date status subscription",
+    "invoice_payments": "invoice payment status",
     "invoices/lines": "",
     "payment_intents": "created customer",
     "payment_methods": "customer type allow_redisplay",

@@ -1,8 +1,4 @@
-"""What clients write to Stripe about subscriptions.
-
-A subscription of a client is billed once, when it begins; a change of its items moves no money by
-itself (as with ``proration_behavior=none``).
-"""
+"""What clients write to Stripe about subscriptions; how they live on is in ``stripe_renewals.py``."""
 
 from __future__ import annotations
 
@@ -11,8 +7,6 @@ from typing import Any
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_stripe_shapes import (
-    INVOICE_LINE,
-    MONTH_SECONDS,
     SUBSCRIPTION,
     SUBSCRIPTION_ITEM,
 )
@@ -31,14 +25,9 @@ from meltano_assets.sandbox.stripe_forms import (
     texts,
 )
 from meltano_assets.sandbox.stripe_payments import Payments
+from meltano_assets.sandbox.stripe_renewals import Renewals, price_length
 from meltano_assets.sandbox.stripe_wire import Problem, existing, missing
 
-_PERIODS = {
-    "day": DAY_SECONDS,
-    "week": 7 * DAY_SECONDS,
-    "month": MONTH_SECONDS,
-    "year": 365 * DAY_SECONDS,
-}
 _SUBSCRIPTION_ITEM: Shape = {
     **texts("price plan"),
     "metadata": METADATA,
@@ -101,6 +90,11 @@ class Subscriptions:
         self._books = books
         self._payments = payments
         self._billing = billing
+        self._renewals = Renewals(books, billing)
+
+    def catch_up(self) -> bool:
+        """Do what has fallen due; whether there was anything."""
+        return self._renewals.catch_up()
 
     def deed(
         self, method: str, parts: list[str], given: Mapping[str, Any]
@@ -131,8 +125,8 @@ class Subscriptions:
         if any(p["currency"] != currency for p in prices):
             message = "All prices on a subscription must have the same currency."
             raise Problem(400, message, None, "items")
-        length = _length(prices[0])
-        if any(_length(price) != length for price in prices):
+        length = price_length(prices[0])
+        if any(price_length(price) != length for price in prices):
             message = "Currently, all plans on a subscription must have the same billing interval."
             raise Problem(400, message, None, "items")
         trial = self._trial(params, stamp)
@@ -160,6 +154,8 @@ class Subscriptions:
             "trial_end": trial,
             "trial_start": stamp if trial else None,
         }
+        if params.get("cancel_at_period_end"):
+            subscription |= {"cancel_at": end, "canceled_at": stamp}
         if method := params.get("default_payment_method"):
             owned = self._payments.method(method, customer["id"], "default_payment_method")
             if owned["customer"] is None:
@@ -181,35 +177,10 @@ class Subscriptions:
         of_invoice = {n: params[n] for n in ("collection_method", "days_until_due") if n in params}
         currency = str(subscription["currency"])
         invoice = self._billing.draft(customer, currency, {**of_invoice, "subscription": key})
-        lines: list[Record] = []
-        for item in items_of(subscription["items"]):
-            price = mapping(item["price"])
-            cost = 0 if is_trial else int(str(price["unit_amount"])) * int(str(item["quantity"]))
-            lines.append(
-                {
-                    **INVOICE_LINE,
-                    "id": self._books.new_id("il"),
-                    "amount": cost,
-                    "amount_excluding_tax": cost,
-                    "currency": currency,
-                    "description": f"{item['quantity']} × {price['nickname'] or price['id']}",
-                    "invoice": invoice["id"],
-                    "period": {
-                        "end": subscription["current_period_end"],
-                        "start": subscription["current_period_start"],
-                    },
-                    "plan": item["plan"],
-                    "price": price,
-                    "quantity": item["quantity"],
-                    "subscription": key,
-                    "subscription_item": item["id"],
-                    "type": "subscription",
-                }
-            )
-        invoice = self._books.change(
-            None, invoice, lines=lines, billing_reason="subscription_create"
+        invoice = self._renewals.with_lines(
+            subscription, invoice, "subscription_create", is_free=is_trial
         )
-        invoice = self._billing.finalize(self._billing.totalled(invoice))
+        invoice = self._billing.finalize(invoice)
         status = "trialing" if is_trial else "active"
         behavior = params.get("payment_behavior", "allow_incomplete")
         if invoice["status"] == "open" and params.get("collection_method") != "send_invoice":
@@ -306,11 +277,17 @@ class Subscriptions:
             fields["cancel_at"] = subscription["current_period_end"] if is_ending else None
             fields["canceled_at"] = self._books.stamp() if is_ending else None
         if params.get("trial_end") == "now" and subscription["status"] == "trialing":
-            fields |= {"trial_end": self._books.stamp(), "status": "active"}
+            stamp = self._books.stamp()
+            fields |= {"trial_end": stamp, "current_period_end": stamp}
         if params.get("items"):
             items = self._changed_items(subscription, params["items"])
             fields |= {"items": items, **_single(items)}
-        return self._books.change("customer.subscription.updated", subscription, **fields)
+        after = self._books.change("customer.subscription.updated", subscription, **fields)
+        if params.get("items"):
+            self._renewals.prorate(subscription, after, params)
+        if params.get("trial_end") == "now":
+            self.catch_up()
+        return existing(self._books, "subscription", str(subscription["id"]))
 
     def _changed_items(self, subscription: Record, entries: list[dict[str, Any]]) -> list[Record]:
         items = {str(item["id"]): item for item in items_of(subscription["items"])}
@@ -362,9 +339,3 @@ def _single(items: list[Record]) -> Record:
     """What a subscription repeats of its only item."""
     only = items[0] if len(items) == 1 else {"plan": None, "quantity": None}
     return {"plan": only["plan"], "quantity": only["quantity"]}
-
-
-def _length(price: Record) -> int:
-    recurring = mapping(price["recurring"])
-    interval = str(recurring.get("interval", "month"))
-    return _PERIODS[interval] * int(str(recurring.get("interval_count", 1)))

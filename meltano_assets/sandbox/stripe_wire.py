@@ -133,10 +133,10 @@ def shortened(record: Record) -> Record:
         record = {name: value for name, value in record.items() if not name.startswith("_")}
     if record["object"] == "invoice":
         path = f"/v1/invoices/{key}/lines"
-        return {**record, "lines": _nested(items_of(record["lines"]), path)}
+        return {**record, "lines": nested(items_of(record["lines"]), path)}
     if record["object"] == "subscription":
         path = f"/v1/subscription_items?subscription={key}"
-        return {**record, "items": _nested(items_of(record["items"]), path)}
+        return {**record, "items": nested(items_of(record["items"]), path)}
     return record
 
 
@@ -165,11 +165,14 @@ def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Rec
                 found = {"id": held, "object": target, "deleted": True}
             held = shortened(found) if found else held
     elif kind == "charge" and name == "refunds":
-        held = _nested(refunds_of(books, str(record["id"])), f"/v1/charges/{record['id']}/refunds")
+        held = nested(refunds_of(books, str(record["id"])), f"/v1/charges/{record['id']}/refunds")
     elif kind == "customer" and name == "subscriptions":
         path = f"/v1/customers/{record['id']}/subscriptions"
         owned = subscriptions_of(books, str(record["id"]))
-        held = _nested([shortened(s) for s in owned if s["status"] != "canceled"], path)
+        held = nested([shortened(s) for s in owned if s["status"] != "canceled"], path)
+    elif kind == "invoice" and name == "payments":
+        path = f"/v1/invoice_payments?invoice={record['id']}"
+        held = nested(payments_of(record), path)
     elif name in _HOLLOW.get(kind, ()) or (rest and name in record and held is None):
         return record
     elif not rest or not isinstance(held, dict | list):
@@ -186,6 +189,35 @@ def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Rec
     return {**record, name: held}
 
 
+def payments_of(invoice: Record) -> list[Record]:
+    """How an invoice was paid or is to be, as newer versions tell it."""
+    intent = invoice.get("payment_intent")
+    if intent is None:
+        return []
+    is_paid = invoice["status"] == "paid"
+    transitions = invoice["status_transitions"]
+    paid_at = transitions.get("paid_at") if isinstance(transitions, dict) else None
+    return [
+        {
+            "id": f"inpay_{str(invoice['id']).removeprefix('in_')}",
+            "object": "invoice_payment",
+            "amount_paid": invoice["amount_paid"] if is_paid else None,
+            "amount_requested": invoice["amount_due"],
+            "created": invoice["created"],
+            "currency": invoice["currency"],
+            "invoice": invoice["id"],
+            "is_default": True,
+            "livemode": False,
+            "payment": {
+                "payment_intent": intent["id"] if isinstance(intent, dict) else intent,
+                "type": "payment_intent",
+            },
+            "status": "paid" if is_paid else "canceled" if invoice["status"] == "void" else "open",
+            "status_transitions": {"canceled_at": None, "paid_at": paid_at},
+        }
+    ]
+
+
 def refunds_of(books: Books, charge: str) -> list[Record]:
     """What was given back of a charge, the newest first."""
     return newest_first(r for r in books.live("refund").values() if r["charge"] == charge)
@@ -197,7 +229,8 @@ def subscriptions_of(books: Books, customer: str) -> list[Record]:
     return newest_first(s for s in subscriptions if s["customer"] == customer)
 
 
-def _nested(records: Sequence[Record], path: str) -> Record:
+def nested(records: Sequence[Record], path: str) -> Record:
+    """A list inside of an object."""
     return {
         "object": "list",
         "data": list(records[:NESTED_ROWS]),

@@ -118,6 +118,10 @@ class Writes:
         self._billing = Billing(books, self._payments)
         self._subscriptions = Subscriptions(books, self._payments, self._billing)
 
+    def catch_up(self) -> bool:
+        """Do what has fallen due; whether there was anything."""
+        return self._subscriptions.catch_up()
+
     def deed(self, method: str, parts: list[str], given: Mapping[str, Any]) -> Deed | None:
         """What is to be done, its parameters checked; None where there is no such path."""
         if method == "POST":

@@ -370,3 +370,126 @@ def test_what_was_written_outlives_the_process_and_the_day(tmp_path: Path) -> No
         # Keys are kept for a day.
         later = desk.call("POST", "customers", form, idempotency_key="five").json()
         assert later["id"] != made["id"]
+
+
+def subscribed(desk: Desk, amount: int = 1000, **more: Any) -> dict[str, Any]:
+    """A customer's new monthly subscription."""
+    customer = desk.post("customers", name="Renewing", source="tok_visa")
+    price = desk.post(
+        "prices",
+        currency="usd",
+        unit_amount=amount,
+        **{"recurring[interval]": "month", "product_data[name]": f"p{amount}"},
+    )
+    form = {"items[0][price]": price["id"], "items[0][quantity]": 2, **more}
+    return desk.post("subscriptions", customer=customer["id"], **form)
+
+
+def test_a_subscription_is_billed_each_period_and_prorated(tmp_path: Path) -> None:
+    where: dict[str, Any] = {"state_dir": tmp_path, "seed": SEED, "scale": 0.05, "today": TODAY}
+    with serve_in_thread(**where) as manifest:
+        desk = Desk(Sandbox(manifest))
+        made = subscribed(desk)
+        ending = subscribed(desk, cancel_at_period_end="true")
+        trial = subscribed(desk, trial_period_days=5)
+        poor = subscribed(desk)
+        desk.post(f"customers/{poor['customer']}", source="tok_chargeCustomerFail")
+        path = f"subscriptions/{made['id']}"
+        begun = desk.get("invoices", subscription=made["id"])["data"]
+        assert [(i["billing_reason"], i["total"]) for i in begun] == [("subscription_create", 2000)]
+        desk.sandbox.advance(15)
+        change = {"items[0][id]": made["items"]["data"][0]["id"], "items[0][quantity]": 4}
+        assert desk.post(path, **change)["quantity"] == 4
+        pending = desk.get("invoiceitems", customer=made["customer"])["data"]
+        amounts = sorted(item["amount"] for item in pending)
+        assert all(item["proration"] for item in pending)
+        assert (len(amounts), sum(amounts)) == (2, amounts[1] // 2)
+        assert 800 < amounts[1] // 2 < 1200
+        silent = {**change, "items[0][quantity]": 3, "proration_behavior": "none"}
+        desk.post(path, **silent)
+        assert len(desk.get("invoiceitems", customer=made["customer"])["data"]) == 2
+        living = desk.get(f"subscriptions/{trial['id']}")
+        assert living["status"] == "active"
+        assert living["current_period_start"] == trial["trial_end"]
+        bills = desk.get("invoices", subscription=trial["id"])["data"]
+        assert [bill["total"] for bill in bills] == [2000, 0]
+        assert bills[0]["created"] == trial["trial_end"]
+        desk.sandbox.advance(15)
+        renewed = desk.get(path)
+        assert renewed["current_period_start"] == made["current_period_end"]
+        last = desk.get("invoices", subscription=made["id"])["data"][0]
+        assert (last["billing_reason"], last["status"]) == ("subscription_cycle", "paid")
+        assert last["total"] == 3000 + sum(amounts)
+        assert last["created"] == made["current_period_end"]
+        assert renewed["latest_invoice"] == last["id"]
+        ended = desk.get(f"subscriptions/{ending['id']}")
+        assert (ended["status"], ended["ended_at"]) == ("canceled", ending["current_period_end"])
+        assert desk.get(f"subscriptions/{poor['id']}")["status"] == "past_due"
+        told = desk.get("events", type="invoice.payment_failed")["data"]
+        assert poor["customer"] in {event["data"]["object"]["customer"] for event in told}
+        assert len(desk.get("invoices", subscription=made["id"])["data"]) == 2
+    with serve_in_thread(**where) as manifest:
+        again = Desk(Sandbox(manifest))
+        assert len(again.get("invoices", subscription=made["id"])["data"]) == 2
+        assert again.get(path)["latest_invoice"] == last["id"]
+
+
+def test_a_change_can_be_billed_at_once(desk: Desk) -> None:
+    made = subscribed(desk, 3000)
+    change = {"items[0][id]": made["items"]["data"][0]["id"], "items[0][quantity]": 5}
+    now = made["current_period_start"]
+    after = desk.post(
+        f"subscriptions/{made['id']}",
+        proration_behavior="always_invoice",
+        proration_date=now,
+        **change,
+    )
+    bill = desk.get(f"invoices/{after['latest_invoice']}")
+    assert (bill["billing_reason"], bill["status"]) == ("subscription_update", "paid")
+    assert bill["total"] == 9000
+    assert sorted(line["amount"] for line in bill["lines"]["data"]) == [-6000, 15000]
+
+
+def test_objects_have_the_shape_of_the_version_asked_for(desk: Desk) -> None:
+    made = subscribed(desk, 700)
+    paths = {
+        "subscription": f"subscriptions/{made['id']}",
+        "invoice": f"invoices/{made['latest_invoice']}",
+        "customer": f"customers/{made['customer']}",
+    }
+
+    def told(kind: str, version: str) -> dict[str, Any]:
+        answer = desk.call("GET", paths[kind], stripe_version=version)
+        assert answer.headers["Stripe-Version"] == version
+        return answer.json()
+
+    own = told("invoice", "2024-06-20")
+    paths["charge"] = f"charges/{own['charge']}"
+    assert own["subscription"] == made["id"]
+    new = told("invoice", "2025-03-31.basil")
+    assert new["parent"]["subscription_details"]["subscription"] == made["id"]
+    assert not {"subscription", "charge", "payment_intent", "paid"} & new.keys()
+    (line,) = new["lines"]["data"]
+    assert line["pricing"]["price_details"]["price"] == made["plan"]["id"]
+    assert line["parent"]["subscription_item_details"]["subscription"] == made["id"]
+    assert "price" not in line
+    subscription = told("subscription", "2025-09-30.clover")
+    (item,) = subscription["items"]["data"]
+    assert item["current_period_end"] == made["current_period_end"]
+    assert "current_period_end" not in subscription
+    assert "refunds" not in told("charge", "2022-11-15")
+    assert told("charge", "2022-08-01")["refunds"]["data"] == []
+    assert "subscriptions" not in told("customer", "2020-08-27")
+    old = told("customer", "2019-12-03")
+    assert [each["id"] for each in old["subscriptions"]["data"]] == [made["id"]]
+    assert old["sources"]["data"][0]["id"] == old["default_source"]
+    paid = desk.get("invoice_payments", invoice=own["id"])["data"]
+    assert [each["payment"]["payment_intent"] for each in paid] == [own["payment_intent"]]
+    wide = {"expand[]": "payments"}
+    assert desk.get(paths["invoice"], **wide)["payments"]["data"] == paid
+    listed = desk.call("GET", "invoices?limit=1", stripe_version="2025-03-31.basil").json()
+    assert "parent" in listed["data"][0]
+    (event,) = desk.get("events", type="invoice.created", limit=1)["data"]
+    same = desk.call("GET", f"events/{event['id']}", stripe_version="2025-03-31.basil").json()
+    assert same == event
+    assert desk.call("GET", paths["charge"], stripe_version="yesterday").status_code == 400

@@ -362,20 +362,24 @@ class _Load:
             schema.refuse_other_case(self._live, declared.union(self._fitter.new_names.values()))
         self._cleaned.update(fitted.cleaned)
         self._delivered.update(fitted.rows.schema.names)
-        if fitted.rejected:
-            self._part.quarantined += len(fitted.rejected)
-            self._rejected += fitted.rejected
-            quarantine.check_share(
-                self._stream,
-                self.outcome.quarantined + self._part.quarantined,
-                self.outcome.read + self._part.read,
-                fitted.rejected[-1],
-            )
+        self._refuse(*fitted.rejected)
         if fitted.rows.num_rows:
             self._seen.add(fitted.rows, self._fitter.types)
             self._land(fitted.rows)
         if len(self._rejected) >= _REJECTED_PER_WRITE:
             self._write_rejected()
+
+    def _refuse(self, *rejected: Rejected) -> None:
+        """Set records aside, unless there are too many of them."""
+        if rejected:
+            self._part.quarantined += len(rejected)
+            self._rejected += rejected
+            quarantine.check_share(
+                self._stream,
+                self.outcome.quarantined + self._part.quarantined,
+                self.outcome.read + self._part.read,
+                rejected[-1],
+            )
 
     def _land(self, rows: pa.RecordBatch) -> None:
         is_first = self._landing is None and self._straight is None
@@ -578,7 +582,12 @@ class _Load:
     def _add_stored(self, landing: Landing) -> None:
         """What is in the staging table, into the live one."""
         target = Target(
-            self._connection, self._stream, self._table, self._keys, self.outcome.load_id
+            self._connection,
+            self._stream,
+            self._table,
+            self._keys,
+            self.outcome.load_id,
+            self._refuse,
         )
         may_repeat = self._seen.may_repeat()
         if self._is_history:
@@ -621,6 +630,7 @@ class _Load:
                 )
             schema.add_primary_key(connection, name, key, f"{name.name}_pkey")
         rows = landing.rows - part.superseded
+        before = part.quarantined
         if self._may_not_shrink and beside.live is not None:
             self._guard.check(connection, beside.live, rows)
         if landing.has_deletes:
@@ -634,8 +644,10 @@ class _Load:
             self._table,
             is_reshaped=bool(self._changes),
             primary_key=key,
+            refuse=self._refuse,
             in_place=in_place,
         )
+        rows -= part.quarantined - before
         if beside.live is None:
             created = catalog.SchemaChange(str(self._table), None, "created table")
             declared = {one.name: one.type for one in self._stream.columns if one.is_type_known}

@@ -22,6 +22,9 @@ from meltano_assets.warehouse.schema import TableName, find
 DEFAULT_MAX_SHARE = 0.1
 _HANDFUL = 10
 
+#: What reasons begin with where the table itself took offence.
+REFUSED = "the table refuses it"
+
 
 def table_name(table: TableName) -> TableName:
     """Where a table's rejected records are kept."""
@@ -43,7 +46,9 @@ def check_share(stream: Stream, quarantined: int, read: int, last: Rejected) -> 
             f" nothing was stored. For example {place}{column}{last.reason}",
             source=stream.source,
             stream=stream.name,
-            hint="check the declared column types against what the source sends",
+            hint="see what the table demands: its constraints, triggers and partitions"
+            if last.reason.startswith(REFUSED)
+            else "check the declared column types against what the source sends",
         )
 
 

@@ -7,13 +7,17 @@ False where anything else hangs on the table; then it has to stay the table that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import psycopg
 from psycopg import sql
 
+from meltano_assets.errors import FatalError
 from meltano_assets.warehouse import views
-from meltano_assets.warehouse.schema import Table, TableName
+from meltano_assets.warehouse.quarantine import REFUSED
+from meltano_assets.warehouse.records import Rejected
+from meltano_assets.warehouse.refused import Refuse
+from meltano_assets.warehouse.schema import Table, TableName, is_empty
 
 #: What refers to the table's identity, and what a new table is not given.
 _IS_IMMOVABLE = """
@@ -131,20 +135,31 @@ def is_movable(connection: psycopg.Connection, live: Table) -> bool:
 
 
 def create_like(
-    connection: psycopg.Connection, name: TableName, live: Table, *, is_passing: bool
+    connection: psycopg.Connection,
+    name: TableName,
+    live: Table,
+    key: Sequence[str],
+    *,
+    is_passing: bool,
 ) -> None:
     """An empty table with the live one's columns and constraints, kept as that one is kept; no index.
 
-    One that only passes its rows on (``is_passing``) needs no log, which also keeps it from subscribers
-    of a publication of all tables.
+    Columns outside the key that it will have take nulls meanwhile (``require_values``). One that only
+    passes its rows on (``is_passing``) has no constraints, and needs no log, which also keeps it from the
+    subscribers of a publication of all tables.
     """
     row = connection.execute(_STORAGE, [live.oid]).fetchone()
     assert row is not None
     is_unlogged, method, tablespace, options, toast_options = row
     parts: list[sql.Composable] = [
         sql.SQL(
-            "create {}table {} (like {} including all excluding indexes excluding statistics)"
-        ).format(sql.SQL("unlogged " if is_unlogged or is_passing else ""), name.sql, live.name.sql)
+            "create {}table {} (like {} including all excluding indexes excluding statistics{})"
+        ).format(
+            sql.SQL("unlogged " if is_unlogged or is_passing else ""),
+            name.sql,
+            live.name.sql,
+            sql.SQL(" excluding constraints excluding generated" if is_passing else ""),
+        )
     ]
     # A partitioned table has no rows of its own, and so nothing that says how they are kept.
     if method is not None and not live.is_partitioned:
@@ -155,6 +170,63 @@ def create_like(
     if tablespace is not None:
         parts.append(sql.SQL("tablespace {}").format(sql.Identifier(tablespace)))
     connection.execute(sql.SQL(" ").join(parts))
+    former = [name for name, _ in _demanded(connection, live, key)]
+    if former:
+        steps = (sql.SQL("alter column {} drop not null").format(sql.Identifier(c)) for c in former)
+        connection.execute(sql.SQL("alter table {} {}").format(name.sql, sql.SQL(", ").join(steps)))
+
+
+def _demanded(
+    connection: psycopg.Connection, live: Table, key: Sequence[str]
+) -> list[tuple[str, str | None]]:
+    """Columns outside the key that take no null, and the constraint's name where it has one.
+
+    Those that Postgres fills by itself are left out.
+    """
+    rows = connection.execute(
+        "select a.attname, c.conname from pg_attribute a"
+        " left join pg_constraint c on c.conrelid = a.attrelid and c.contype = 'n'"
+        " and c.conkey = array[a.attnum]"
+        " where a.attrelid = %s and a.attnum > 0 and not a.attisdropped and a.attnotnull"
+        " and a.attidentity = '' order by a.attnum",
+        [live.oid],
+    ).fetchall()
+    return [(name, known) for name, known in rows if name not in {*live.computed, *key}]
+
+
+def require_values(
+    connection: psycopg.Connection,
+    live: Table,
+    beside: TableName,
+    key: Sequence[str],
+    refuse: Refuse,
+) -> None:
+    """Let the filled table demand values where the live one does; rows without one are refused."""
+    for name, constraint in _demanded(connection, live, key):
+        if name in live.primary_key:
+            # It took no null because it was part of the key, which it no longer is.
+            continue
+        column = sql.Identifier(name)
+        rows = connection.execute(
+            sql.SQL(
+                "with gone as (delete from {} where {} is null returning *)"
+                " select (to_jsonb(gone) - array['_loaded_at', '_load_id'])::text from gone"
+            ).format(beside.sql, column)
+        ).fetchall()
+        for (record,) in rows:
+            refuse(Rejected(str(record), f"{REFUSED}: {name} may not be null", name))
+        if rows and is_empty(connection, beside):
+            raise FatalError(
+                f"{live.name} takes no null in column {name}, and no record has a value for it",
+                hint="let the stream deliver it, give the column a default, or"
+                f" `alter table {live.name} alter column {name} drop not null`",
+            )
+        demand = sql.SQL("alter column {} set not null").format(column)
+        if constraint is not None:
+            demand = sql.SQL("add constraint {} not null {}").format(
+                sql.Identifier(constraint), column
+            )
+        connection.execute(sql.SQL("alter table {} {}").format(beside.sql, demand))
 
 
 def _parameters(given: Iterable[tuple[str, str]]) -> sql.Composed:

@@ -7,17 +7,19 @@ of this module but of ``swap.py``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import psycopg
 from psycopg import sql
 
 from meltano_assets.streams import ColumnType, Stream
-from meltano_assets.warehouse import history, merge, schema, standing, swap
+from meltano_assets.warehouse import history, merge, refused, schema, standing, swap
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.landing import Landing
 from meltano_assets.warehouse.merge import Keys, Merged
+from meltano_assets.warehouse.records import Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, Table, TableName
 from meltano_assets.warehouse.snapshots import has_older_readers
 
@@ -31,18 +33,20 @@ class Stored:
     unchanged: int = 0
     superseded: int = 0
     deleted: int = 0
+    refused: int = 0
     changes: list[SchemaChange] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One load's live table, in the load's transaction."""
+    """One load's live table, in the load's transaction; ``refuse`` takes what it does not want."""
 
     connection: psycopg.Connection
     stream: Stream
     table: TableName
     keys: Keys
     load_id: str
+    refuse: refused.Refuse
 
     def keep(
         self,
@@ -114,19 +118,10 @@ class Target:
         if not landing.rows:
             return stored
         columns, has_deletes = landing.delivered, landing.has_deletes
-        if not self.keys.primary:
-            stored.inserted = merge.insert_all(
-                connection,
-                landing.sql,
-                self.table,
-                columns,
-                has_deletes=has_deletes,
-                load_id=self.load_id,
-            )
-            return stored
-        schema.require_key(connection, live, self.keys.primary)
+        if self.keys.primary:
+            schema.require_key(connection, live, self.keys.primary)
         is_append = self.stream.disposition == "append"
-        if may_repeat:
+        if may_repeat and self.keys.primary:
             stored.superseded = merge.keep_newest(
                 connection, landing.sql, self.keys, columns, has_deletes=has_deletes
             )
@@ -142,34 +137,64 @@ class Target:
                 )
                 stored.superseded += again
                 stored.deleted += deleted if not is_append else 0
-        if is_append:
-            inserted = merge.insert_missing(
-                connection,
-                landing.sql,
-                self.table,
-                self.keys,
-                columns,
-                has_deletes=has_deletes,
-                load_id=self.load_id,
-            )
-            merged = Merged(inserted=inserted)
-        elif self._pays_to_rewrite(landing, live):
-            merged = self._rewrite(landing)
+        if not is_append and self.keys.primary and self._pays_to_rewrite(landing, live):
+            parts = [self._rewrite(landing)]
         else:
-            merged = merge.upsert(
-                connection,
-                landing.sql,
+            known = [*columns, *(["_deleted_at"] if has_deletes else [])]
+            bring_in = partial(self._bring_in, live, columns, has_deletes)
+            parts = refused.brought_in(
+                connection, landing.sql, bring_in, known, self._refuse(stored)
+            )
+        for merged in parts:
+            stored.inserted += merged.inserted
+            stored.updated += merged.updated
+            stored.deleted += merged.deleted
+        stored.unchanged = landing.rows - stored.superseded - stored.refused
+        stored.unchanged -= stored.inserted + stored.updated
+        return stored
+
+    def _bring_in(
+        self, live: Table, columns: Sequence[str], has_deletes: bool, rows: sql.Composable
+    ) -> Merged:
+        """Rows of one record a key, as the disposition wants it."""
+        if not self.keys.primary:
+            inserted = merge.insert_all(
+                self.connection,
+                rows,
+                self.table,
+                columns,
+                has_deletes=has_deletes,
+                load_id=self.load_id,
+            )
+            return Merged(inserted=inserted)
+        if self.stream.disposition == "append":
+            inserted = merge.insert_missing(
+                self.connection,
+                rows,
                 self.table,
                 self.keys,
                 columns,
                 has_deletes=has_deletes,
                 load_id=self.load_id,
-                is_partitioned=live.is_partitioned,
             )
-        stored.inserted, stored.updated = merged.inserted, merged.updated
-        stored.deleted += merged.deleted
-        stored.unchanged = landing.rows - stored.superseded - merged.inserted - merged.updated
-        return stored
+            return Merged(inserted=inserted)
+        return merge.upsert(
+            self.connection,
+            rows,
+            self.table,
+            self.keys,
+            columns,
+            has_deletes=has_deletes,
+            load_id=self.load_id,
+            is_partitioned=live.is_partitioned,
+        )
+
+    def _refuse(self, stored: Stored) -> refused.Refuse:
+        def take(rejected: Rejected) -> None:
+            stored.refused += 1
+            self.refuse(rejected)
+
+        return take
 
     def _pays_to_rewrite(self, landing: Landing, live: Table) -> bool:
         connection = self.connection
@@ -219,6 +244,7 @@ class Target:
             self.table,
             is_reshaped=False,
             primary_key=live.primary_key,
+            refuse=self.refuse,
             is_frozen=False,
         )
         return merged

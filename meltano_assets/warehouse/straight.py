@@ -45,11 +45,21 @@ _KEY_TYPES: frozenset[ColumnType] = frozenset(
     {"integer", "bigint", "text", "uuid", "date", "timestamp", "timestamptz"}
 )
 
-#: Nothing stands between COPY and the table, keys are compared byte by byte, and the loader's own
-#: columns fill themselves.
+#: Nothing stands between COPY and the table, its key is all that it demands of a record, keys are
+#: compared byte by byte, and the loader's own columns fill themselves.
 _IS_PLAIN = """
 select c.relkind = 'r' and not c.relrowsecurity and not c.relhasrules and not c.relhastriggers
-    and not c.relhassubclass
+    and not c.relhassubclass and not c.relispartition
+    and not exists (select from pg_constraint where conrelid = c.oid and contype in ('c', 'u', 'x'))
+    and not exists (
+        select from pg_index where indrelid = c.oid and not indisprimary and (indisunique or indisexclusion)
+    )
+    and not exists (
+        select from pg_attribute
+        where attrelid = c.oid and attnum > 0 and not attisdropped and (
+            attgenerated <> '' or attnotnull and attidentity = '' and attname <> all (%s)
+        )
+    )
     and not exists (
         select from pg_attribute a join pg_collation l on l.oid = a.attcollation
         where a.attrelid = c.oid and a.attname = any (%s) and not l.collisdeterministic
@@ -233,7 +243,7 @@ class Straight:
             live.columns[column] not in _KEY_TYPES or column in live.inexact for column in key
         ):
             return None
-        row = connection.execute(_IS_PLAIN, [list(key), live.oid]).fetchone()
+        row = connection.execute(_IS_PLAIN, [list(key), list(key), live.oid]).fetchone()
         if row is None or not row[0]:
             return None
         straight = cls(connection, lookups, live, key, stage, free)

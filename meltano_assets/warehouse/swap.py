@@ -22,6 +22,8 @@ from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema, standing, views
 from meltano_assets.warehouse.catalog import SchemaChange
+from meltano_assets.warehouse.records import Rejected
+from meltano_assets.warehouse.refused import Refuse, brought_in
 from meltano_assets.warehouse.schema import Table, TableName, same_key
 from meltano_assets.warehouse.snapshots import has_older_readers
 
@@ -93,15 +95,7 @@ def open_beside(
         return Beside(beside, None, is_stamped=False), []
     schema.refuse_computed(live, columns)
     is_passing = not standing.is_movable(connection, live)
-    standing.create_like(connection, beside, live, is_passing=is_passing)
-    # They took no null because they were part of the key, which they no longer are.
-    if former := [column for column in live.primary_key if column not in required]:
-        steps = (
-            sql.SQL("alter column {} drop not null").format(sql.Identifier(one)) for one in former
-        )
-        connection.execute(
-            sql.SQL("alter table {} {}").format(beside.sql, sql.SQL(", ").join(steps))
-        )
+    standing.create_like(connection, beside, live, required, is_passing=is_passing)
     is_stamped = has_stamps or not _are_stamps_plain(connection, live)
     if is_stamped:
         own = schema.LOADER_TYPES
@@ -145,6 +139,7 @@ def exchange(
     *,
     is_reshaped: bool,
     primary_key: Sequence[str],
+    refuse: Refuse,
     in_place: bool = False,
     is_frozen: bool = True,
 ) -> None:
@@ -164,8 +159,9 @@ def exchange(
     above = views.above(connection, live.oid)
     direct = [view for view in above if view.level == 1]
     if in_place or beside.is_passing or not standing.is_movable(connection, live):
-        _fill_in_place(connection, beside, live)
+        _fill_in_place(connection, beside, live, refuse)
         return
+    standing.require_values(connection, live, beside.name, primary_key, refuse)
     indexes = standing.copy_indexes(connection, live, beside.name)
     standing.copy_standing(connection, live, beside.name)
     statistics = standing.extended_statistics(connection, live)
@@ -176,7 +172,7 @@ def exchange(
         if not _locked(connection, live, direct) or (
             not is_frozen and has_older_readers(connection)
         ):
-            _fill_in_place(connection, beside, live)
+            _fill_in_place(connection, beside, live, refuse)
             return
         _put_in_place(connection, beside, name, primary_key, key_name, direct=direct)
     for temporary, final in indexes:
@@ -258,14 +254,24 @@ def _rename_key(connection: psycopg.Connection, name: TableName, key_name: str) 
         )
 
 
-def _fill_in_place(connection: psycopg.Connection, beside: Beside, live: Table) -> None:
+def _fill_in_place(
+    connection: psycopg.Connection, beside: Beside, live: Table, refuse: Refuse
+) -> None:
     """Old rows out, new rows in, the table itself untouched; readers keep the old rows meanwhile."""
     found = schema.find(connection, beside.name)
     assert found is not None
-    schema.grow(connection, live, found.columns)
-    filled = _fill(connection, beside.name, live, list(found.columns), found.primary_key)
+    # What Postgres computes, it computes anew.
+    columns = {name: kind for name, kind in found.columns.items() if name not in live.computed}
+    schema.grow(connection, live, columns)
+    taken_out: list[Rejected] = []
+
+    def take(rejected: Rejected) -> None:
+        taken_out.append(rejected)
+        refuse(rejected)
+
+    filled = _fill(connection, beside.name, live, list(columns), found.primary_key, take)
     row = connection.execute(sql.SQL("select count(*) from {}").format(beside.name.sql)).fetchone()
-    if row is None or row[0] != filled:
+    if row is None or row[0] != filled + len(taken_out):
         raise FatalError(
             f"{live.name} took {filled} of the new rows only; a trigger or rule keeps the others out",
             hint="remove it, or load into another table",
@@ -279,6 +285,7 @@ def _fill(
     live: Table,
     names: Sequence[str],
     key: Sequence[str],
+    refuse: Refuse,
 ) -> int:
     """The new rows instead of the old ones; returns how many there are now.
 
@@ -310,8 +317,13 @@ def _fill(
             ),
         )
     connection.execute(sql.SQL("delete from {} as t where {}").format(itself, gone))
-    return connection.execute(
-        sql.SQL("insert into {} ({}) select {} from {}{}").format(
-            live.name.sql, columns, columns, beside.sql, met
-        )
-    ).rowcount
+
+    def insert(rows: sql.Composable) -> int:
+        return connection.execute(
+            sql.SQL("insert into {} ({}) select {} from {}{}").format(
+                live.name.sql, columns, columns, rows, met
+            )
+        ).rowcount
+
+    known = [name for name in names if name not in schema.STAMPS]
+    return sum(brought_in(connection, beside.sql, insert, known, refuse))

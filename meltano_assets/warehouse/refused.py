@@ -1,0 +1,90 @@
+"""Records that the table itself refuses: by a constraint, a trigger or a partition that people gave it.
+
+Such a record is set aside like any other that cannot be stored. Which ones they are is found by halving: a
+statement that fails is taken back and done again with each half of the rows, in the order in which they
+were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import psycopg
+from psycopg import errors, sql
+
+from meltano_assets.warehouse import connection as connections
+from meltano_assets.warehouse.quarantine import REFUSED
+from meltano_assets.warehouse.records import Rejected
+
+#: What a record can be at fault for: its values, a constraint, what a trigger says.
+_FAULTS = (errors.IntegrityError, errors.DataError, errors.RaiseException)
+
+_PART = sql.Identifier("pg_temp", "meltano_part")
+
+T = TypeVar("T")
+
+Refuse = Callable[[Rejected], None]
+
+
+def brought_in(
+    connection: psycopg.Connection,
+    rows: sql.Composable,
+    bring_in: Callable[[sql.Composable], T],
+    columns: Sequence[str],
+    refuse: Refuse,
+) -> list[T]:
+    """What ``bring_in`` returned for the rows of a table, or for the parts of it that could be brought in.
+
+    ``refuse`` takes the others, ``columns`` being what is known of them; it may raise. Where the table
+    refuses all of them, no record is at fault, and the first error leaves.
+    """
+    try:
+        with connection.transaction():
+            return [bring_in(rows)]
+    except _FAULTS as error:
+        first = error
+    found = connection.execute(
+        sql.SQL("select array_agg(ctid::text order by ctid) from {}").format(rows)
+    ).fetchone()
+    places: list[str] = list(found[0] or ()) if found is not None else []
+    results: list[T] = []
+    half = (len(places) + 1) // 2
+    spans = [(half, len(places)), (0, half)] if len(places) > 1 else [(0, len(places))]
+    while spans:
+        start, end = spans.pop()
+        if start == end:
+            continue
+        connection.execute(
+            sql.SQL(
+                "create temp table meltano_part on commit drop as"
+                " select r.* from {} as r where ctid = any (%s::tid[]) order by ctid"
+            ).format(rows),
+            [places[start:end]],
+        )
+        try:
+            with connection.transaction():
+                results.append(bring_in(_PART))
+        except _FAULTS as error:
+            if end - start == 1:
+                refuse(_rejected(connection, columns, error))
+            else:
+                middle = (start + end) // 2
+                spans += [(middle, end), (start, middle)]
+        connection.execute("drop table pg_temp.meltano_part")
+    if not results:
+        raise first
+    return results
+
+
+def _rejected(
+    connection: psycopg.Connection, columns: Sequence[str], error: psycopg.Error
+) -> Rejected:
+    row = connection.execute(
+        sql.SQL("select row_to_json(r)::text from (select {} from {}) as r").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)), _PART
+        )
+    ).fetchone()
+    assert row is not None
+    why = connections.platform_error(error).message.removeprefix("warehouse: ")
+    return Rejected(str(row[0]), f"{REFUSED}: {why}", error.diag.column_name)

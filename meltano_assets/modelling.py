@@ -26,18 +26,26 @@ WRITING = frozenset({"build", "clone", "retry", "run", "run-operation", "seed", 
 PROJECT_FILES = ("*.sql", "*.yml", "*.csv", "*.py")
 
 
+#: Whether models have to ask who may read them: yes or no; unset, they look.
+HAS_ROLES = "DBT_HAS_ROLES"
+
+
 @contextmanager
-def building(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[None]:
+def building(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[Mapping[str, str]]:
     """The only run of dbt that writes to this warehouse; behind it every table has its grants.
 
-    dbt gives what it builds its grants itself. Raw tables and columns that were made since the last run
-    get theirs here.
+    dbt gives what it builds its grants itself; the variables that are given here spare it the question
+    where nobody applied any roles. Raw tables and columns that were made since the last run get theirs here.
     """
+    from meltano_assets.warehouse.roles import apply
+
     with alone(warehouse, on_wait):
+        has_roles = apply.is_anything_settled(warehouse)
         try:
-            yield
+            yield {HAS_ROLES: "yes" if has_roles else "no"}
         finally:
-            settle_grants(warehouse)
+            if has_roles:
+                apply.settle_tables(warehouse, impersonal_columns(warehouse.url))
 
 
 @contextmanager
@@ -59,14 +67,6 @@ def alone(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[None
             on_wait("another run of dbt writes to this warehouse; waiting for it to end")
             connection.execute("select pg_advisory_lock(%s)", [key])
         yield
-
-
-def settle_grants(warehouse: Warehouse) -> None:
-    """Grants on tables that are new or have new columns, as ``roles apply`` settled them last."""
-    from meltano_assets.warehouse.roles import apply
-
-    if apply.is_anything_settled(warehouse):
-        apply.settle_tables(warehouse, impersonal_columns(warehouse.url))
 
 
 def dbt_program() -> str:

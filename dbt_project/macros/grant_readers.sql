@@ -6,7 +6,7 @@
     not describe is treated as personal.
 -#}
 {% macro grant_readers() -%}
-    {%- if execute -%}
+    {%- if execute and has_roles() -%}
         {%- set roles = roles_that_reach(this) | list -%}
         {%- set columns = impersonal_columns() if false in roles | map(attribute=2) else [] -%}
         {%- for role, is_writing, has_personal_data in roles -%}
@@ -24,12 +24,21 @@
     {%- endif -%}
 {%- endmacro %}
 
+{#-
+    Whether roles were ever applied. The variable is set by `meltano-assets dbt` and the dbt assets, which ask
+    once for all models.
+-#}
+{% macro has_roles() -%}
+    {%- set told = env_var('DBT_HAS_ROLES', '') -%}
+    {%- if told -%}
+        {{- return(told == 'yes') -}}
+    {%- endif -%}
+    {%- set there = run_query("select to_regclass('meltano.role_access') is not null") -%}
+    {{- return(there.columns[0].values()[0]) -}}
+{%- endmacro %}
+
 {#- Role, whether it writes, whether it may read personal data; of roles that are still there. -#}
 {% macro roles_that_reach(relation) -%}
-    {%- set is_there = run_query("select to_regclass('meltano.role_access') is not null") -%}
-    {%- if not is_there.columns[0].values()[0] -%}
-        {{- return([]) -}}
-    {%- endif -%}
     {%- set found -%}
         select
             format('%I', access.role),

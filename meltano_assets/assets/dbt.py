@@ -236,7 +236,8 @@ def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
         # dbt runs as a child process and reads its address from the environment.
         os.environ.update(variables)
         os.environ["DBT_TARGET_PATH"] = str(project.target_path)
-        with building(warehouse, context.log.info):
+        with building(warehouse, context.log.info) as more:
+            os.environ.update(more)
             build = dbt.cli(BUILD, context=context)
             try:
                 yield from _with_metadata(build, warehouse, _keys_by_relation(build.manifest))

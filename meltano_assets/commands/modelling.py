@@ -36,7 +36,7 @@ def dbt_command(context: typer.Context) -> None:
     """
     import os
     import subprocess
-    from contextlib import nullcontext
+    from contextlib import ExitStack
 
     from meltano_assets import connections, environment, modelling
 
@@ -54,9 +54,10 @@ def dbt_command(context: typer.Context) -> None:
         err.print(words, markup=False, highlight=False, soft_wrap=True)
 
     is_writing = not modelling.WRITING.isdisjoint(arguments)
-    alone = modelling.building(warehouse, tell) if is_writing else nullcontext()
     try:
-        with alone:
+        with ExitStack() as alone:
+            if is_writing:
+                variables |= alone.enter_context(modelling.building(warehouse, tell))
             ended = subprocess.run(command, env={**os.environ, **variables}, check=False)
     finally:
         connections.release()

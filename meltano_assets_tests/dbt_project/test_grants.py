@@ -380,7 +380,8 @@ def test_a_role_that_is_gone_is_no_failure(built: RoleServer, project: Project) 
     apply.apply(built.warehouse, built.wanted(leaver), known(project), _passwords(built))
     built.execute("drop owned by ~leaver", "drop role ~leaver")
     assert project.dbt("run", "--select", "dim_users") == {}
-    modelling.settle_grants(built.warehouse)
+    with modelling.building(built.warehouse, pytest.fail) as variables:
+        assert variables == {"DBT_HAS_ROLES": "yes"}
     built.apply(FILE, known(project))
 
 
@@ -394,4 +395,5 @@ def test_a_project_without_roles_asks_for_nothing(project: Project, tmp_path: Pa
     with other.connect() as connection:
         row = connection.execute("select to_regclass('meltano.role_access')").fetchone()
     assert row == (None,)
-    modelling.settle_grants(other)
+    with modelling.building(other, pytest.fail) as variables:
+        assert variables == {"DBT_HAS_ROLES": "no"}

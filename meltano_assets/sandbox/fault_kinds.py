@@ -35,6 +35,7 @@ _LISTING: Kinds = {
     "change_schema": "records gain add {name: value}, lose drop [name], get other values by"
     " retype {name: value}; in force until cleared",
 }
+_FORBIDDEN: Kinds = {"forbidden": "403: the plan, the user or the key does not include it"}
 _FOREIGN_LINK: Kinds = {
     "foreign_link": "links to the next page lead to another host (host, default"
     " http://203.0.113.66)"
@@ -102,14 +103,22 @@ _DATABASE: Kinds = {
 
 KINDS: Mapping[str, Kinds] = {
     "salesforce": salesforce_faults.KINDS,
-    "zendesk": {**REQUEST, **_SESSION, **_LISTING, **_FOREIGN_LINK, **_LOSE_CURSOR},
+    "zendesk": {
+        **REQUEST,
+        **_SESSION,
+        **_FORBIDDEN,
+        **_LISTING,
+        **_FOREIGN_LINK,
+        **_LOSE_CURSOR,
+    },
     "zuora": ZUORA,
     "netsuite": NETSUITE,
     "marketo": MARKETO,
-    "lever": {**REQUEST, **_SESSION, **_LISTING, **_LOSE_CURSOR},
+    "lever": {**REQUEST, **_SESSION, **_FORBIDDEN, **_LISTING, **_LOSE_CURSOR},
     "stripe": {
         **REQUEST,
         **_SESSION,
+        **_FORBIDDEN,
         **_LISTING,
         **_LOSE_CURSOR,
         "slow_write": "a write is under way for seconds (default 1), its idempotency key in use",

@@ -127,6 +127,7 @@ class Lever:
     def _error(self, kind: str, fault: Fault) -> Response | None:
         status, code, message = {
             "throttle": (429, "TooManyRequests", "You have exceeded the rate limit."),
+            "forbidden": (403, "Forbidden", "This key may not do that."),
             "expire_session": (401, "Unauthorized", "Invalid or missing API credentials."),
             "unavailable": (503, "ServiceUnavailable", "Lever is down for maintenance."),
         }.get(kind, (500, "ServerError", "An unexpected error occurred."))

@@ -157,7 +157,7 @@ class HttpService:
     """One vendor's HTTP service around its handler.
 
     ``error_answer`` gives the vendor's own body for ``throttle``, ``unavailable``,
-    ``server_error`` and ``expire_session``; None means that the handler goes on (it has, say,
+    ``server_error``, ``forbidden`` and ``expire_session``; None means that the handler goes on (it has, say,
     dropped its sessions).
     """
 
@@ -213,7 +213,7 @@ class HttpService:
         await response(scope, receive, send)
 
     def _refusal(self, subject: str) -> Response | None:
-        for kind in ("expire_session", "throttle", "unavailable", "server_error"):
+        for kind in ("expire_session", "forbidden", "throttle", "unavailable", "server_error"):
             if (fault := self.faults.take(kind, subject)) and (
                 answer := self._error_answer(kind, fault)
             ) is not None:

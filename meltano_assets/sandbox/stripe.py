@@ -120,6 +120,10 @@ class Stripe:
         if kind == "expire_session":
             shown = f"Expired API Key provided: {_shown(self._key)}"
             return Problem(401, shown, "api_key_expired").response()
+        if kind == "forbidden":
+            message = "The provided key does not have the required permissions for this endpoint."
+            code = "more_permissions_required_for_application"
+            return Problem(403, message, code).response()
         if kind == "unavailable":
             return Problem(503, "Stripe is temporarily unavailable", kind="api_error").response()
         message = "An unknown error occurred"

@@ -153,6 +153,10 @@ class Zendesk:
         if kind == "throttle":
             wait = fault.number("retry_after_seconds", 1)
             return _too_many(wait, with_header=fault.is_set("with_retry_after", default=True))
+        if kind == "forbidden":
+            message = "You do not have access to this page. Please contact the account owner."
+            error = {"error": {"title": "Forbidden", "message": message}}
+            return json_response(error, 403)
         if kind == "expire_session":
             return json_response({"error": "Couldn't authenticate you"}, 401)
         if kind == "unavailable":

@@ -478,6 +478,18 @@ OWN: list[tuple[str, str, dict[str, Any], type[PlatformError], str]] = [
     ),
     ("zuora zoql", "entities", {"match": "/describe"}, PlatformError, ""),
     ("marketo job", "server_error", {"code": "611", "match": "/bulk/"}, RetriableError, "611"),
+    *(
+        (
+            "marketo list",
+            "server_error",
+            {"code": code, "match": "/campaigns"},
+            RetriableError,
+            code,
+        )
+        for code in ("502", "604", "608", "713")
+    ),
+    ("marketo list", "server_error", {"code": "606", "match": "/campaigns"}, RetriableError, "606"),
+    ("marketo list", "server_error", {"code": "600", "match": "/campaigns"}, FatalError, "600"),
     ("marketo job", "server_error", {"code": "610", "match": "/bulk/"}, PlatformError, "610"),
     ("marketo job", "server_error", {"code": "603", "match": "/bulk/"}, FatalError, "603"),
     ("marketo job", "server_error", {"code": "1003", "match": "/create"}, FatalError, "1003"),
@@ -500,7 +512,25 @@ OWN: list[tuple[str, str, dict[str, Any], type[PlatformError], str]] = [
         FatalError,
         "INSUFFICIENT_PERMISSION",
     ),
+    *(
+        ("netsuite", "fault", {"name": f"{name}Fault", "code": code}, error, code)
+        for name, code, error in (
+            ("exceededConcurrentRequestLimit", "WS_REQUEST_BLOCKED", RetriableError),
+            ("exceededRequestLimit", "EXCEEDED_REQUEST_LIMIT", RetriableError),
+            ("unexpectedError", "UNEXPECTED_ERROR", RetriableError),
+            ("invalidSession", "SESSION_TIMED_OUT", RetriableError),
+            ("exceededUsageLimit", "SSS_USAGE_LIMIT_EXCEEDED", QuotaError),
+            ("invalidCredentials", "INVALID_LOGIN_CREDENTIALS", FatalError),
+            ("invalidAccount", "INVALID_ACCT", FatalError),
+            ("exceededRecordCount", "MAX_RCRDS_EXCEEDED", FatalError),
+            ("exceededRequestSize", "EXCEEDED_RQST_SIZE_LIMIT", FatalError),
+            ("invalidVersion", "INVALID_VERSION", FatalError),
+        )
+    ),
     ("netsuite", "entities", {}, PlatformError, "entities"),
+    ("zendesk export", "forbidden", {}, FatalError, "access was denied"),
+    ("lever", "forbidden", {}, FatalError, "403"),
+    ("stripe", "forbidden", {}, FatalError, "403"),
     ("salesforce rest", "request_limit", {}, QuotaError, "REQUEST_LIMIT_EXCEEDED"),
     ("salesforce rest", "concurrent_limit", {}, RetriableError, "CONCURRENT_REQUEST_LIMIT"),
     ("salesforce results", "lose_results", {}, RetriableError, ""),

@@ -117,10 +117,11 @@ def _entries(place: Path) -> Mapping[object, object]:
         return {}
     if not isinstance(entries, dict):
         raise FatalError(f"{place.name}: names of roles are expected at the left margin")
-    pending = [root]
+    pending, met = [root], set()
     while pending:
         node = pending.pop()
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and id(node) not in met:
+            met.add(id(node))
             seen = set()
             for key, value in node.value:
                 if key.value in seen:
@@ -248,6 +249,8 @@ def _attributes(place: str, items: tuple[str, ...]) -> tuple[Attributes, str | N
             found[bare if bare in _FLAGS else bare.removeprefix("no")] = bare in _FLAGS
         elif limit := re.fullmatch(r"connection\s+limit\s+(-?\d+)", bare):
             found["connection_limit"] = int(limit[1])
+            if found["connection_limit"] < -1:
+                raise FatalError(f"{place}, attributes: {word}: a number from -1 (no limit) up")
         elif until := re.fullmatch(r"valid\s+until\s+['\"]?([^'\"]+)['\"]?", word, re.IGNORECASE):
             found["valid_until"] = _moment(place, until[1])
         elif password := _PASSWORD.fullmatch(word):

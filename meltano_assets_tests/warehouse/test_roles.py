@@ -315,6 +315,8 @@ def test_without_personal_data_only_columns_that_tell_of_nobody_are_read(
 ) -> None:
     """A table, a view or a column that nobody has declared is not known to tell of nobody."""
     done = platform.apply(ANALYST, KNOWN)
+    granted = 'grant select ("id") on "crm"."accounts" to "~analyst"; -- closed: name'
+    assert platform.name(granted) in str(done)
     assert any("crm.names" in note and "crm.salaries" in note for note in done.notes)
     assert platform.plan(ANALYST, KNOWN).is_settled
     with platform.login("~analyst") as analyst:
@@ -452,6 +454,8 @@ def test_a_table_that_is_exchanged_at_that_moment_is_looked_at_again(
         ("~a: {attributes: [SUPERUSER]}", "SUPERUSER is said by is_superuser"),
         ("~a: {attributes: [FLYING]}", "'FLYING' is no attribute (known are: [NO]CREATEDB"),
         ("~a: {attributes: [VALID UNTIL 'soon']}", "VALID UNTIL 'soon' is not a time"),
+        ("~a: {attributes: [CONNECTION LIMIT -2]}", "a number from -1 (no limit) up"),
+        ("~a: &x {privileges: *x}", "privileges: unknown word 'privileges'"),
         ("~a: {can_login: yes, attributes: ['PASSWORD \"plain\"']}", "does not stand in the file"),
         ("~a: {attributes: [PW]}", "it has a password and cannot log in"),
         ("~a: {member_of: [~b]}\n~b: {member_of: [~a]}", "a member of itself"),

@@ -62,9 +62,11 @@ class Statement:
     part: str
     text: sql.Composed
     shown: sql.Composed | None = None
+    remark: str = ""
 
     def __str__(self) -> str:
-        return (self.shown or self.text).as_string(None) + ";"
+        remark = f" -- {self.remark}" if self.remark else ""
+        return (self.shown or self.text).as_string(None) + ";" + remark
 
 
 @dataclass(slots=True)
@@ -476,12 +478,17 @@ class _Planner:
                 )
         self._write_grouped("tables", "", revoked, granted)
         for (verb, relation, names), roles in on_columns.items():
+            is_grant = verb.startswith("grant")
+            closed = sorted(
+                set(self.present.columns[relation]) - self.impersonal.get(relation, frozenset())
+            )
             self._do(
                 "tables, by column",
-                f"{verb.lower()} ({{}}) on {{}} {'to' if verb.startswith('grant') else 'from'} {{}}",
+                f"{verb.lower()} ({{}}) on {{}} {'to' if is_grant else 'from'} {{}}",
                 _identifiers(names),
                 sql.Identifier(*relation),
                 _identifiers(roles),
+                remark=f"closed: {', '.join(closed)}" if is_grant and closed else "",
             )
 
     def sequences(self) -> None:
@@ -798,9 +805,10 @@ class _Planner:
         if text not in self.plan.notes:
             self.plan.notes.append(text)
 
-    def _do(self, part: str, statement: str, *parts: sql.Composable) -> None:
+    def _do(self, part: str, statement: str, *parts: sql.Composable, remark: str = "") -> None:
         text = sql.SQL(statement).format(*parts)  # type: ignore[arg-type] # written above
-        self.plan.statements.append(Statement(part, text))
+        # A column may have any name, also one that ends the line of a comment.
+        self.plan.statements.append(Statement(part, text, remark=" ".join(remark.split())))
 
     def _write_grouped(self, part: str, kind: str, revoked: _Grouped, granted: _Grouped) -> None:
         for (privileges, option, role), names in revoked.items():

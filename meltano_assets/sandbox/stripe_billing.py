@@ -24,6 +24,7 @@ from meltano_assets.sandbox.stripe_forms import (
     required_problem,
     texts,
 )
+from meltano_assets.sandbox.stripe_intents import Intents
 from meltano_assets.sandbox.stripe_payments import Payments
 from meltano_assets.sandbox.stripe_wire import Problem, existing
 
@@ -66,9 +67,10 @@ _NEW_ITEM: Shape = {**_ITEM, **texts("currency customer invoice subscription")}
 class Billing:
     """Writes bills and has them paid."""
 
-    def __init__(self, books: Books, payments: Payments) -> None:
+    def __init__(self, books: Books, payments: Payments, intents: Intents) -> None:
         self._books = books
         self._payments = payments
+        self._intents = intents
 
     def deed(
         self, method: str, parts: list[str], given: Mapping[str, Any]
@@ -290,7 +292,7 @@ class Billing:
         intent = intents.get(str(invoice["payment_intent"])) or self._intent(invoice)
         attempts = int(str(invoice["attempt_count"])) + 1
         try:
-            intent = self._payments.pay(intent, method)
+            intent = self._intents.pay(intent, method)
         except Problem as refused:
             self._books.change(
                 "invoice.payment_failed",

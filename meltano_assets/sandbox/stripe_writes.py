@@ -27,6 +27,7 @@ from meltano_assets.sandbox.stripe_forms import (
     required_problem,
     texts,
 )
+from meltano_assets.sandbox.stripe_intents import Intents
 from meltano_assets.sandbox.stripe_payments import ADDRESS, SHIPPING, Payments
 from meltano_assets.sandbox.stripe_subscriptions import Subscriptions
 from meltano_assets.sandbox.stripe_wire import Problem, missing
@@ -115,7 +116,8 @@ class Writes:
     def __init__(self, books: Books) -> None:
         self._books = books
         self._payments = Payments(books)
-        self._billing = Billing(books, self._payments)
+        self._intents = Intents(books, self._payments)
+        self._billing = Billing(books, self._payments, self._intents)
         self._subscriptions = Subscriptions(books, self._payments, self._billing)
 
     def catch_up(self) -> bool:
@@ -158,7 +160,7 @@ class Writes:
                 case ["products", key]:
                     checked(given, {})
                     return lambda: self._delete_product(self.one("product", key))
-        others = (self._payments, self._billing, self._subscriptions)
+        others = (self._payments, self._intents, self._billing, self._subscriptions)
         deeds = (part.deed(method, parts, given) for part in others)
         return next(filter(None, deeds), None)
 

@@ -1,10 +1,8 @@
 """Loading a stream: batches in, one transaction per checkpoint, an account of every record out.
 
 COPY into a table made in the transaction → merge → bookmark → load log → commit. Killed at any instant,
-table, bookmark and log agree. How the rows get there depends on what is known: a table that is new,
-empty or to be replaced is built beside and exchanged (``swap.py``); otherwise records with new keys go
-straight into the table (``straight.py``), the others through a temporary staging table and are merged
-(``store.py``). docs/loading.md has the rules in plain words.
+table, bookmark and log agree. How the rows get into their table is ``intake.py``'s matter.
+docs/loading.md has the rules in plain words.
 """
 
 from __future__ import annotations
@@ -13,14 +11,12 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
 import pyarrow as pa
 from psycopg import errors as pg
-from psycopg import sql
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.json_objects import KEY_TWICE, repeated_in
@@ -31,22 +27,16 @@ from meltano_assets.warehouse import (
     evolution,
     fill,
     history,
-    merge,
     quarantine,
     schema,
     state,
-    swap,
 )
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import pieces
-from meltano_assets.warehouse.landing import Landing, SeenKeys
-from meltano_assets.warehouse.merge import Keys
+from meltano_assets.warehouse.intake import Intake, hidden_name, set_up
 from meltano_assets.warehouse.names import NAME_BYTES
 from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, TableName
-from meltano_assets.warehouse.shrink import ShrinkGuard
-from meltano_assets.warehouse.store import Target
-from meltano_assets.warehouse.straight import FEW_ROWS, Lookups, Straight
 from meltano_assets.warehouse.types import join
 
 #: What is prepared at a time, whatever the size of the source's batches.
@@ -55,21 +45,8 @@ _PIECE_BYTES = 24 * 1024 * 1024
 #: The first piece is small: until it is ready, the server has nothing to do.
 _FIRST_ROWS = 8_192
 
-#: Option: a record of a key that the history has is no news, when no time tells which is newer.
-ONLY_MISSING = "only_missing_keys"
-
 #: Records set aside are written when this many have come together.
 _REJECTED_PER_WRITE = 5_000
-
-#: Session settings that make sorts, hashes and index builds of a load stay in memory.
-_SETTINGS = {
-    "work_mem": "128MB",
-    "maintenance_work_mem": "256MB",
-    "temp_buffers": "64MB",
-    # The disk begins with a new table's pages at once, so that the commit has few to wait for.
-    "backend_flush_after": "1MB",
-    "synchronous_commit": "on",
-}
 
 
 def load(
@@ -145,11 +122,8 @@ class _Load:
         self._is_replace = is_replace
         self._on_progress = on_progress
         self._allow_shrink = allow_shrink
-        self._may_not_shrink = is_replace and not allow_shrink
-        self._guard = ShrinkGuard(warehouse, stream)
         self._before_commit = before_commit
         self._table = TableName(stream.source, stream.name)
-        self._keys = Keys(stream.primary_key, stream.replication_key)
         self._is_history = stream.disposition == "scd2"
         self._began = time.monotonic()
         now = datetime.now(UTC)
@@ -164,15 +138,6 @@ class _Load:
         self._cleaned: Counter[str] = Counter()
         self._rejected: list[Rejected] = []
         self._delivered: set[str] = set()
-        self._landing: Landing | None = None
-        self._straight: Straight | None = None
-        self._lookups = Lookups(warehouse)
-        self._fillers: fill.Fillers | None = None
-        self._hidden = TableName(stream.source, f"{swap.HIDDEN}{fill.hidden_suffix(self._table)}")
-        #: May several connections fill the table beside? Asked once so much was landed in it.
-        self._may_share = True
-        self._landed_bytes = 0
-        self._seen = SeenKeys(stream.primary_key)
         self._changes: list[catalog.SchemaChange] = []
 
     # the course of a load
@@ -201,19 +166,15 @@ class _Load:
             if self._part.read or not self.outcome.checkpoints or bookmark is not None:
                 self._checkpoint(bookmark)
         except BaseException as error:
-            for way in (self._landing, self._straight):
-                if way is not None:
-                    way.abort(error)
-            self._drop_hidden()
+            self._intake.abort(error)
             raise
         finally:
-            self._lookups.close()
-            self._guard.close()
+            self._intake.close()
         self.outcome.seconds = time.monotonic() - self._began
 
     def told_of_live(self, message: str) -> str:
         """What Postgres says of the table beside, said of the one that people know."""
-        return message.replace(self._hidden.name, self._table.name)
+        return message.replace(hidden_name(self._table).name, self._table.name)
 
     def log_failure(self, error: str) -> None:
         """The failed part's row in the load log, in a transaction of its own, if it can be."""
@@ -230,25 +191,9 @@ class _Load:
             # The warehouse itself is gone; the error that is being raised says so.
             return
 
-    def _set_up(self, connection: psycopg.Connection) -> None:
-        connection.execute(
-            sql.SQL("select {}").format(
-                sql.SQL(", ").join(
-                    sql.SQL("set_config({}, {}, false)").format(
-                        sql.Literal(name), sql.Literal(value)
-                    )
-                    for name, value in {
-                        **_SETTINGS,
-                        "meltano.load_id": self.outcome.load_id,
-                    }.items()
-                )
-            )
-        )
-        connection.commit()
-
     def _prepare(self, lock_wait_seconds: float) -> None:
         connection = self._connection
-        self._set_up(connection)
+        set_up(connection, self.outcome.load_id)
         self._lock(lock_wait_seconds)
         books.ensure(connection)
         # Committed at once: its lock would make other first loads of the source wait.
@@ -279,6 +224,17 @@ class _Load:
         self._fitter = Fitter(self._stream, types, names)
         self._settle_types()
         self._declaration = evolution.Declaration(connection, self._stream)
+        self._intake = Intake(
+            self._warehouse,
+            connection,
+            self._stream,
+            self._fitter.types,
+            load_id=self.outcome.load_id,
+            is_replace=self._is_replace,
+            allow_shrink=self._allow_shrink,
+            refuse=self._refuse,
+        )
+        self._intake.begin(self._live)
         connection.commit()
 
     def _settle_types(self) -> None:
@@ -308,7 +264,8 @@ class _Load:
         schema.refuse_other_loader_columns(live)
         if self._stream.disposition == "upsert" and not self._is_replace:
             schema.refuse_deferrable_key(live)
-        if key and not self._is_history and not self._is_built_beside():
+        is_merged = bool(key) and not self._is_history and not self._is_replace
+        if is_merged and not schema.is_empty(self._connection, self._table):
             schema.refuse_other_key(live, key)
 
     def check_names(self) -> None:
@@ -364,8 +321,7 @@ class _Load:
         self._delivered.update(fitted.rows.schema.names)
         self._refuse(*fitted.rejected)
         if fitted.rows.num_rows:
-            self._seen.add(fitted.rows, self._fitter.types)
-            self._land(fitted.rows)
+            self._intake.take(fitted.rows)
         if len(self._rejected) >= _REJECTED_PER_WRITE:
             self._write_rejected()
 
@@ -381,142 +337,21 @@ class _Load:
                 rejected[-1],
             )
 
-    def _land(self, rows: pa.RecordBatch) -> None:
-        is_first = self._landing is None and self._straight is None
-        can_merge = self._live is not None and not self._is_history
-        if is_first and can_merge and rows.num_rows >= FEW_ROWS and not self._is_built_beside():
-            assert self._live is not None
-            self._straight = Straight.open(
-                self._connection,
-                self._lookups,
-                self._live,
-                self._keys.primary,
-                self._stage,
-                self._free,
-            )
-        if self._straight is None:
-            landing = self._open_landing()
-            if self._fillers is not None:
-                if self._seen.may_repeat():
-                    self._fill_alone(landing)
-                elif self._connection.info.transaction_status:
-                    # The transaction is open and does nothing else: the server would end it.
-                    self._connection.execute("select")
-            landing.write(rows, self._fitter.types)
-            if landing.beside_table is not None and self._may_share:
-                self._landed_bytes += rows.nbytes
-                if self._landed_bytes > fill.LARGE_BYTES:
-                    self._share(landing)
-        else:
-            self._straight.write(rows, self._data_types())
-
-    def _share(self, landing: Landing) -> None:
-        """Let several connections fill the table beside, if they may and if it pays."""
-        self._may_share = False
-        if self._landed_bytes < landing.rows * fill.WIDE_ROW or self._seen.may_repeat():
-            return
-        landing.pause()
-        self._fillers = fill.Fillers.open(self._warehouse, self._connection, self._set_up)
-        if self._fillers is not None:
-            fill.claim(self._connection, self._hidden)
-            # Nothing but the table beside was written in this transaction.
-            self._connection.commit()
-            landing.share(self._fillers)
-
-    def _fill_alone(self, landing: Landing) -> None:
-        """A key came again, and which record was read last shows only in what one connection stored."""
-        fillers = self._fillers
-        assert fillers is not None and landing.beside_table is not None
-        landing.pause()
-        beside, _ = swap.open_beside(
-            self._connection,
-            self._table,
-            self._live,
-            landing.columns,
-            required=self._stream.primary_key,
-            suffix=secrets.token_hex(6),
-        )
-        fillers.copy_back(landing.beside_table.name, self._connection, beside.name)
-        landing.move(self._connection, beside)
-        self._close_fillers()
-
-    def _close_fillers(self) -> None:
-        fillers, self._fillers = self._fillers, None
-        if fillers is not None:
-            fillers.close()
-
-    def _drop_hidden(self) -> None:
-        """After a failure; should this fail too, the next load does it."""
-        if self._fillers is not None:
-            with suppress(psycopg.Error, PlatformError):
-                # Its locks would make us wait for ourselves.
-                self._connection.rollback()
-            with suppress(psycopg.Error, PlatformError):
-                self._fillers.drop(self._hidden)
-            with suppress(psycopg.Error, PlatformError):
-                self._close_fillers()
-
-    def _stage(self, rows: pa.RecordBatch) -> None:
-        """The rows into the staging table; the connection stays busy with them until it is freed."""
-        self._open_landing().write(rows, self._fitter.types)
-
-    def _free(self) -> None:
-        """End what is being sent into the staging table."""
-        if self._landing is not None:
-            self._landing.pause()
-
-    def _is_built_beside(self) -> bool:
-        is_all = self._is_replace or self._live is None or self._is_live_empty()
-        return is_all and not self._is_history
-
-    def _open_landing(self) -> Landing:
-        if self._landing is None:
-            columns = self._data_types()
-            if self._straight is None and self._is_built_beside():
-                beside, changes = swap.open_beside(
-                    self._connection,
-                    self._table,
-                    self._live,
-                    columns,
-                    required=self._stream.primary_key,
-                    suffix=fill.hidden_suffix(self._table),
-                )
-                self._changes += changes
-                if self._may_not_shrink and beside.live is not None:
-                    self._guard.begin(self._connection, beside.live)
-                self._landing = Landing.beside(self._connection, beside, columns)
-            else:
-                self._landing = Landing.staging(self._connection, columns)
-        return self._landing
-
-    def _is_live_empty(self) -> bool:
-        return schema.is_empty(self._connection, self._table)
-
-    def _data_types(self) -> dict[str, ColumnType]:
-        return {name: kind for name, kind in self._fitter.types.items() if name != DELETED_AT}
-
     def _write_rejected(self) -> None:
         if self._rejected:
-            self._pause()
-            self._may_share = False
+            self._intake.pause()
+            self._intake.stay_alone()
             quarantine.write(self._connection, self._table, self._rejected, self.outcome.load_id)
             self._rejected = []
 
     # one checkpoint
 
     def _checkpoint(self, bookmark: Bookmark | None) -> None:
-        self._pause()
-        is_due = (
-            self._landing is not None
-            or self._is_replace
-            or self._live is None
-            # Declared columns are there, with or without a record.
-            or not self._data_types().keys() <= self._live.columns.keys()
-        )
-        if self._straight is not None:
-            self._part.inserted += self._straight.rows
-        if is_due and self._data_types():
-            self._store()
+        self._intake.pause()
+        stored = self._intake.store()
+        self._changes += stored.changes
+        for name in ("inserted", "updated", "unchanged", "superseded", "deleted"):
+            setattr(self._part, name, getattr(self._part, name) + getattr(stored, name))
         self._write_rejected()
         self._changes += self._declaration.write(
             self._connection, self._live, self._delivered, self.outcome.load_id
@@ -564,96 +399,6 @@ class _Load:
         self._connection.commit()
         self._committed(part)
 
-    def _pause(self) -> None:
-        """Leave the connection free for other statements than COPY."""
-        if self._straight is not None:
-            self._straight.settle()
-        self._free()
-
-    def _store(self) -> None:
-        """Everything landed since the last checkpoint, into the live table."""
-        landing = self._open_landing()
-        if landing.beside_table is not None:
-            self._exchange(landing, landing.beside_table)
-        else:
-            self._add_stored(landing)
-        self._landing = None
-
-    def _add_stored(self, landing: Landing) -> None:
-        """What is in the staging table, into the live one."""
-        target = Target(
-            self._connection,
-            self._stream,
-            self._table,
-            self._keys,
-            self.outcome.load_id,
-            self._refuse,
-        )
-        may_repeat = self._seen.may_repeat()
-        if self._is_history:
-            max_shrink = 1.0 if self._allow_shrink else self._stream.max_shrink
-            stored = target.keep(
-                landing,
-                self._live,
-                self._data_types(),
-                may_repeat=may_repeat,
-                only_missing=bool(self._stream.options.get(ONLY_MISSING)),
-                max_shrink=max_shrink if self._is_replace else None,
-            )
-        else:
-            assert self._live is not None
-            stored = target.merge(
-                landing,
-                self._live,
-                self._data_types(),
-                may_repeat=may_repeat,
-                has_own=self._straight is not None and self._straight.rows > 0,
-            )
-        self._changes += stored.changes
-        for name in ("inserted", "updated", "unchanged", "superseded", "deleted"):
-            setattr(self._part, name, getattr(self._part, name) + getattr(stored, name))
-
-    def _exchange(self, landing: Landing, beside: swap.Beside) -> None:
-        connection, part, key = self._connection, self._part, self._stream.primary_key
-        name = beside.name
-        in_place = False
-        if self._fillers is not None:
-            in_place = not self._fillers.finish(name, key)
-        elif key:
-            if self._seen.may_repeat():
-                part.superseded += merge.keep_newest(
-                    connection,
-                    name.sql,
-                    self._keys,
-                    landing.delivered,
-                    has_deletes=landing.has_deletes,
-                )
-            schema.add_primary_key(connection, name, key, f"{name.name}_pkey")
-        rows = landing.rows - part.superseded
-        before = part.quarantined
-        if self._may_not_shrink and beside.live is not None:
-            self._guard.check(connection, beside.live, rows)
-        if landing.has_deletes:
-            statement = sql.SQL("select count(*) from {} where _deleted_at is not null")
-            row = connection.execute(statement.format(name.sql)).fetchone()
-            part.deleted += int(row[0]) if row else 0
-        self._changes += landing.changes(self._table)
-        swap.exchange(
-            connection,
-            beside,
-            self._table,
-            is_reshaped=bool(self._changes),
-            primary_key=key,
-            refuse=self._refuse,
-            in_place=in_place,
-        )
-        rows -= part.quarantined - before
-        if beside.live is None:
-            created = catalog.SchemaChange(str(self._table), None, "created table")
-            declared = {one.name: one.type for one in self._stream.columns if one.is_type_known}
-            self._changes = [created, *landing.changes(self._table, declared)]
-        part.inserted += rows
-
     def _committed(self, part: LoadOutcome) -> None:
         total = self.outcome
         total.add(part)
@@ -663,14 +408,11 @@ class _Load:
         self._started_at = datetime.now(UTC)
         self._part = self._new_part()
         self._cleaned = Counter()
-        self._straight = None
-        self._close_fillers()
-        self._may_share, self._landed_bytes = True, 0
-        self._seen = SeenKeys(self._stream.primary_key)
         self._changes = []
         self._fitter.new_names = {}
         self._live = schema.find(self._connection, self._table)
         self._settle_types()
+        self._intake.begin(self._live)
         self._connection.commit()
         if self._on_progress is not None:
             self._on_progress(replace(total))

@@ -11,7 +11,8 @@ from psycopg import sql
 from meltano_assets.streams import Batch, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse import json_records, quarantine
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.load import ONLY_MISSING, load
+from meltano_assets.warehouse.intake import ONLY_MISSING
+from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.schema import TableName, find
 
 _RECORDS_PER_BATCH = 10_000

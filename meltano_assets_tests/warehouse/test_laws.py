@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meltano_assets.streams import Batch, Bookmark, Disposition
+from meltano_assets.warehouse import intake, merge, state, straight
 from meltano_assets.warehouse import load as loading
-from meltano_assets.warehouse import merge, state, straight
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets_tests.warehouse.tables import query, stream
@@ -135,7 +135,7 @@ def as_numbers(rows: dict[int, Record]) -> dict[int, Record]:
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces of a few rows, and the ways that only large loads go."""
     if request.param:
-        monkeypatch.setattr(loading, "FEW_ROWS", 3)
+        monkeypatch.setattr(intake, "FEW_ROWS", 3)
         monkeypatch.setattr(straight, "FEW_ROWS", 3)
         monkeypatch.setattr(loading, "_FIRST_ROWS", 4)
         monkeypatch.setattr(loading, "_PIECE_ROWS", 4)

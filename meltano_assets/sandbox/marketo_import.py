@@ -17,8 +17,8 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.marketo_desk import Desk
+from meltano_assets.sandbox.marketo_leads import LeadWriter
 from meltano_assets.sandbox.marketo_wire import MarketoError, envelope
-from meltano_assets.sandbox.marketo_writes import LeadWriter
 
 _DELIMITERS = {"csv": ",", "tsv": "\t", "ssv": ";"}
 _BIGGEST = 10 << 20

@@ -104,3 +104,22 @@ def read_token(token: str | None, kind: str) -> int:
     if name != kind or not place.isdigit() or make_token(kind, int(place)).rstrip("=") != text:
         raise MarketoError("1003", "Invalid value for 'nextPageToken'")
     return int(place)
+
+
+def object_of(body: object) -> Record:
+    """The body, which must be an object."""
+    if not isinstance(body, dict):
+        raise MarketoError("609", "Invalid JSON")
+    return body
+
+
+def input_of(told: Record) -> list[Record]:
+    """The records of a request: some, and not too many."""
+    given = told.get("input")
+    if not isinstance(given, list) or not given:
+        raise MarketoError("1002", "Missing value for required parameter 'input'")
+    if len(given) > BATCH:
+        raise MarketoError("1003", f"Number of records in 'input' exceeds the limit of {BATCH}")
+    if not all(isinstance(entry, dict) for entry in given):
+        raise MarketoError("609", "Invalid JSON")
+    return given

@@ -40,7 +40,8 @@ from meltano_assets.sandbox.state import CompanyClock, StateFolder
 from meltano_assets.sandbox.stripe import Stripe
 from meltano_assets.sandbox.whois import Whois
 from meltano_assets.sandbox.zendesk import Zendesk
-from meltano_assets.sandbox.zuora import ENTITY, PARTNER, ZONE, Zuora
+from meltano_assets.sandbox.zuora import ENTITY, PARTNER, Zuora
+from meltano_assets.sandbox.zuora_wire import ZONE
 
 ZENDESK_EMAIL = "admin@meltano-sandbox.com"
 DISCOVERORG_USERNAME = "sandbox@meltano-sandbox.com"

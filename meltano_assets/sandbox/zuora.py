@@ -11,11 +11,9 @@ import base64
 import binascii
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from urllib.parse import parse_qs
-from zoneinfo import ZoneInfo
 
 import orjson
 from starlette.requests import Request
@@ -26,18 +24,18 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
 from meltano_assets.sandbox.state import StateFolder
+from meltano_assets.sandbox.zuora_business import Business
 from meltano_assets.sandbox.zuora_jobs import AquaRefused, Jobs
-from meltano_assets.sandbox.zuora_objects import ObjectQueries, ObjectQueryError, find
-from meltano_assets.sandbox.zuora_orders import Orders, Subscriptions
+from meltano_assets.sandbox.zuora_objects import ObjectQueries, ObjectQueryError
 from meltano_assets.sandbox.zuora_query import Query, QueryError, parse, rows_of, run
 from meltano_assets.sandbox.zuora_schema import describe_all, object_types
 from meltano_assets.sandbox.zuora_tenant import TenantRecords
-from meltano_assets.sandbox.zuora_writes import Accounts, Crud, Refused
+from meltano_assets.sandbox.zuora_wire import ZONE, failure, json_value, lowered
+from meltano_assets.sandbox.zuora_writes import Crud, Refused
 
-ZONE = ZoneInfo("America/Los_Angeles")
 MAX_BATCH = 2_000
-#: Records of one action, and of one page of a list.
-MAX_ACTION, MAX_PAGE = 50, 40
+#: Records of one action.
+MAX_ACTION = 50
 MAX_DATA_QUERIES = 1_000
 PARTNER = "meltano-sandbox"
 ENTITY = "2c92a0fc5d1a2b3c015d1b2c3d4e5f60"
@@ -67,15 +65,13 @@ class Zuora:
         self._keys = (username, password)
         self._now = now
         self._tenant = TenantRecords(company, day, now, folder)
-        self._objects = ObjectQueries(self._tenant, _json_value)
+        self._objects = ObjectQueries(self._tenant, json_value)
         self._crud = Crud(self._tenant)
-        self._accounts = Accounts(self._tenant, _json_value)
-        self._subscriptions = Subscriptions(self._tenant, self._accounts, _json_value)
-        self._orders = Orders(self._tenant, self._accounts, self._subscriptions)
         self._tokens: dict[str, float] = {}
         self._locators: dict[str, tuple[Query, list[Record], int, float]] = {}
         self._requests = RateLimit(requests_per_minute)
         self.service = HttpService("zuora", "Zuora Billing", self.handle, self._error)
+        self._business = Business(self._tenant, self.service.faults)
         self.jobs = Jobs(self._tenant, self.service.faults, zone=ZONE, partner=PARTNER, polls=polls)
 
     # Requests
@@ -104,10 +100,10 @@ class Zuora:
                 return json_response(
                     {"message": _REFUSED, "reasons": [{"code": 90000011, "message": _REFUSED}]}, 401
                 )
-            return _failure(90000011, "this resource is protected, please sign in first", 401)
+            return failure(90000011, "this resource is protected, please sign in first", 401)
         entity = request.headers.get("zuora-entity-ids")
         if entity and entity.replace("-", "") != ENTITY:
-            return _failure(90000021, "The entity does not exist or you may not use it", 403)
+            return failure(90000021, "The entity does not exist or you may not use it", 403)
         if self.service.faults.take("concurrency", f"{request.method} {path}"):
             return _concurrent()
         if fault := self.service.faults.take("inside_error", f"{request.method} {path}"):
@@ -116,13 +112,13 @@ class Zuora:
         try:
             return self._route(request, path, _json(body))
         except Refused as refused:
-            return _failure(int(refused.code), refused.message, refused.status)
+            return failure(int(refused.code), refused.message, refused.status)
 
     def _route(self, request: Request, path: str, body: dict[str, object] | None) -> Response:
         method = request.method
         parts = path.removeprefix("/v1/").removeprefix("/apps/api/").split("/")
         if method in ("POST", "PUT") and body is None:
-            return _failure(58730020, "The request body is not valid JSON", 400)
+            return failure(58730020, "The request body is not valid JSON", 400)
         body = body or {}
         match (method, *parts):
             case ("POST", "action", "query"):
@@ -153,11 +149,11 @@ class Zuora:
             case ("GET", "", "object-query", resource, *rest) if len(rest) <= 1:
                 return self._query_objects(request, resource, rest[0] if rest else None)
             case (_, "accounts" | "contacts" | "subscriptions" | "orders", *_):
-                return self._business(request, parts, body)
+                return self._business.answer(request, parts, body)
             case ("GET", "invoices" | "payments" as name, *rest):
-                return self._documents(request, name, rest)
+                return self._business.documents(request, name, rest)
             case ("GET", "transactions", "invoices" | "payments" as name, "accounts", key):
-                return self._documents(request, name, [], self._accounts.known(key))
+                return self._business.of_account(request, name, key)
             case ("GET", "describe"):
                 return _xml(describe_all(base_url(request)))
             case ("GET", "describe", name):
@@ -165,7 +161,7 @@ class Zuora:
             case ("GET", "catalog", "products"):
                 return self._products(request)
             case ("POST", "", "query", "jobs") if not isinstance(body.get("query"), str):
-                return _failure(40000020, "The query field is required", 400)
+                return failure(40000020, "The query field is required", 400)
             case ("POST", "", "query", "jobs"):
                 return json_response({"data": self.jobs.order_query(body, base_url(request))})
             case ("GET", "", "query", "jobs"):
@@ -173,13 +169,11 @@ class Zuora:
             case ("GET" | "DELETE", "", "query", "jobs", key):
                 found = self.jobs.query(key) if method == "GET" else self.jobs.cancel_query(key)
                 return (
-                    json_response({"data": found})
-                    if found
-                    else _failure(50000040, "not found", 404)
+                    json_response({"data": found}) if found else failure(50000040, "not found", 404)
                 )
             case ("POST" | "PUT" | "PATCH" | "DELETE", *_):
-                return _failure(50000060, "The user has no permission to write", 403)
-        return _failure(50000040, f"Cannot find entity by path: {path}", 404)
+                return failure(50000060, "The user has no permission to write", 403)
+        return failure(50000040, f"Cannot find entity by path: {path}", 404)
 
     # Records
 
@@ -188,7 +182,7 @@ class Zuora:
         name = str(body.get("type") or "")
         listed = body.get("ids" if action == "delete" else "objects")
         if not isinstance(listed, list) or not listed or len(listed) > MAX_ACTION:
-            return _failure(58730020, f"From 1 to {MAX_ACTION} records are needed", 400)
+            return failure(58730020, f"From 1 to {MAX_ACTION} records are needed", 400)
         results: list[Record] = []
         for each in listed:
             if action == "delete":
@@ -208,153 +202,13 @@ class Zuora:
             return json_response(self._objects.answer(resource, key, query, stuck=is_stuck))
         except ObjectQueryError as error:
             code = 50000040 if error.status == 404 else 40000020
-            return _failure(code, error.message, error.status)
-
-    def _business(
-        self, request: Request, parts: Sequence[str], body: Mapping[str, object]
-    ) -> Response:
-        """Accounts, contacts, subscriptions and orders."""
-        method = request.method
-        answer = self._business_answer(method, parts, body)
-        if answer is not None:
-            if method != "GET":
-                self._tenant.keep()
-            return json_response({"success": True, **answer})
-        subscriptions, orders = self._subscriptions, self._orders
-        match (method, *parts):
-            case ("GET", "subscriptions", "accounts", key):
-                found = [subscriptions.show(each) for each in subscriptions.of_account(key)]
-                return self._listed(request, "subscriptions", found)
-            case ("GET", "orders"):
-                return self._listed(request, "orders", orders.listed())
-            case ("GET", "orders", "subscriptionOwner" | "invoiceOwner", key):
-                return self._listed(request, "orders", orders.listed(account=key))
-            case ("GET", "orders", "subscription", key):
-                return self._listed(request, "orders", orders.listed(subscription=key))
-        return _failure(50000040, f"Cannot find entity by path: {request.url.path}", 404)
-
-    def _business_answer(
-        self, method: str, parts: Sequence[str], body: Mapping[str, object]
-    ) -> Record | None:
-        accounts, subscriptions, orders = self._accounts, self._subscriptions, self._orders
-        match (method, *parts):
-            case ("POST", "accounts"):
-                return accounts.create(body)
-            case ("GET", "accounts", key):
-                return accounts.show(key)
-            case ("GET", "accounts", key, "summary"):
-                return accounts.summary(key)
-            case ("PUT", "accounts", key):
-                return accounts.update(key, body)
-            case ("DELETE", "accounts", key):
-                return accounts.delete(key)
-            case ("POST", "contacts"):
-                return accounts.create_contact(body)
-            case ("GET" | "PUT" | "DELETE", "contacts", key):
-                return accounts.contact(method, key, body)
-            case ("POST", "subscriptions"):
-                made = subscriptions.begin(accounts.known(body.get("accountKey")), body)
-                return self._subscription_made(made)
-            case ("GET", "subscriptions", key):
-                return subscriptions.show(subscriptions.known(key))
-            case ("GET", "subscriptions", key, "versions", version) if version.isdigit():
-                return subscriptions.show(subscriptions.known(key, int(version)))
-            case ("PUT", "subscriptions", key):
-                return self._subscription_made(self._change_subscription(key, body))
-            case ("PUT", "subscriptions", key, "cancel"):
-                gone = subscriptions.change(key, "CancelSubscription", body)
-                cancelled = str(gone["CancelledDate"])
-                return {"subscriptionId": gone["Id"], "cancelledDate": cancelled}
-            case ("PUT", "subscriptions", key, "renew"):
-                renewed = subscriptions.change(key, "RenewSubscription", body)
-                ends = {
-                    n: str(renewed[n[0].upper() + n[1:]]) for n in ("termStartDate", "termEndDate")
-                }
-                return {"subscriptionId": renewed["Id"], **ends}
-            case ("POST", "orders"):
-                return orders.place(body)
-            case ("GET", "orders", number):
-                return {"order": orders.known(number)}
-            case ("PUT", "orders", number):
-                return orders.change(number, body)
-            case ("DELETE", "orders", number):
-                return orders.delete(number)
-        return None
-
-    def _change_subscription(self, key: str, body: Mapping[str, object]) -> Record:
-        subscriptions = self._subscriptions
-        latest = subscriptions.known(key)
-        name = str(latest["Name"])
-        for word, action in (
-            ("add", "AddProduct"),
-            ("remove", "RemoveProduct"),
-            ("update", "UpdateProduct"),
-        ):
-            told = body.get(word)
-            for each in told if isinstance(told, list) else []:
-                latest = subscriptions.change(name, action, each)
-        terms = {"autoRenew", "notes", "renewalSetting", "renewalTerm"} & body.keys()
-        if terms:
-            told_terms = {term: body[term] for term in terms}
-            latest = subscriptions.change(name, "TermsAndConditions", told_terms)
-        return latest
-
-    def _subscription_made(self, record: Record) -> Record:
-        told = self._subscriptions.show(record)
-        return {
-            "subscriptionId": record["Id"],
-            "subscriptionNumber": record["Name"],
-            "contractedMrr": told["contractedMrr"],
-            "totalContractedValue": told["totalContractedValue"],
-        }
-
-    def _documents(
-        self, request: Request, name: str, rest: Sequence[str], account: Record | None = None
-    ) -> Response:
-        """Invoices with their items, and payments."""
-        kind = "Invoice" if name == "invoices" else "Payment"
-        if not rest:
-            rows = self._tenant.rows(kind)
-            wanted = account["Id"] if account else request.query_params.get("accountId")
-            found = [_lower(r) for r in rows if wanted in (None, r["AccountId"])]
-            return self._listed(request, name, found)
-        record = find(self._tenant, kind, rest[0])
-        if record is None:
-            return _failure(50000040, f"Cannot find {kind} {rest[0]}", 404)
-        if len(rest) == 1:
-            return json_response({"success": True, **_lower(record)})
-        if kind == "Invoice" and list(rest[1:]) == ["items"]:
-            items = self._tenant.rows("InvoiceItem")
-            found = [_lower(r) for r in items if r["InvoiceId"] == record["Id"]]
-            return self._listed(request, "invoiceItems", found)
-        return _failure(50000040, f"Cannot find entity by path: {request.url.path}", 404)
-
-    def _listed(self, request: Request, name: str, records: Sequence[Record]) -> Response:
-        """A page of a list, with a link where more follows."""
-        query = request.query_params
-        size, page = query.get("pageSize", "20"), query.get("page", "1")
-        if (
-            not size.isdigit()
-            or not 1 <= int(size) <= MAX_PAGE
-            or not page.isdigit()
-            or not int(page)
-        ):
-            return _failure(50000020, f"pageSize must be from 1 to {MAX_PAGE}", 400)
-        begin = (int(page) - 1) * int(size)
-        answer: Record = {"success": True, name: records[begin : begin + int(size)]}
-        if begin + int(size) < len(records):
-            following = request.url.include_query_params(page=int(page) + 1, pageSize=size)
-            link = f"{base_url(request)}{following.path}?{following.query}"
-            if fault := self.service.faults.take("foreign_link", request.url.path):
-                link = fault.text("host", FOREIGN_HOST) + following.path
-            answer["nextPage"] = link
-        return json_response(answer)
+            return failure(code, error.message, error.status)
 
     def _data_queries(self, request: Request) -> Response:
         """The latest data queries, the newest first."""
         size = request.query_params.get("pageSize", "20")
         if not size.isdigit() or not 1 <= int(size) <= MAX_DATA_QUERIES:
-            return _failure(40000020, f"pageSize must be from 1 to {MAX_DATA_QUERIES}", 400)
+            return failure(40000020, f"pageSize must be from 1 to {MAX_DATA_QUERIES}", 400)
         status = request.query_params.get("queryStatus")
         found = [job for job in self.jobs.queries() if status in (None, job["queryStatus"])]
         return json_response({"data": found[: int(size)]})
@@ -368,8 +222,8 @@ class Zuora:
             self._tokens.clear()
             return None
         if kind == "unavailable":
-            return _failure(58490091, "The service is temporarily unavailable", 503)
-        return _failure(58490060, "Something unexpected happened", 500)
+            return failure(58490091, "The service is temporarily unavailable", 503)
+        return failure(58490060, "Something unexpected happened", 500)
 
     # Logins
 
@@ -443,7 +297,7 @@ class Zuora:
         found = []
         for values in rows_of(query, self._tenant, page):
             row = {
-                item.field.name: _json_value(value)
+                item.field.name: json_value(value)
                 for item, value in zip(query.selected, values, strict=True)
                 if value is not None
             }
@@ -482,7 +336,7 @@ class Zuora:
     def _file(self, key: str) -> Response:
         found = self.jobs.file(key)
         if found is None:
-            return _failure(50000040, f"Cannot find file {key}", 404)
+            return failure(50000040, f"Cannot find file {key}", 404)
         body, kind = found
         ending = {"application/zip": "zip", "application/x-gzip": "csv.gz"}.get(kind, "csv")
         headers = {"Content-Disposition": f'attachment; filename="{key}.{ending}"'}
@@ -501,7 +355,7 @@ class Zuora:
     def _describe(self, request: Request, name: str) -> Response:
         kind = object_types().get(name.lower())
         if kind is None:
-            return _failure(50000040, f"Cannot find object {name}", 404)
+            return failure(50000040, f"Cannot find object {name}", 404)
         lost: object = None
         if fault := self.service.faults.take("change_schema", kind.name):
             lost = fault.options.get("drop")
@@ -513,7 +367,7 @@ class Zuora:
         record = self._tenant.find(kind.name, key) if kind else None
         if kind is None or record is None or record.get("Deleted"):
             return _no_object(name, key)
-        return json_response({k: _json_value(v) for k, v in record.items() if v is not None})
+        return json_response({k: json_value(v) for k, v in record.items() if v is not None})
 
     def _products(self, request: Request) -> Response:
         query = request.query_params
@@ -530,15 +384,15 @@ class Zuora:
         begin = (page - 1) * size
         shown = [
             {
-                **_lower(product),
+                **lowered(product),
                 "productRatePlans": [
                     {
-                        **_lower(plan),
+                        **lowered(plan),
                         "productRatePlanCharges": [
                             {
-                                **_lower(charge),
+                                **lowered(charge),
                                 "pricing": [
-                                    _lower(t)
+                                    lowered(t)
                                     for t in tiers
                                     if t["ProductRatePlanChargeId"] == charge["Id"]
                                 ],
@@ -592,24 +446,6 @@ def _json(body: bytes) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def _json_value(value: object) -> object:
-    """As the REST API writes it: times in the tenant's zone."""
-    if isinstance(value, datetime):
-        text = value.astimezone(ZONE).strftime("%Y-%m-%dT%H:%M:%S.000%z")
-        return f"{text[:-2]}:{text[-2:]}"
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return value if isinstance(value, str | int | float) else str(value)
-
-
-def _lower(record: Record) -> Record:
-    return {
-        ("sku" if name == "SKU" else name[0].lower() + name[1:]): _json_value(value)
-        for name, value in record.items()
-        if value is not None
-    }
-
-
 def _changed(row: Record, fault: Fault) -> Record:
     for option in ("add", "retype"):
         values = fault.options.get(option)
@@ -623,17 +459,6 @@ def _changed(row: Record, fault: Fault) -> Record:
 
 def _xml(body: bytes) -> Response:
     return Response(body, media_type="text/xml; charset=utf-8")
-
-
-def _failure(code: int, message: str, status: int = 200) -> Response:
-    return json_response(
-        {
-            "success": False,
-            "processId": secrets.token_hex(8).upper(),
-            "reasons": [{"code": code, "message": message}],
-        },
-        status,
-    )
 
 
 def _no_object(name: str, key: str) -> Response:

@@ -32,8 +32,8 @@ def _roles() -> dg.AssetSpec:
         owners=OWNERS,
         description=(
             "Who may log into the warehouse, and read and write what, as roles.yaml says.\n\n"
-            "`meltano-assets roles plan` shows what `roles apply` would change; tables that loads and"
-            " dbt make get their grants with them."
+            "`meltano-assets roles plan` shows what `roles apply` would change. What dbt builds gets its"
+            " grants with it, a new raw table behind the next build."
         ),
     )
 

@@ -28,6 +28,7 @@ from meltano_assets.sandbox.registries import (
 from meltano_assets.sandbox.service import Counters
 
 _END = "\r\n"
+_DAYS = ("created", "changed", "expires")
 _READ_SECONDS = 30
 _LONGEST_QUERY = 4096
 
@@ -233,6 +234,26 @@ def _thick(held: Registration) -> str:
             "g. [Organization]               ",
             f"p. [Name Server]                {held.name_servers[0]}",
             f"[State]                         Connected ({held.expires[:10].replace('-', '/')})",
+        )
+    if held.tld == "br":
+        day = {name: getattr(held, name)[:10].replace("-", "") for name in _DAYS}
+        return _lines(
+            "% Copyright (c) Nic.br",
+            "",
+            f"domain:      {held.domain}",
+            f"owner:       {held.registrant}",
+            "country:     BR",
+            "owner-c:     SBX12",
+            "tech-c:      SBX12",
+            *(f"nserver:     {name}" for name in held.name_servers),
+            f"created:     {day['created']} #123456",
+            f"changed:     {day['changed']}",
+            f"expires:     {day['expires']}",
+            "status:      published",
+            "",
+            "nic-hdl-br:  SBX12",
+            "person:      Sandbox Registrar Ltd",
+            f"created:     {day['created']}",
         )
     if held.tld == "uk":
         return _lines(

@@ -63,3 +63,44 @@ def test_whoisit_and_asyncwhois(sandbox: Sandbox, small_company: Company, tmp_pa
         "absent": True,
         "not found": True,
     }
+
+
+_PYTHON_WHOIS = """
+import json, socket, sys
+known, domains, absent = json.loads(sys.argv[1]), sys.argv[2:-1], sys.argv[-1]
+real = socket.socket.connect
+def connect(self, address):
+    # The client knows no other port; what it finds behind it is the stand-in.
+    if address[1] == 43:
+        prefix = "iana_" if "iana" in address[0] else ""
+        address = (known[prefix + "host"], known[prefix + "port"])
+    return real(self, address)
+socket.socket.connect = connect
+import whois
+told = {}
+for domain in domains:
+    entry = whois.whois(domain)
+    told[domain] = [entry.org or entry.get("registrant_name"), entry.creation_date is not None]
+for domain in absent.split(","):
+    try:
+        whois.whois(domain)
+    except whois.exceptions.WhoisDomainNotFoundError:
+        told[domain] = "not found"
+print(json.dumps(told))
+"""
+
+
+def test_python_whois(sandbox: Sandbox, small_company: Company, tmp_path: Path) -> None:
+    domains = {tld: domain_with(small_company, tld, "organisation") for tld in ("com", "com.br")}
+    python = installed(tmp_path, "python-whois==0.9.6") / "python"
+    absent = ["nobody-at-all.com", "nobody-at-all.com.br", "nobody-at-all.org"]
+    known = json.dumps(sandbox.manifest["whois"])
+    script = [str(python), "-c", _PYTHON_WHOIS, known, *domains.values(), ",".join(absent)]
+    told = json.loads(run(script, {}).splitlines()[-1])
+    for domain in domains.values():
+        organisation = small_company.domain_facts(0)[domain].organisation
+        assert organisation is not None
+        name, has_date = told.pop(domain)
+        assert name.startswith(organisation.name)
+        assert has_date
+    assert told == dict.fromkeys(absent, "not found")

@@ -135,7 +135,9 @@ def load_file(
         file,
         table,
         format,
-        keys=tuple(key for text in primary_key or [] for key in text.split(",") if key),
+        keys=tuple(
+            dict.fromkeys(key for text in primary_key or [] for key in text.split(",") if key)
+        ),
         replication_key=replication_key,
         disposition=disposition,
         options=options,

@@ -322,7 +322,7 @@ class SingerTarget:
             raise FatalError(
                 f"line {number}: key properties that are no list", source=self._schema, stream=name
             )
-        keys = [str(key) for key in named or []]
+        keys = list(dict.fromkeys(map(str, named or [])))
         if absent := [key for key in keys if key not in columns]:
             raise FatalError(
                 f"line {number}: key properties that the schema does not have: {', '.join(absent)}",

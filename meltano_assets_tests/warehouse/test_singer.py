@@ -148,6 +148,11 @@ def test_a_key_that_the_schema_drops_is_named(warehouse: Warehouse) -> None:
         run(warehouse, {**USERS, "key_properties": ["Id", "part"]})
 
 
+def test_a_key_named_twice_is_one_key(warehouse: Warehouse) -> None:
+    run(warehouse, {**USERS, "key_properties": ["Id", "Id"]}, user(1, name="a"), user(1, name="b"))
+    assert query(warehouse, "select id, name from tap.users") == [(1, "b")]
+
+
 def test_bad_records_are_set_aside_and_bad_input_is_an_error(warehouse: Warehouse) -> None:
     closed = json.loads(json.dumps(USERS))
     closed["schema"]["additionalProperties"] = False

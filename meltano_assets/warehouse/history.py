@@ -39,9 +39,9 @@ _ABOUT_TRANSPORT = "_sdc_"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of the records of one checkpoint."""
+    """What became of records: how many versions they are, and what was written of them."""
 
-    superseded: int
+    versions: int
     inserted: int
     updated: int
     deleted: int
@@ -131,7 +131,6 @@ def keep(
     types: Mapping[str, ColumnType],
     columns: Sequence[str],
     *,
-    rows: int,
     has_deletes: bool,
     may_repeat: bool,
     only_missing: bool,
@@ -164,7 +163,8 @@ def keep(
         deleted += new
     step.close_and_open()
     step.refresh_transport()
-    return Kept(rows - versions, inserted, updated + marked, deleted + marked)
+    connection.execute("drop table pg_temp.meltano_versions")
+    return Kept(versions, inserted, updated + marked, deleted + marked)
 
 
 def end_missing(

@@ -70,24 +70,37 @@ class Target:
         changes += schema.grow(connection, table, {**types, **LOADER_TYPES})
         stored = Stored(changes=changes)
         if landing.rows:
-            kept = history.keep(
-                connection,
-                landing.sql,
-                self.table,
-                self.keys,
-                types,
-                landing.delivered,
-                rows=landing.rows,
-                has_deletes=landing.has_deletes,
-                may_repeat=may_repeat,
-                only_missing=only_missing,
-                is_whole=max_shrink is not None,
-                load_id=self.load_id,
+            # What is one record in a part may be the older of two in the whole: then it is all or nothing.
+            is_divisible = max_shrink is None and not may_repeat
+
+            def keep(rows: sql.Composable) -> history.Kept:
+                return history.keep(
+                    connection,
+                    rows,
+                    self.table,
+                    self.keys,
+                    types,
+                    landing.delivered,
+                    has_deletes=landing.has_deletes,
+                    may_repeat=may_repeat,
+                    only_missing=only_missing,
+                    is_whole=max_shrink is not None,
+                    load_id=self.load_id,
+                )
+
+            parts = (
+                refused.brought_in(
+                    connection, landing.sql, keep, self._known(landing), self._refuse(stored)
+                )
+                if is_divisible
+                else [keep(landing.sql)]
             )
-            stored.superseded = kept.superseded
-            stored.inserted, stored.updated = kept.inserted, kept.updated
-            stored.deleted = kept.deleted
-            stored.unchanged = landing.rows - kept.superseded - kept.inserted - kept.updated
+            versions = sum(part.versions for part in parts)
+            stored.superseded = landing.rows - versions - stored.refused
+            stored.inserted = sum(part.inserted for part in parts)
+            stored.updated = sum(part.updated for part in parts)
+            stored.deleted = sum(part.deleted for part in parts)
+            stored.unchanged = versions - stored.inserted - stored.updated
         if max_shrink is not None:
             stored.deleted += history.end_missing(
                 connection,
@@ -140,10 +153,9 @@ class Target:
         if not is_append and self.keys.primary and self._pays_to_rewrite(landing, live):
             parts = [self._rewrite(landing)]
         else:
-            known = [*columns, *(["_deleted_at"] if has_deletes else [])]
             bring_in = partial(self._bring_in, live, columns, has_deletes)
             parts = refused.brought_in(
-                connection, landing.sql, bring_in, known, self._refuse(stored)
+                connection, landing.sql, bring_in, self._known(landing), self._refuse(stored)
             )
         for merged in parts:
             stored.inserted += merged.inserted
@@ -188,6 +200,10 @@ class Target:
             load_id=self.load_id,
             is_partitioned=live.is_partitioned,
         )
+
+    def _known(self, landing: Landing) -> list[str]:
+        """The columns that tell a landed record."""
+        return [*landing.delivered, *(["_deleted_at"] if landing.has_deletes else [])]
 
     def _refuse(self, stored: Stored) -> refused.Refuse:
         def take(rejected: Rejected) -> None:

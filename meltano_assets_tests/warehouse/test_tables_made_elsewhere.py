@@ -175,6 +175,29 @@ def test_a_record_that_the_table_refuses_is_set_aside_and_the_others_are_loaded(
     assert "secret" not in str(waiting)
 
 
+@pytest.mark.parametrize("replication_key", [None, "at"])
+@pytest.mark.parametrize("demand", ["check", "foreign key", "trigger"])
+def test_a_version_that_the_table_refuses_is_set_aside_and_the_others_are_kept(
+    warehouse: Warehouse, demand: str, replication_key: str | None
+) -> None:
+    make(warehouse, *DEMANDS[demand])
+    things = stream(
+        {"id": "bigint", "v": "integer", "at": "date"},
+        disposition="scd2",
+        replication_key=replication_key,
+    )
+    for day in (1, 2):
+        records = [
+            {"id": n, "v": 13 if n == 7 else day, "at": date(2026, 1, day)} for n in range(20)
+        ]
+        outcome = load(warehouse, things, [batch(records)])
+        assert (outcome.inserted, outcome.quarantined) == (19, 1) and outcome.is_balanced
+    rows = query(
+        warehouse, "select v, count(*), count(_valid_to) from shop.things group by 1 order by 1"
+    )
+    assert rows == [(1, 19, 19), (2, 19, 0)]
+
+
 def test_refused_records_are_replayed_once_the_table_takes_them(warehouse: Warehouse) -> None:
     make(warehouse, *DEMANDS["check"])
     load(warehouse, THINGS, [batch([{"id": n, "v": 10 + n} for n in range(6)])])

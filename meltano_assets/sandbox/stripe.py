@@ -453,6 +453,13 @@ class Stripe:
             if stem(name) not in known:
                 message = f"Received unknown parameter: {name}"
                 raise Problem(400, message, "parameter_unknown", name)
+        for name in ("starting_after", "ending_before"):
+            if query.get(name) == "":
+                message = (
+                    f"You passed an empty string for '{name}'. We assume empty values are an attempt "
+                    "to unset a parameter; however it cannot be unset."
+                )
+                raise Problem(400, message, "parameter_invalid_empty", name)
         limit = self._limit(query.get("limit"))
         records = within(records, query.multi_items())
         after, before = query.get("starting_after"), query.get("ending_before")
@@ -527,6 +534,8 @@ class Stripe:
 
 def _expands(request: Request, *, in_list: bool = False) -> list[str]:
     """What the request wants to see instead of ids."""
+    if "expand" in request.query_params:
+        raise Problem(400, "Invalid array", None, "expand")
     wanted = [v for k, v in request.query_params.multi_items() if stem(k) == "expand"]
     if not in_list:
         return wanted

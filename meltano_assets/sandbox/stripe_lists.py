@@ -164,9 +164,12 @@ def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Rec
 def within(records: Sequence[Record], params: Iterable[tuple[str, str]]) -> Sequence[Record]:
     """The records whose ``created`` and ``arrival_date`` fit."""
     for name, text in params:
+        if stem(name) not in ("created", "arrival_date"):
+            continue
         found = re.fullmatch(r"(created|arrival_date)(?:\[(gt|gte|lt|lte)\])?", name)
         if found is None:
-            continue
+            message = f"Received unknown parameter: {name}"
+            raise Problem(400, message, "parameter_unknown", name)
         if not re.fullmatch(r"\d+", text):
             raise Problem(400, f"Invalid timestamp: {text}", "parameter_invalid_integer", name)
         bound = int(text)

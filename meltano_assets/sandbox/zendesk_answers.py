@@ -44,6 +44,7 @@ def invalid(name: str, description: str, error: str = "InvalidValue") -> Refused
 
 
 def missing(name: str) -> Refused:
+    """400: what the attribute must be."""
     return Refused(
         400,
         {
@@ -57,10 +58,12 @@ def missing(name: str) -> Refused:
 
 
 def not_found() -> Refused:
+    """404: no such record."""
     return Refused(404, {"error": "RecordNotFound", "description": "Not found"})
 
 
 def read_body(content: bytes) -> Record:
+    """The object of a JSON body."""
     if not content:
         return {}
     try:
@@ -75,6 +78,7 @@ def read_body(content: bytes) -> Record:
 
 
 def object_of(body: Record, name: str) -> Record:
+    """The record that a body gives under its name."""
     value = body.get(name)
     if not isinstance(value, dict):
         raise missing(name)
@@ -82,14 +86,18 @@ def object_of(body: Record, name: str) -> Record:
 
 
 def as_dict(value: object) -> Record:
+    """A value that is an object, if it is one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: object) -> list[Record]:
-    return value if isinstance(value, list) else []
+    """The objects of a list."""
+    given = value if isinstance(value, list) else []
+    return [each for each in given if isinstance(each, dict)]
 
 
 def as_texts(value: object) -> list[object]:
+    """The values of a list, or the only value."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 

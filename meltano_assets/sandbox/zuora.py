@@ -181,7 +181,10 @@ class Zuora:
         """Many records of a type at once, each with its own result."""
         name = str(body.get("type") or "")
         listed = body.get("ids" if action == "delete" else "objects")
-        if not isinstance(listed, list) or not listed or len(listed) > MAX_ACTION:
+        is_fit = action == "delete" or (
+            isinstance(listed, list) and all(isinstance(each, dict) for each in listed)
+        )
+        if not is_fit or not isinstance(listed, list) or not 0 < len(listed) <= MAX_ACTION:
             return failure(58730020, f"From 1 to {MAX_ACTION} records are needed", 400)
         results: list[Record] = []
         for each in listed:

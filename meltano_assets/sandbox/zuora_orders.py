@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.zuora_objects import find, name_of
@@ -466,9 +466,8 @@ def _terms(told: Record) -> Record:
     found: Record = {**told}
     if isinstance(terms, dict):
         initial = terms.get("initialTerm")
-        renewals = terms.get("renewalTerms")
         first: Mapping[str, object] = initial if isinstance(initial, dict) else {}
-        later = renewals[0] if isinstance(renewals, list) and renewals else {}
+        later = next(iter(_list(terms, "renewalTerms")), {})
         found |= {
             "termType": first.get("termType"), "initialTerm": first.get("period"),
             "initialTermPeriodType": first.get("periodType"), "termStartDate": first.get("startDate"),
@@ -479,8 +478,7 @@ def _terms(told: Record) -> Record:
 
 
 def _effective(action: Record, ordered: date) -> str:
-    dates = action.get("triggerDates")
-    for each in dates if isinstance(dates, list) else []:
+    for each in _list(action, "triggerDates"):
         if each.get("name") == "ContractEffective" and each.get("triggerDate"):
             return str(each["triggerDate"])
     return ordered.isoformat()
@@ -536,7 +534,13 @@ def _whole(told: Mapping[str, object], name: str, otherwise: int) -> int:
 
 
 def _decimal(value: object) -> Decimal:
-    return Decimal(str(value or 0))
+    try:
+        number = Decimal(str(value or 0))
+    except InvalidOperation:
+        raise Refused(53200020, f"{value} is not a number") from None
+    if not number.is_finite():
+        raise Refused(53200020, f"{value} is not a number")
+    return number
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,79 @@
+"""Bodies that make no sense get the vendor's error from every service that takes writes, never a crash."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from meltano_assets.sandbox.server import serve_in_thread
+from meltano_assets_tests.sandbox.conftest import TODAY, Sandbox
+from meltano_assets_tests.sandbox.test_marketo import Client as Marketo
+
+NAMES = {
+    "zendesk": "ticket user organization group macro identity tickets users groups ids comment tags",
+    "lever": "emails stage reason tags postings archived value text name email links createdAt",
+    "marketo": "input action lookupField programName statusName formId attributes apiName",
+    "zuora": "Name name currency billToContact objects subscribeToRatePlans subscriptions add update",
+}
+PATHS = {
+    "zendesk": "tickets tickets/create_many users users/create_or_update users/create_or_update_many"
+    " organizations groups groups/create_many macros uploads imports/tickets tickets/1/tags views/5",
+    "lever": "opportunities opportunities/ID/stage opportunities/ID/archived opportunities/ID/addTags"
+    " opportunities/ID/notes opportunities/ID/files contacts/x postings users requisitions",
+    "marketo": "rest/v1/leads.json rest/v1/leads/push.json rest/v1/leads/delete.json"
+    " rest/v1/leads/submitForm.json rest/v1/lists/3001/leads.json rest/v1/activities/external.json"
+    " rest/v1/activities/external/type.json rest/v1/programs/1001/members/status.json"
+    " rest/v1/campaigns/2001/trigger.json rest/v1/customobjects/workshop_c.json"
+    " rest/v1/leads/schema/fields.json rest/asset/v1/staticLists.json bulk/v1/leads.json",
+    "zuora": "v1/object/account v1/action/create v1/action/update v1/action/delete v1/accounts"
+    " v1/contacts v1/subscriptions v1/orders v1/accounts/ID v1/object/account/ID",
+}
+#: What stands where something else belongs.
+VALUES = (None, 5, "x", [], [5], {}, [{}], [[]], {"name": 5, "id": "x"}, [{"id": [], "email": {}}])
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A company of these tests' own."""
+    folder = tmp_path_factory.mktemp("hostile")
+    with serve_in_thread(state_dir=folder, seed=7, scale=0.05, today=TODAY) as manifest:
+        yield Sandbox(manifest)
+
+
+def session(sandbox: Sandbox, service: str) -> tuple[requests.Session, str, str]:
+    """A client with its login, the address, and the id of a record."""
+    known, client = sandbox.manifest[service], requests.Session()
+    base = str(known["base_url"])
+    if service == "zendesk":
+        client.auth = (f"{known['email']}/token", str(known["api_token"]))
+        return client, f"{base}/api/v2", "1"
+    if service == "lever":
+        client.auth = (str(known["api_key"]), "")
+        user = client.get(f"{base}/users", timeout=10).json()["data"][0]["id"]
+        client.params = {"perform_as": user}
+        return client, base, client.get(f"{base}/opportunities", timeout=10).json()["data"][0]["id"]
+    if service == "marketo":
+        client.headers.update(Marketo(known).headers)
+        return client, base, "1"
+    client.headers["apiAccessKeyId"] = str(known["username"])
+    client.headers["apiSecretAccessKey"] = str(known["password"])
+    accounts = client.get(f"{base}/object-query/accounts", timeout=10).json()["data"]
+    return client, base, accounts[0]["id"]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_bodies_that_make_no_sense_are_refused(sandbox: Sandbox, service: str) -> None:
+    client, base, known = session(sandbox, service)
+    bodies: list[object] = [None, 5, [], "x", {}]
+    bodies += [{name: value} for name in NAMES[service].split() for value in VALUES]
+    for path, method in itertools.product(PATHS[service].split(), ("POST", "PUT")):
+        url = f"{base}/{path.replace('ID', known)}"
+        for body in bodies:
+            answer = client.request(method, url, json=body, timeout=10)
+            assert answer.status_code < 500, (method, path, body)
+        for raw in (b"", b"{", b"\xff\xfe"):
+            answer = client.request(method, url, data=raw, timeout=10)
+            assert answer.status_code < 500, (method, path, raw)

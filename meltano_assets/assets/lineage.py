@@ -28,6 +28,17 @@ def column_lineage(
     ``columns`` are those of the result, where a star hides some. Empty for what sqlglot does not
     understand.
     """
+    return _traced(sql, columns, dialect)[0]
+
+
+def lost_references(sql: str, columns: Iterable[str] = (), dialect: str = "postgres") -> set[str]:
+    """Columns that the query names and of which no text tells where they come from."""
+    return _traced(sql, columns, dialect)[1]
+
+
+def _traced(
+    sql: str, columns: Iterable[str], dialect: str
+) -> tuple[dict[str, list[Origin]], set[str]]:
     from sqlglot import parse_one
     from sqlglot.errors import SqlglotError
     from sqlglot.optimizer.scope import build_scope
@@ -35,18 +46,19 @@ def column_lineage(
     try:
         root = build_scope(parse_one(sql, dialect=dialect))
     except (SqlglotError, RecursionError):
-        return {}
+        return {}, set(columns)
     if root is None:
-        return {}
+        return {}, set(columns)
     tracer = _Tracer(root)
     names = dict.fromkeys([*tracer.columns(root), *columns])
-    return {name: sorted(tracer.origins(root, name)) for name in names}
+    return {name: sorted(tracer.origins(root, name)) for name in names}, tracer.lost
 
 
 class _Tracer:
     """Walks from a column of a select down to the tables; each step once."""
 
     def __init__(self, root: Any) -> None:
+        self.lost: set[str] = set()
         self._scopes = {id(scope.expression): scope for scope in root.traverse()}
         self._known: dict[tuple[int, str], frozenset[Origin]] = {}
         self._columns: dict[int, list[str]] = {}
@@ -135,7 +147,9 @@ class _Tracer:
                 yield from self.origins(source, column)
             return
         open_ended = [s for s in sources if _is_table(s) or self._has_open_star(s)]
-        if len(open_ended) == 1:
+        if len(open_ended) != 1:
+            self.lost.add(column)
+        else:
             [source] = open_ended
             if _is_table(source):
                 name = relation_name((source.catalog, source.db, source.name))
@@ -145,6 +159,9 @@ class _Tracer:
 
     def _has_open_star(self, scope: Any) -> bool:
         """True when the select hands on columns that nobody lists."""
+        if _is_made_by_function(scope):
+            inner = self._select_inside(scope)
+            return inner is not None and self._has_open_star(inner)
         for part in _union(scope) or [scope]:
             for projection in part.expression.selects:
                 if projection.is_star:

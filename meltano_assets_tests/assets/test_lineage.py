@@ -7,7 +7,12 @@ import time
 import dagster as dg
 import pytest
 
-from meltano_assets.assets.lineage import column_lineage, lineage_metadata, relation_name
+from meltano_assets.assets.lineage import (
+    column_lineage,
+    lineage_metadata,
+    lost_references,
+    relation_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,22 @@ def test_a_column_comes_from_where_its_sql_says(
     sql: str, lineage: dict[str, list[tuple[str, str]]]
 ) -> None:
     assert column_lineage(sql) == lineage
+
+
+def test_what_no_text_tells_is_lost_and_said_to_be() -> None:
+    assert lost_references("select a, t.b from d.s.t as t, d.s.u") == {"a"}
+    assert lost_references("select t.a, x.b from d.s.t as t") == {"b"}
+    assert lost_references("select t.a, count(*) from d.s.t as t") == set()
+    assert lost_references("this is no SQL at all (", ["a"]) == {"a"}
+
+
+def test_a_star_of_a_lateral_select_is_looked_through() -> None:
+    """As in an incremental run that looks up each month by itself."""
+    sql = """with latest as (
+        select p.*, t.month from d.s.t as t
+        cross join lateral (select * from d.s.u as u where u.i = t.i limit 1) as p
+    ) select latest.host, latest.month from latest"""
+    assert column_lineage(sql) == {"host": [("d.s.u", "host")], "month": [("d.s.t", "month")]}
 
 
 def test_columns_behind_a_star_are_those_of_the_result() -> None:

@@ -18,7 +18,7 @@ from dbt.cli.main import dbtRunner
 from psycopg import sql
 
 from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
-from meltano_assets.assets.lineage import column_lineage, relation_name
+from meltano_assets.assets.lineage import column_lineage, lost_references, relation_name
 from meltano_assets.demo.report import HEADLINES
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets.modelling import building
@@ -114,6 +114,8 @@ def personal_origins(
     found = {}
     for name, node in models(manifest).items():
         sql = empty.target / "compiled" / node["package_name"] / node["original_file_path"]
+        # What cannot be traced cannot be held to its marks.
+        assert not lost_references(sql.read_text(), node["columns"]), name
         for column, origins in column_lineage(sql.read_text(), node["columns"]).items():
             found[name, column] = personal.intersection(origins)
     return found

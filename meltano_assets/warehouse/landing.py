@@ -17,13 +17,13 @@ from psycopg import sql
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema
 from meltano_assets.warehouse.catalog import SchemaChange
+from meltano_assets.warehouse.converted import NULL_WIRE
 from meltano_assets.warehouse.copy import BinaryCopy
 from meltano_assets.warehouse.fill import Fillers
 from meltano_assets.warehouse.records import DELETED_AT
 from meltano_assets.warehouse.schema import TableName
 from meltano_assets.warehouse.swap import Beside
 from meltano_assets.warehouse.types import cast_expression
-from meltano_assets.warehouse.values import NULL_WIRE
 
 #: statement_timeout counts a COPY's waiting for a slow source; so no COPY lasts longer than this.
 _COPY_SECONDS = 300

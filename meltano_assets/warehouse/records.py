@@ -20,10 +20,11 @@ import pyarrow.compute as pc
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType, Stream
 from meltano_assets.warehouse import json_values
+from meltano_assets.warehouse.converted import Converted, is_bytes, is_text, mask
 from meltano_assets.warehouse.inference import infer, widened
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.types import from_arrow, join
-from meltano_assets.warehouse.values import Converted, convert, is_bytes, is_text, mask
+from meltano_assets.warehouse.values import convert
 
 SchemaPolicy = Literal["evolve", "freeze", "quarantine"]
 

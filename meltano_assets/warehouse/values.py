@@ -12,7 +12,6 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -20,39 +19,17 @@ import pyarrow.compute as pc
 
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import json_values, numeric_values
-from meltano_assets.warehouse.time_values import duration_text, interval_text, parse_time
+from meltano_assets.warehouse.converted import (
+    NULL_WIRE,
+    Converted,
+    another,
+    is_bytes,
+    is_text,
+    mask,
+)
+from meltano_assets.warehouse.time_columns import to_date, to_timestamp, writable
+from meltano_assets.warehouse.time_values import duration_text, interval_text
 from meltano_assets.warehouse.types import from_arrow, join
-
-#: Postgres' time stamps and dates begin in 4713 BC. Dates end in 5874897 AD, time stamps in 294276,
-#: which is a little more than 64 bits of microseconds since 1970 can say.
-_MIN_MICROSECONDS = -210_866_803_200_000_000
-_MAX_MICROSECONDS = 2**63 - 1
-_MIN_DAYS = -2_440_588
-_MAX_DAYS = 2_145_031_948
-#: The years that Python's and most clients' dates can say: 1 to 9999.
-_YEAR_1_MICROSECONDS = -62_135_596_800_000_000
-_YEAR_10000_MICROSECONDS = 253_402_300_800_000_000
-_YEAR_1_DAYS = -719_162
-_YEAR_10000_DAYS = 2_932_897
-#: Days that 64 bits of microseconds can say, and how many Arrow can write out (to the end of 32767).
-_MAX_MICROSECOND_DAYS = _MAX_MICROSECONDS // 86_400_000_000
-_MAX_WRITTEN_DAYS = 11_248_738
-
-#: Postgres writes and reads these; Arrow has no infinite time.
-_INFINITE = ("infinity", "-infinity")
-
-_US = pa.timestamp("us")
-_US_UTC = pa.timestamp("us", "UTC")
-
-
-@dataclass(slots=True)
-class Converted:
-    """An array for the wire. ``bad`` marks rows to quarantine; ``wider`` asks for another type."""
-
-    array: pa.Array
-    bad: np.ndarray | None = None
-    wider: ColumnType | None = None
-    cleaned: Counter[str] = field(default_factory=Counter)
 
 
 def convert(array: pa.Array, target: ColumnType) -> Converted:
@@ -123,31 +100,6 @@ def _whole_days(array: pa.Array) -> pa.Array:
         return array.view(pa.timestamp("ms"))
 
 
-def is_text(arrow_type: pa.DataType) -> bool:
-    """True for Arrow's three kinds of strings."""
-    kinds = pa.types
-    return bool(
-        kinds.is_string(arrow_type)
-        or kinds.is_large_string(arrow_type)
-        or kinds.is_string_view(arrow_type)
-    )
-
-
-def is_bytes(arrow_type: pa.DataType) -> bool:
-    """True for Arrow's kinds of byte strings."""
-    return from_arrow(arrow_type) == "bytea" if not is_text(arrow_type) else False
-
-
-def _another(array: pa.Array, target: ColumnType) -> Converted:
-    """The declared type cannot say what this Arrow type holds."""
-    return Converted(array, wider=join(target, from_arrow(array.type)))
-
-
-def mask(array: pa.Array) -> np.ndarray:
-    """A boolean Arrow array as numpy, null counted as False."""
-    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
-
-
 # text
 
 
@@ -185,32 +137,9 @@ def _to_text(array: pa.Array) -> Converted:
     if pa.types.is_nested(array.type):
         array, bad = json_values.from_nested(array, cleaned)
     elif not is_text(array.type):
-        array, bad = _writable(array)
+        array, bad = writable(array)
         array = as_text(array)
     return Converted(clean_text(array, cleaned), bad=bad, cleaned=cleaned)
-
-
-def _writable(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
-    """Times that can be written out, the others as null, and which those are."""
-    kind = array.type
-    if pa.types.is_date(kind):
-        numbers, per_day = array.cast(pa.int32()), 1
-    elif pa.types.is_timestamp(kind) and kind.unit != "ns":
-        numbers = array.cast(pa.int64())
-        per_day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6}[kind.unit]
-    else:
-        return array, None
-    return _within(array, numbers, _MIN_DAYS * per_day, _MAX_WRITTEN_DAYS * per_day - 1)
-
-
-def _within(
-    array: pa.Array, numbers: pa.Array, low: int, high: int
-) -> tuple[pa.Array, np.ndarray | None]:
-    """The array with null for what is not between the two, and which that is."""
-    outside = mask(pc.or_(pc.less(numbers, low), pc.greater(numbers, high)))
-    if not outside.any():
-        return array, None
-    return pc.if_else(pa.array(outside), pa.scalar(None, array.type), array), outside
 
 
 def as_text(array: pa.Array) -> pa.Array:
@@ -269,7 +198,7 @@ def _to_integer(array: pa.Array, target: ColumnType) -> Converted:
             return Converted(array, wider=_wider_integer(array, target))
     if is_text(kind):
         return _integers_from_text(array, target)
-    return _another(array, target)
+    return another(array, target)
 
 
 def _wider_integer(array: pa.Array, target: ColumnType) -> ColumnType:
@@ -323,7 +252,7 @@ def _to_numeric(array: pa.Array) -> Converted:
     elif is_text(kind):
         converted = numeric_values.from_text(array)
     else:
-        return _another(array, "numeric")
+        return another(array, "numeric")
     return Converted(converted.array, bad=converted.bad)
 
 
@@ -340,7 +269,7 @@ def _to_double(array: pa.Array) -> Converted:
         return Converted(array, wider="numeric")
     if is_text(kind):
         return _doubles_from_text(array)
-    return _another(array, "double precision")
+    return another(array, "double precision")
 
 
 def _doubles_from_text(array: pa.Array) -> Converted:
@@ -378,7 +307,7 @@ def _to_boolean(array: pa.Array) -> Converted:
     if pa.types.is_integer(kind):
         if pc.all(pc.is_in(array, pa.array([0, 1, None], kind))).as_py() is not False:
             return Converted(array.cast(pa.bool_()))
-        return _another(array, "boolean")
+        return another(array, "boolean")
     if is_text(kind):
         true = pc.equal(array, "true")
         if pc.all(pc.or_(true, pc.equal(array, "false"))).as_py() is not False:
@@ -390,157 +319,7 @@ def _to_boolean(array: pa.Array) -> Converted:
         bad = mask(pc.is_valid(array)) & ~mask(known)
         values = pc.if_else(known, true, None)
         return Converted(values, bad=bad if bad.any() else None)
-    return _another(array, "boolean")
-
-
-# time
-
-
-def _to_timestamp(array: pa.Array, target: ColumnType) -> Converted:
-    kind = array.type
-    wire = NULL_WIRE[target]
-    cleaned: Counter[str] = Counter()
-    bad: np.ndarray | None = None
-    if pa.types.is_date(kind):
-        days = array.cast(pa.int32()).cast(pa.int64())
-        days, bad = _within(days, days, -_MAX_MICROSECOND_DAYS, _MAX_MICROSECOND_DAYS)
-        array = pc.multiply(days, 86_400_000_000).cast(_US)
-    elif pa.types.is_timestamp(kind):
-        if kind.tz and target == "timestamp":
-            return Converted(array, wider="timestamptz")
-        if not kind.tz and target == "timestamptz":
-            cleaned["naive_time_as_utc"] += len(array) - array.null_count
-        array, bad = _sayable(array)
-        array = _microseconds(array, cleaned)
-    elif is_text(kind):
-        texts = array
-        array, naive, bad = _times_from_text(texts, cleaned)
-        zoned = mask(pc.is_valid(array)) & ~naive
-        if target == "timestamp" and zoned.any():
-            return Converted(texts, wider="timestamptz")
-        if target == "timestamptz":
-            cleaned["naive_time_as_utc"] += int(naive.sum())
-    else:
-        return _another(array, target)
-    return _in_range(array.cast(_US).cast(pa.int64()), wire, bad, cleaned)
-
-
-def _sayable(array: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
-    """Times that 64 bits of microseconds can say, the others as null, and which those are."""
-    factor = {"s": 1_000_000, "ms": 1_000}.get(array.type.unit)
-    if factor is None:
-        return array, None
-    most = _MAX_MICROSECONDS // factor
-    return _within(array, array.cast(pa.int64()), -most, most)
-
-
-def _microseconds(array: pa.Array, cleaned: Counter[str]) -> pa.Array:
-    """Nanoseconds rounded to microseconds as Postgres' own parser rounds; others exact."""
-    if array.type.unit != "ns":
-        return array.cast(pa.timestamp("us", array.type.tz))
-    nanos = array.cast(pa.int64()).fill_null(0).to_numpy()
-    odd = nanos % 1000
-    inexact = int(np.count_nonzero(odd))
-    micros = nanos // 1000
-    if inexact:
-        cleaned["microseconds_rounded"] += inexact
-        micros = micros + ((odd > 500) | ((odd == 500) & (micros % 2 == 1)))
-    values = pa.array(micros, pa.int64())
-    if array.null_count:
-        values = pc.if_else(pc.is_valid(array), values, None)
-    return values.cast(pa.timestamp("us", array.type.tz))
-
-
-def _in_range(
-    numbers: pa.Array, wire: pa.DataType, bad: np.ndarray | None, cleaned: Counter[str]
-) -> Converted:
-    """Refuse times that Postgres cannot hold; count those that only Postgres can."""
-    is_date = pa.types.is_date(wire)
-    low, high = (_MIN_DAYS, _MAX_DAYS) if is_date else (_MIN_MICROSECONDS, _MAX_MICROSECONDS)
-    first = _YEAR_1_DAYS if is_date else _YEAR_1_MICROSECONDS
-    last = _YEAR_10000_DAYS if is_date else _YEAR_10000_MICROSECONDS
-    bounds = pc.min_max(numbers)
-    least, most = bounds["min"].as_py(), bounds["max"].as_py()
-    if least is not None and (least < first or most >= last):
-        outside = mask(pc.or_(pc.less(numbers, low), pc.greater(numbers, high)))
-        if outside.any():
-            bad = outside if bad is None else bad | outside
-            numbers = pc.if_else(pa.array(outside), None, numbers)
-        cleaned["unusual_year"] += int(
-            mask(pc.or_(pc.less(numbers, first), pc.greater_equal(numbers, last))).sum()
-        )
-    if is_date:
-        numbers = numbers.cast(pa.int32())
-    return Converted(numbers.cast(wire), bad=bad, cleaned=+cleaned)
-
-
-def _times_from_text(
-    array: pa.Array, cleaned: Counter[str]
-) -> tuple[pa.Array, np.ndarray, np.ndarray | None]:
-    """Microsecond times in UTC, which of them had no zone, and which are no times."""
-    nothing = np.zeros(len(array), dtype=bool)
-    try:
-        return array.cast(_US_UTC), nothing, None
-    except pa.ArrowInvalid:
-        pass
-    try:
-        return array.cast(_US), mask(pc.is_valid(array)), None
-    except pa.ArrowInvalid:
-        pass
-    micros: list[int | None] = []
-    naive, bad = nothing.copy(), nothing.copy()
-    for row, text in enumerate(array.to_pylist()):
-        value = None
-        if text is not None:
-            parsed = parse_time(text)
-            if parsed is None and text.strip().lower() in _INFINITE:
-                cleaned["infinite_time_as_null"] += 1
-            elif parsed is None:
-                bad[row] = True
-            else:
-                value, naive[row], is_rounded = parsed
-                cleaned["microseconds_rounded"] += is_rounded
-        micros.append(value)
-    return pa.array(micros, pa.int64()).cast(_US_UTC), naive, bad if bad.any() else None
-
-
-def _to_date(array: pa.Array) -> Converted:
-    kind = array.type
-    cleaned: Counter[str] = Counter()
-    bad: np.ndarray | None = None
-    if pa.types.is_timestamp(kind):
-        sayable, bad = _sayable(array)
-        micros = _microseconds(sayable, cleaned).cast(pa.int64())
-        whole, rest = np.divmod(micros.fill_null(0).to_numpy(), 86_400_000_000)
-        if rest.any():
-            return Converted(array, wider="timestamptz" if kind.tz else "timestamp")
-        days = pc.if_else(pc.is_valid(micros), pa.array(whole, pa.int64()), None)
-    elif pa.types.is_date(kind):
-        days = array.cast(pa.int32()).cast(pa.int64())
-    elif is_text(kind):
-        try:
-            days = array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
-        except pa.ArrowInvalid:
-            micros, naive, bad = _times_from_text(array, cleaned)
-            numbers = micros.cast(pa.int64()).to_pylist()
-            if any(number is not None and number % 86_400_000_000 for number in numbers):
-                return Converted(array, wider="timestamp" if naive.any() else "timestamptz")
-            days = pa.array(
-                [None if number is None else number // 86_400_000_000 for number in numbers],
-                pa.int64(),
-            )
-    else:
-        return _another(array, "date")
-    checked = _in_range(days, pa.date32(), bad, cleaned) if _days_fit(days) else None
-    if checked is None:
-        return Converted(array, wider="text")
-    return checked
-
-
-def _days_fit(days: pa.Array) -> bool:
-    bounds = pc.min_max(days)
-    least, most = bounds["min"].as_py(), bounds["max"].as_py()
-    return least is None or (least >= -(2**31) and most < 2**31)
+    return another(array, "boolean")
 
 
 # other things
@@ -569,7 +348,7 @@ def _to_uuid(array: pa.Array) -> Converted:
     if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
         return Converted(array)
     if not is_text(kind):
-        return _another(array, "uuid")
+        return another(array, "uuid")
     import polars as pl  # slow to import, seldom needed
 
     text = pl.Series(array)
@@ -595,7 +374,7 @@ def _uuid_texts(array: pa.Array, *, is_json: bool) -> pa.Array:
 
 def _to_inet(array: pa.Array) -> Converted:
     if not is_text(array.type):
-        return _another(array, "inet")
+        return another(array, "inet")
     words = pc.dictionary_encode(array)
     packed = [_inet_bytes(text) for text in words.dictionary.to_pylist()]
     wire = pc.take(pa.array(packed, pa.binary()), words.indices)
@@ -622,25 +401,8 @@ def _to_bytea(array: pa.Array) -> Converted:
         return Converted(array)
     if is_text(array.type):
         return Converted(array.cast(pa.large_string()).cast(pa.large_binary()))
-    return _another(array, "bytea")
+    return another(array, "bytea")
 
-
-#: The Arrow type that stands for a column in which a batch has nothing but nulls.
-NULL_WIRE: dict[ColumnType, pa.DataType] = {
-    "text": pa.string(),
-    "boolean": pa.bool_(),
-    "integer": pa.int32(),
-    "bigint": pa.int64(),
-    "numeric": pa.decimal128(20, 0),
-    "double precision": pa.float64(),
-    "date": pa.date32(),
-    "timestamp": _US,
-    "timestamptz": _US_UTC,
-    "jsonb": pa.string(),
-    "uuid": pa.binary(16),
-    "inet": pa.binary(),
-    "bytea": pa.binary(),
-}
 
 _CONVERTERS: dict[ColumnType, Callable[[pa.Array], Converted]] = {
     "text": _to_text,
@@ -649,9 +411,9 @@ _CONVERTERS: dict[ColumnType, Callable[[pa.Array], Converted]] = {
     "bigint": lambda array: _to_integer(array, "bigint"),
     "numeric": _to_numeric,
     "double precision": _to_double,
-    "date": _to_date,
-    "timestamp": lambda array: _to_timestamp(array, "timestamp"),
-    "timestamptz": lambda array: _to_timestamp(array, "timestamptz"),
+    "date": to_date,
+    "timestamp": lambda array: to_timestamp(array, "timestamp"),
+    "timestamptz": lambda array: to_timestamp(array, "timestamptz"),
     "jsonb": _to_jsonb,
     "uuid": _to_uuid,
     "inet": _to_inet,

@@ -381,6 +381,16 @@ def test_tables_made_since_are_granted_as_was_settled_last(platform: RoleServer)
     with platform.login("~analyst") as analyst:
         assert analyst.may("select id from crm.leads")
         assert not analyst.may("select email from crm.leads")
+    # Also on what somebody else made, for whom the platform's role can act.
+    with platform.login("~writer") as writer:
+        writer.do("create table lab.by_writer (id int)")
+    both = ANALYST.replace("lab.results", "lab.*") + ROLES
+    platform.apply(both, known)
+    with platform.login("~writer") as writer:
+        writer.do("drop table lab.by_writer", "create table lab.by_writer (id int)")
+    apply.settle_tables(platform.warehouse, {**known, ("lab", "by_writer"): frozenset({"id"})})
+    with platform.login("~analyst") as analyst:
+        assert analyst.may("select id from lab.by_writer")
     # A role that is out of the file is left as it is, and no longer looked after.
     platform.apply(ROLES, known)
     platform.work("create table crm.more (id int)")

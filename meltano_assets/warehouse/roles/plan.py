@@ -114,6 +114,7 @@ def plan_tables(present: Present, impersonal: Impersonal) -> Plan:
     }
     planner = _Planner(roles, present, impersonal, {})
     planner.tables(is_strict=False)
+    planner.be_for_a_while(0)
     return planner.plan
 
 
@@ -151,7 +152,7 @@ class _Planner:
         self.defaults()
         self.memory()
         self.doors()
-        self._be_for_a_while(at)
+        self.be_for_a_while(at)
         return self.plan
 
     # roles and members
@@ -710,7 +711,7 @@ class _Planner:
 
     # what it takes
 
-    def _be_for_a_while(self, at: int) -> None:
+    def be_for_a_while(self, at: int) -> None:
         """Memberships for the length of the transaction, around the statements from ``at`` on."""
         if not self.became:
             return

@@ -10,7 +10,7 @@ import typer
 from meltano_assets.commands.terminal import SuggestingGroup, err, say
 
 if TYPE_CHECKING:
-    from meltano_assets.warehouse.roles.plan import Plan
+    from meltano_assets.warehouse.roles.statements import Plan
 
 roles_app = typer.Typer(
     cls=SuggestingGroup,

@@ -16,7 +16,7 @@ from psycopg import sql
 from meltano_assets import roles
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.roles import apply
-from meltano_assets.warehouse.roles.plan import Plan
+from meltano_assets.warehouse.roles.statements import Plan
 from meltano_assets.warehouse.roles.wanted import Impersonal, Wanted
 
 PASSWORD = "a pass-word of chance"

@@ -16,8 +16,8 @@ from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.warehouse import books
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.roles import plan as planning
-from meltano_assets.warehouse.roles.plan import Plan
 from meltano_assets.warehouse.roles.present import Present, look, remembered
+from meltano_assets.warehouse.roles.statements import Plan
 from meltano_assets.warehouse.roles.wanted import Impersonal, Wanted
 
 _APPLICATION = "meltano-assets roles"

@@ -12,12 +12,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from psycopg import sql
 
-from meltano_assets.warehouse.roles.present import Access, Default, Present, Right
+from meltano_assets.warehouse.roles.present import Access, Default, Present
+from meltano_assets.warehouse.roles.statements import (
+    Grouped,
+    Plan,
+    Statement,
+    attribute_words,
+    column_difference,
+    difference,
+    identifiers,
+    privileges_of,
+    quoted,
+    some,
+)
 from meltano_assets.warehouse.roles.wanted import (
     SCHEMA_READ,
     SCHEMA_WRITE,
@@ -40,59 +50,6 @@ _SEQUENCE_PRIVILEGES = {"read": SEQUENCE_READ, "write": SEQUENCE_WRITE, None: fr
 #: What nobody takes from himself.
 _LOSSES = {"nologin", "nosuperuser", "nocreaterole"}
 _KIND_WORDS = {"r": "tables", "S": "sequences", "n": "schemas"}
-#: In the order in which Postgres' own documents list them.
-_ORDER = (
-    "SELECT",
-    "INSERT",
-    "UPDATE",
-    "DELETE",
-    "TRUNCATE",
-    "REFERENCES",
-    "TRIGGER",
-    "MAINTAIN",
-    "USAGE",
-    "CREATE",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement; ``shown`` is what people see of it where it holds a secret."""
-
-    part: str
-    text: sql.Composed
-    shown: sql.Composed | None = None
-    remark: str = ""
-
-    def __str__(self) -> str:
-        remark = f" -- {self.remark}" if self.remark else ""
-        return (self.shown or self.text).as_string(None) + ";" + remark
-
-
-@dataclass(slots=True)
-class Plan:
-    """What would be done. ``problems`` keep it from being done; ``notes`` are worth knowing;
-    ``open_doors`` are rights of everybody that reach further than the file.
-    """
-
-    statements: list[Statement] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    open_doors: list[str] = field(default_factory=list)
-
-    @property
-    def is_settled(self) -> bool:
-        """True when the database is as the file says."""
-        return not (self.statements or self.problems or self.open_doors)
-
-    def __str__(self) -> str:
-        lines, part = [], ""
-        for statement in self.statements:
-            if statement.part != part:
-                part = statement.part
-                lines.append(f"-- {part}")
-            lines.append(str(statement))
-        return "\n".join(lines)
 
 
 def plan(
@@ -168,21 +125,21 @@ class _Planner:
                     self._problem(
                         role,
                         f"the role does not exist, and {me.name} may not create roles",
-                        f"let an administrator say: alter role {_quoted(me.name)} createrole",
+                        f"let an administrator say: alter role {quoted(me.name)} createrole",
                     )
                     continue
-                words = _attribute_words(role, None)
+                words = attribute_words(role, None)
                 self._check_powers(role, None)
                 self.made.add(role.name)
                 self._do("roles", "create role {}{}", name, sql.SQL(words))
-            elif words := _attribute_words(
+            elif words := attribute_words(
                 role, (known.can_login, known.is_superuser, known.attributes)
             ):
                 if not known.can_administer or (known.is_superuser and not me.is_superuser):
                     self._problem(
                         role,
                         f"its attributes differ ({words.strip()}), and {me.name} may not change them",
-                        f"let an administrator say: grant {_quoted(role.name)} to {_quoted(me.name)}"
+                        f"let an administrator say: grant {quoted(role.name)} to {quoted(me.name)}"
                         " with admin option, or do it as a superuser",
                     )
                     continue
@@ -202,7 +159,7 @@ class _Planner:
                 self._problem(
                     role,
                     f"its password differs, and {me.name} may not set it",
-                    f"let an administrator say: grant {_quoted(role.name)} to {_quoted(me.name)}"
+                    f"let an administrator say: grant {quoted(role.name)} to {quoted(me.name)}"
                     " with admin option",
                 )
                 continue
@@ -298,7 +255,7 @@ class _Planner:
             self._problem(
                 role,
                 f"{me.name} may not administer {group}, to {purpose}",
-                f"let an administrator say: grant {_quoted(group)} to {_quoted(me.name)} with admin option",
+                f"let an administrator say: grant {quoted(group)} to {quoted(me.name)} with admin option",
             )
         return may
 
@@ -355,8 +312,8 @@ class _Planner:
         self._problem(
             role,
             f"{why}, and {me.name} may not create schemas",
-            f"let an administrator say: grant create on database {_quoted(me.database)} to"
-            f" {_quoted(me.name)}",
+            f"let an administrator say: grant create on database {quoted(me.database)} to"
+            f" {quoted(me.name)}",
         )
 
     def _hand_over(self, role: Role, schema: str, moved: Iterable[tuple[str, Relation]]) -> None:
@@ -392,8 +349,8 @@ class _Planner:
 
     def schemas(self) -> None:
         """USAGE and CREATE on schemas."""
-        granted: _Grouped = defaultdict(list)
-        revoked: _Grouped = defaultdict(list)
+        granted: Grouped = defaultdict(list)
+        revoked: Grouped = defaultdict(list)
         for role in self._ordinary():
             wishes: dict[str, frozenset[str]] = {}
             for access, schemas, privileges in (
@@ -410,7 +367,7 @@ class _Planner:
                 owner = self.schema_owners.get(schema)
                 if owner is None or owner == role.name:
                     continue
-                missing, excess, handed_on = _difference(
+                missing, excess, handed_on = difference(
                     wishes.get(schema, frozenset()), have.get(schema, set())
                 )
                 if (missing or excess or handed_on) and self._can_be(
@@ -428,8 +385,8 @@ class _Planner:
 
     def tables(self, *, is_strict: bool) -> None:
         """Privileges on tables and views, by column for roles without personal data."""
-        granted: _Grouped = defaultdict(list)
-        revoked: _Grouped = defaultdict(list)
+        granted: Grouped = defaultdict(list)
+        revoked: Grouped = defaultdict(list)
         on_columns: dict[tuple[str, Relation, tuple[str, ...]], list[str]] = defaultdict(list)
         for role in self._ordinary():
             if is_strict:
@@ -451,9 +408,9 @@ class _Planner:
                     wish = frozenset()
                     if not columns:
                         unread.append(".".join(relation))
-                missing, excess, handed_on = _difference(wish, have)
+                missing, excess, handed_on = difference(wish, have)
                 taken = {privilege for group in excess for privilege in group}
-                more, less = _column_difference(columns, have_columns, taken)
+                more, less = column_difference(columns, have_columns, taken)
                 if not (missing or excess or handed_on or more or less):
                     continue
                 if not is_strict and not self._is_reachable(owner):
@@ -474,7 +431,7 @@ class _Planner:
             if unread:
                 self._note(
                     role,
-                    f"nothing may be read of {_some(unread)}: no column there is declared in dbt and known"
+                    f"nothing may be read of {some(unread)}: no column there is declared in dbt and known"
                     " to tell of nobody",
                 )
         self._write_grouped("tables", "", revoked, granted)
@@ -486,16 +443,16 @@ class _Planner:
             self._do(
                 "tables, by column",
                 f"{verb.lower()} ({{}}) on {{}} {'to' if is_grant else 'from'} {{}}",
-                _identifiers(names),
+                identifiers(names),
                 sql.Identifier(*relation),
-                _identifiers(roles),
+                identifiers(roles),
                 remark=f"closed: {', '.join(closed)}" if is_grant and closed else "",
             )
 
     def sequences(self) -> None:
         """Privileges on sequences."""
-        granted: _Grouped = defaultdict(list)
-        revoked: _Grouped = defaultdict(list)
+        granted: Grouped = defaultdict(list)
+        revoked: Grouped = defaultdict(list)
         for role in self._ordinary():
             self._relations(
                 role,
@@ -509,7 +466,7 @@ class _Planner:
                 if owner == role.name:
                     continue
                 wish = _SEQUENCE_PRIVILEGES[role.sequences.of(relation)]
-                missing, excess, handed_on = _difference(wish, have.get(relation, set()))
+                missing, excess, handed_on = difference(wish, have.get(relation, set()))
                 if (missing or excess or handed_on) and self._can_be(
                     owner, role, f"grant on {'.'.join(relation)}"
                 ):
@@ -588,7 +545,7 @@ class _Planner:
                 f" {'to' if verb == 'grant' else 'from'} {{}}",
                 sql.Identifier(creator),
                 sql.SQL(" in schema {}").format(sql.Identifier(schema)) if schema else sql.SQL(""),
-                _privileges(privileges),
+                privileges_of(privileges),
                 sql.Identifier(role_name),
             )
 
@@ -682,7 +639,7 @@ class _Planner:
         """Rights of everybody, by which roles come further than the file lets them."""
         for schema, rights in sorted(self.present.schema_rights.get(None, {}).items()):
             if any(right.privilege == "CREATE" for right in rights):
-                name = _quoted(schema)
+                name = quoted(schema)
                 self.plan.open_doors.append(
                     f"everybody may create things in {name}: revoke create on schema {name} from public"
                 )
@@ -694,7 +651,7 @@ class _Planner:
                 right.privilege for rights in columns.get(relation, {}).values() for right in rights
             }
             name = sql.Identifier(*relation).as_string(None)
-            words = _privileges(privileges | on_columns).as_string(None)
+            words = privileges_of(privileges | on_columns).as_string(None)
             self.plan.open_doors.append(
                 f"everybody may {words} {name}, and so may every role of {FILE}:"
                 f" revoke {words} on {name} from public"
@@ -704,8 +661,8 @@ class _Planner:
                 where = f" in {default.schema}" if default.schema else ""
                 self.plan.open_doors.append(
                     f"everybody gets {default.privilege} on tables that {default.creator} makes{where}:"
-                    f" alter default privileges for role {_quoted(default.creator)}"
-                    + (f" in schema {_quoted(default.schema)}" if default.schema else "")
+                    f" alter default privileges for role {quoted(default.creator)}"
+                    + (f" in schema {quoted(default.schema)}" if default.schema else "")
                     + f" revoke {default.privilege.lower()} on tables from public"
                 )
 
@@ -718,7 +675,7 @@ class _Planner:
         part = f"to act for others: {self.present.me.name} is their member for a moment"
         me = sql.Identifier(self.present.me.name)
         option = " with inherit true, set true" if self.present.me.version >= 160000 else ""
-        names = _identifiers(self.became)
+        names = identifiers(self.became)
         grant = sql.SQL("grant {} to {}" + option).format(names, me)  # type: ignore[arg-type]
         self.plan.statements.insert(at, Statement(part, grant))
         self.plan.statements.append(Statement(part, sql.SQL("revoke {} from {}").format(names, me)))
@@ -740,7 +697,7 @@ class _Planner:
             self._problem(
                 role,
                 f"{me.name} lacks the rights of {name}, which it takes to {purpose}",
-                f"let an administrator say: grant {_quoted(name)} to {_quoted(me.name)}; or apply"
+                f"let an administrator say: grant {quoted(name)} to {quoted(me.name)}; or apply"
                 f" {FILE} as {name}",
             )
             return False
@@ -811,12 +768,12 @@ class _Planner:
         # A column may have any name, also one that ends the line of a comment.
         self.plan.statements.append(Statement(part, text, remark=" ".join(remark.split())))
 
-    def _write_grouped(self, part: str, kind: str, revoked: _Grouped, granted: _Grouped) -> None:
+    def _write_grouped(self, part: str, kind: str, revoked: Grouped, granted: Grouped) -> None:
         for (privileges, option, role), names in revoked.items():
             self._do(
                 part,
                 f"revoke {option}{{}} on {kind}{{}} from {{}}",
-                _privileges(privileges),
+                privileges_of(privileges),
                 sql.SQL(", ").join(names),
                 sql.Identifier(role),
             )
@@ -824,87 +781,7 @@ class _Planner:
             self._do(
                 part,
                 f"grant {{}} on {kind}{{}} to {{}}",
-                _privileges(privileges),
+                privileges_of(privileges),
                 sql.SQL(", ").join(names),
                 sql.Identifier(role),
             )
-
-
-#: Privileges, words before them, role → what they are on.
-_Grouped = defaultdict[tuple[frozenset[str], str, str], list[sql.Identifier]]
-
-
-def _difference(
-    wish: frozenset[str], have: Iterable[Right]
-) -> tuple[frozenset[str], list[frozenset[str]], list[frozenset[str]]]:
-    """What is missing, what is too much, and what may be handed on and should not."""
-    rights = set(have)
-    names = {right.privilege for right in rights}
-    excess = frozenset(names - wish)
-    handed_on = frozenset(r.privilege for r in rights if r.is_grantable) & wish
-    return frozenset(wish - names), [excess] if excess else [], [handed_on] if handed_on else []
-
-
-def _column_difference(
-    columns: Sequence[str], have: Mapping[str, Iterable[Right]], taken: set[str]
-) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """Columns to grant SELECT on, and by privilege those to take it from.
-
-    What is ``taken`` from the table goes from its columns along.
-    """
-    less: dict[str, list[str]] = defaultdict(list)
-    granted = set()
-    for column, rights in have.items():
-        for right in rights:
-            if right.privilege in taken:
-                continue
-            if right.privilege == "SELECT" and column in columns and not right.is_grantable:
-                granted.add(column)
-            else:
-                less[right.privilege].append(column)
-    more = tuple(column for column in columns if column not in granted)
-    return more, {privilege: tuple(sorted(names)) for privilege, names in less.items()}
-
-
-def _attribute_words(role: Role, known: tuple[bool, bool, Attributes] | None) -> str:
-    """The attributes to be said: all that differ from what is there, or from Postgres' defaults."""
-    login, is_super, before = known or (False, False, Attributes())
-    wish = role.attributes
-    words = []
-    for word, is_wished, was in (
-        ("login", role.can_login, login),
-        ("superuser", role.is_superuser, is_super),
-        ("createdb", wish.createdb, before.createdb),
-        ("createrole", wish.createrole, before.createrole),
-        ("inherit", wish.inherit, before.inherit),
-        ("replication", wish.replication, before.replication),
-        ("bypassrls", wish.bypassrls, before.bypassrls),
-    ):
-        if is_wished != was:
-            words.append(word if is_wished else f"no{word}")
-    if wish.connection_limit != before.connection_limit:
-        words.append(f"connection limit {wish.connection_limit}")
-    if wish.valid_until != before.valid_until:
-        words.append(f"valid until '{_until(wish.valid_until)}'")
-    return "".join(f" {word}" for word in words)
-
-
-def _until(moment: datetime | None) -> str:
-    return "infinity" if moment is None else moment.isoformat(sep=" ")
-
-
-def _privileges(names: Iterable[str]) -> sql.SQL:
-    ordered = sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else 99, name))
-    return sql.SQL(", ".join(name.lower() for name in ordered))  # type: ignore[arg-type]
-
-
-def _identifiers(names: Iterable[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))
-
-
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string(None)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

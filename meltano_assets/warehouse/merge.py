@@ -39,6 +39,19 @@ class Merged:
     deleted: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The rows ``t`` of a table that this transaction has stored already."""
+
+    table: TableName
+    load_id: str
+
+    @property
+    def condition(self) -> sql.Composable:
+        """What tells them from the others."""
+        return sql.SQL("t._loaded_at = now() and t._load_id = {}").format(sql.Literal(self.load_id))
+
+
 def keep_newest(
     connection: psycopg.Connection,
     landing: sql.Composable,
@@ -46,8 +59,13 @@ def keep_newest(
     columns: Sequence[str],
     *,
     has_deletes: bool,
+    own: Own | None = None,
 ) -> int:
-    """Leave one record a key, the newest; a delete keeps its key's last values. Returns how many go."""
+    """Leave one record a key, the newest; a delete keeps its key's last values. Returns how many go.
+
+    Rows of ``own`` were read before: where a record came between one and its delete, nulls are its
+    last values too, and the row gets them here.
+    """
     key = column_list(keys.primary)
     order: sql.Composable = sql.SQL("ctid desc")
     if keys.replication:
@@ -89,6 +107,24 @@ def keep_newest(
                 " where {same} and l._deleted_at is not null"
             ).format(landing=landing, kept=kept, same=same_key(keys.primary, "l", "p"))
         )
+        if own is not None:
+            change = _Change(keys, columns, has_deletes=False, incoming="p")
+            connection.execute(
+                sql.SQL(
+                    "update {target} as t set {assigned} from last_values as p"
+                    " where {same} and {is_own} and {is_fresh}"
+                ).format(
+                    target=own.table.sql,
+                    assigned=sql.SQL(", ").join(
+                        sql.SQL("{} = {}").format(sql.Identifier(column), value)
+                        for column, value in change.assigned
+                        if column in values
+                    ),
+                    same=same_key(keys.primary, "t", "p"),
+                    is_own=own.condition,
+                    is_fresh=change.is_fresh,
+                )
+            )
         connection.execute("drop table last_values")
     return gone
 
@@ -103,10 +139,12 @@ def upsert(
     has_deletes: bool,
     load_id: str,
     is_partitioned: bool = False,
+    only_changed: bool = False,
 ) -> Merged:
     """Insert new keys, update changed records, leave equal and newer ones alone.
 
-    The landing table holds one record a key; the target enforces the key.
+    The landing table holds one record a key; the target enforces the key. ``only_changed``: records
+    that change nothing are left out before, which pays where most of them do not.
     """
     # Partitions do not tell whether a row was there; the statement sees the table as it was before.
     is_new: sql.Composable = sql.SQL("t.xmax = 0")
@@ -117,11 +155,25 @@ def upsert(
     change = _Change(keys, columns, has_deletes, incoming="excluded")
     names = [*columns, "_deleted_at"]
     deleted = count_deletes(connection, landing, target, keys, columns) if has_deletes else 0
+    chosen: sql.Composable = sql.SQL("")
+    if only_changed:
+        found = _Change(keys, columns, has_deletes, incoming="l")
+        chosen = sql.SQL(
+            " left join {target} as t on {same}"
+            " where t.{key} is null or {is_fresh} and ({old}) is distinct from ({new})"
+        ).format(
+            target=target.sql,
+            same=same_key(keys.primary, "t", "l"),
+            key=sql.Identifier(keys.primary[0]),
+            is_fresh=found.is_fresh,
+            old=found.old,
+            new=found.new,
+        )
     row = connection.execute(
         sql.SQL(
             "with merged as ("
             "insert into {target} as t ({names}, _loaded_at, _load_id)"
-            " select {values}, now(), {load_id} from {landing} as l"
+            " select {values}, now(), {load_id} from {landing} as l{chosen}"
             " on conflict ({key}) do update set {assigned}, _loaded_at = now(),"
             " _load_id = {load_id} where {is_fresh} and ({old}) is distinct from ({new})"
             " returning {is_new} as is_new"
@@ -134,6 +186,7 @@ def upsert(
             values=column_list(names, "l"),
             load_id=sql.Literal(load_id),
             landing=landing,
+            chosen=chosen,
             key=column_list(keys.primary),
             assigned=sql.SQL(", ").join(
                 sql.SQL("{} = {}").format(sql.Identifier(column), value)
@@ -151,12 +204,11 @@ def upsert(
 def supersede_own(
     connection: psycopg.Connection,
     landing: sql.Composable,
-    target: TableName,
+    own: Own,
     keys: Keys,
     columns: Sequence[str],
     *,
     has_deletes: bool,
-    load_id: str,
 ) -> tuple[int, int]:
     """Merge the records whose key this transaction has already stored; returns superseded, deleted.
 
@@ -166,12 +218,12 @@ def supersede_own(
     connection.execute(
         sql.SQL(
             "create temp table meltano_again on commit drop as select l.* from {landing} as l"
-            " join {target} as t on {same} where t._loaded_at = now() and t._load_id = {load_id}"
+            " join {target} as t on {same} where {is_own}"
         ).format(
             landing=landing,
-            target=target.sql,
+            target=own.table.sql,
             same=same_key(keys.primary, "t", "l"),
-            load_id=sql.Literal(load_id),
+            is_own=own.condition,
         )
     )
     found = connection.execute(
@@ -182,7 +234,13 @@ def supersede_own(
     merged = Merged()
     if found:
         merged = upsert(
-            connection, again, target, keys, columns, has_deletes=has_deletes, load_id=load_id
+            connection,
+            again,
+            own.table,
+            keys,
+            columns,
+            has_deletes=has_deletes,
+            load_id=own.load_id,
         )
     connection.execute(sql.SQL("drop table {}").format(again))
     return found, merged.deleted
@@ -262,32 +320,39 @@ def rewrite(
     return Merged(inserted, written_by_us - inserted, deleted)
 
 
-def pays_to_rewrite(
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Of some landed records, how many have a key of the live table and how many change its row."""
+
+    records: int = 0
+    known: int = 0
+    changing: int = 0
+
+    @property
+    def is_mostly_unchanged(self) -> bool:
+        """True when it pays to look for what is changed before any row is touched.
+
+        A row that stays as it is is locked by ON CONFLICT, which costs twice as much as comparing it,
+        writes its page and a log record.
+        """
+        return self.known - self.changing > self.records / 2
+
+
+def sample(
     connection: psycopg.Connection,
     landing: sql.Composable,
     live: TableName,
     keys: Keys,
     columns: Sequence[str],
     rows: int,
-) -> bool:
-    """True when a sample says that writing the whole table anew is cheaper than changing it.
-
-    Measured (docs/performance.md): an update in place costs about four times, an insert with its
-    look at the index more than twice as much as a row written anew.
-    """
+) -> Sample:
+    """Compare some of the landed records with the live table; nothing where they are few."""
     if rows < REWRITE_ROWS:
-        return False
-    row = connection.execute(
-        "select greatest(reltuples, 0), pg_relation_size(oid) from pg_class"
-        " where oid = to_regclass(%s)",
-        [live.sql.as_string(connection)],
-    ).fetchone()
-    if row is None or row[0] > 4 * rows or row[1] > _REWRITE_BYTES:
-        return False
+        return Sample()
     change = _Change(keys, columns, has_deletes=False, incoming="l")
-    sampled = connection.execute(
+    row = connection.execute(
         sql.SQL(
-            "select (select count(*) from {live}), count(*), count(t.{key}),"
+            "select count(*), count(t.{key}),"
             " count(*) filter (where t.{key} is not null and {is_fresh}"
             " and ({old}) is distinct from ({new}))"
             " from (select * from {landing} tablesample system ({percent}) limit {limit}) as l"
@@ -304,12 +369,32 @@ def pays_to_rewrite(
             same=same_key(keys.primary, "t", "l"),
         )
     ).fetchone()
-    assert sampled is not None
-    there, sample, met, changed = (int(number) for number in sampled)
-    if not sample:
+    assert row is not None
+    return Sample(*(int(number) for number in row))
+
+
+def pays_to_rewrite(
+    connection: psycopg.Connection, live: TableName, rows: int, sampled: Sample
+) -> bool:
+    """True when a sample says that writing the whole table anew is cheaper than changing it.
+
+    Measured (docs/performance.md): an update in place costs about four times, an insert with its
+    look at the index more than twice as much as a row written anew.
+    """
+    if not sampled.records:
         return False
-    updates, inserts = rows * changed / sample, rows * (sample - met) / sample
-    return there + inserts < 4 * updates + 2.2 * inserts
+    row = connection.execute(
+        "select greatest(reltuples, 0), pg_relation_size(oid) from pg_class"
+        " where oid = to_regclass(%s)",
+        [live.sql.as_string(connection)],
+    ).fetchone()
+    if row is None or row[0] > 4 * rows or row[1] > _REWRITE_BYTES:
+        return False
+    counted = connection.execute(sql.SQL("select count(*) from {}").format(live.sql)).fetchone()
+    assert counted is not None
+    updates = rows * sampled.changing / sampled.records
+    inserts = rows * (sampled.records - sampled.known) / sampled.records
+    return int(counted[0]) + inserts < 4 * updates + 2.2 * inserts
 
 
 def count_deletes(

@@ -18,7 +18,7 @@ from meltano_assets.streams import ColumnType, Stream
 from meltano_assets.warehouse import history, merge, refused, schema, standing, swap
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.landing import Landing
-from meltano_assets.warehouse.merge import Keys, Merged
+from meltano_assets.warehouse.merge import Keys, Merged, Sample
 from meltano_assets.warehouse.records import Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, Table, TableName
 from meltano_assets.warehouse.snapshots import has_older_readers
@@ -135,25 +135,27 @@ class Target:
             schema.require_key(connection, live, self.keys.primary)
         is_append = self.stream.disposition == "append"
         if may_repeat and self.keys.primary:
+            own = merge.Own(self.table, self.load_id) if has_own else None
             stored.superseded = merge.keep_newest(
-                connection, landing.sql, self.keys, columns, has_deletes=has_deletes
+                connection, landing.sql, self.keys, columns, has_deletes=has_deletes, own=own
             )
-            if has_own:
+            if own is not None:
                 again, deleted = merge.supersede_own(
-                    connection,
-                    landing.sql,
-                    self.table,
-                    self.keys,
-                    columns,
-                    has_deletes=has_deletes,
-                    load_id=self.load_id,
+                    connection, landing.sql, own, self.keys, columns, has_deletes=has_deletes
                 )
                 stored.superseded += again
                 stored.deleted += deleted if not is_append else 0
-        if not is_append and self.keys.primary and self._pays_to_rewrite(landing, live):
+        sampled = Sample()
+        if not is_append and self.keys.primary:
+            sampled = merge.sample(
+                connection, landing.sql, self.table, self.keys, columns, landing.rows
+            )
+        if self._pays_to_rewrite(landing, live, sampled):
             parts = [self._rewrite(landing)]
         else:
-            bring_in = partial(self._bring_in, live, columns, has_deletes)
+            bring_in = partial(
+                self._bring_in, live, columns, has_deletes, sampled.is_mostly_unchanged
+            )
             parts = refused.brought_in(
                 connection, landing.sql, bring_in, self._known(landing), self._refuse(stored)
             )
@@ -166,7 +168,12 @@ class Target:
         return stored
 
     def _bring_in(
-        self, live: Table, columns: Sequence[str], has_deletes: bool, rows: sql.Composable
+        self,
+        live: Table,
+        columns: Sequence[str],
+        has_deletes: bool,
+        only_changed: bool,
+        rows: sql.Composable,
     ) -> Merged:
         """Rows of one record a key, as the disposition wants it."""
         if not self.keys.primary:
@@ -199,6 +206,7 @@ class Target:
             has_deletes=has_deletes,
             load_id=self.load_id,
             is_partitioned=live.is_partitioned,
+            only_changed=only_changed,
         )
 
     def _known(self, landing: Landing) -> list[str]:
@@ -212,12 +220,10 @@ class Target:
 
         return take
 
-    def _pays_to_rewrite(self, landing: Landing, live: Table) -> bool:
+    def _pays_to_rewrite(self, landing: Landing, live: Table, sampled: Sample) -> bool:
         connection = self.connection
         return (
-            merge.pays_to_rewrite(
-                connection, landing.sql, self.table, self.keys, landing.delivered, landing.rows
-            )
+            merge.pays_to_rewrite(connection, self.table, landing.rows, sampled)
             and standing.is_movable(connection, live)
             and not has_older_readers(connection)
         )

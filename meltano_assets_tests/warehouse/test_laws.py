@@ -180,6 +180,24 @@ def test_any_loads_give_the_table_of_the_model(
 
 
 @pytest.mark.usefixtures("ways")
+@pytest.mark.parametrize("has_order", [False, True])
+@pytest.mark.parametrize("disposition", ["upsert", "append"])
+def test_a_delete_keeps_the_nulls_of_the_record_before_it(
+    warehouse: Warehouse, disposition: Disposition, has_order: bool
+) -> None:
+    """Also where a record of the same key before that one went straight into the table."""
+    things = stream(
+        {"id": "bigint", "at": "integer", "n": "integer", "t": "text"},
+        replication_key="at" if has_order else None,
+        disposition=disposition,
+    )
+    records = [{"id": 0}, {"id": 1}, {"id": 2, "n": 0}, {"id": 2}, {"id": 2, "gone": True}]
+    load(warehouse, things, [as_batch([{"id": 0}], "1"), as_batch(records, None)])
+    row = table_of(warehouse)[2]
+    assert (row["n"], row["gone"]) == (None, True)
+
+
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("disposition", ["upsert", "append", "replace", "scd2"])
 @EXAMPLES
 @given(

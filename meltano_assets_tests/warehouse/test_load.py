@@ -390,3 +390,39 @@ def test_a_partitioned_table_is_loaded_like_any_other(warehouse: Warehouse) -> N
     load(warehouse, THINGS, replaced, full_refresh=True)
     assert rows(warehouse) == [(n, "last") for n in range(4)]
     assert query(warehouse, "select count(*) from shop.low") == [(3,)]
+
+
+def test_records_that_change_nothing_touch_no_row(warehouse: Warehouse) -> None:
+    """No lock, no log: among twenty thousand some are changed, new, gone or older than the row."""
+    things = stream(
+        {"id": "bigint", "at": "integer", "n": "integer"}, replication_key="at", max_shrink=1.0
+    )
+
+    def batch(ids: range, n: int, at: int) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pydict(
+            {"id": list(ids), "at": [at] * len(ids), "n": [n] * len(ids), "_deleted_at": [None] * len(ids)},
+            pa.schema([("id", pa.int64()), ("at", pa.int32()), ("n", pa.int32()),
+                       ("_deleted_at", pa.timestamp("s", "UTC"))]),
+        )  # fmt: skip
+
+    load(warehouse, things, [Batch(batch(range(20_000), 1, 5))])
+    gone = batch(range(300, 400), 1, 6)
+    gone = gone.set_column(3, "_deleted_at", pa.array([1] * 100, pa.timestamp("s", "UTC")))
+    outcome = load(
+        warehouse,
+        things,
+        [
+            Batch(batch(range(100), 2, 6)),
+            Batch(batch(range(100, 300), 2, 4)),
+            Batch(gone),
+            Batch(batch(range(400, 20_000), 1, 5)),
+            Batch(batch(range(20_000, 20_050), 1, 5)),
+        ],
+    )
+    assert (outcome.inserted, outcome.updated, outcome.unchanged) == (50, 200, 19_800)
+    assert outcome.deleted == 100
+    assert query(warehouse, "select count(*), sum(n) from shop.things") == [(20_050, 20_150)]
+    touched = (
+        f"select count(*) from shop.things where xmax <> 0 and _load_id <> '{outcome.load_id}'"
+    )
+    assert query(warehouse, touched) == [(0,)]

@@ -29,6 +29,8 @@ from meltano_assets.sandbox.salesforce_values import SqlValue, format_datetime, 
 API_VERSIONS = tuple(f"{number}.0" for number in range(31, 67))
 DEFAULT_API_VERSION = "59.0"
 ORGANIZATION_ID = make_id("00D", 1)
+#: Profiles of the users → may they see and change everything?
+_PROFILES = {"System Administrator": 1, "Standard User": 0}
 
 
 class Company(Protocol):
@@ -331,6 +333,12 @@ class SalesforceOrg:
                 if number == 0:
                     self._add_organization(connection)
                 self._name_authors(connection, records)
+                if "User" in records:
+                    connection.execute(
+                        'UPDATE "User" SET "ProfileId" = CASE "Id" WHEN (SELECT min("Id") FROM "User") '
+                        'THEN ? ELSE ? END WHERE "ProfileId" IS NULL',
+                        (make_id("00e", 1), make_id("00e", 2)),
+                    )
                 if SHOWN & records.keys():
                     roll_up(connection, self.stamp())
                 connection.execute("INSERT OR REPLACE INTO _meta VALUES ('day', ?)", (str(number),))
@@ -411,10 +419,19 @@ class SalesforceOrg:
         stamp = self.stamp()
         connection.execute(
             'INSERT OR IGNORE INTO "Organization" ("Id", "Name", "OrganizationType", "IsSandbox", '
-            '"InstanceName", "CreatedDate", "LastModifiedDate", "SystemModstamp") '
-            "VALUES (?, 'Sandbox Company', 'Enterprise Edition', 1, 'SBX0', ?, ?, ?)",
+            '"InstanceName", "DefaultLocaleSidKey", "LanguageLocaleKey", "TimeZoneSidKey", '
+            '"FiscalYearStartMonth", "CreatedDate", "LastModifiedDate", "SystemModstamp") '
+            "VALUES (?, 'Sandbox Company', 'Enterprise Edition', 1, 'SBX0', 'en_US', 'en_US', "
+            "'America/Los_Angeles', 1, ?, ?, ?)",
             (ORGANIZATION_ID, stamp, stamp, stamp),
         )
+        for number, (name, is_admin) in enumerate(_PROFILES.items(), 1):
+            connection.execute(
+                'INSERT OR IGNORE INTO "Profile" ("Id", "Name", "UserType", "PermissionsApiEnabled", '
+                '"PermissionsViewAllData", "PermissionsModifyAllData", "CreatedDate", '
+                '"LastModifiedDate", "SystemModstamp") VALUES (?, ?, \'Standard\', 1, ?, ?, ?, ?, ?)',
+                (make_id("00e", number), name, is_admin, is_admin, stamp, stamp, stamp),
+            )
 
     def _integration_user(self) -> tuple[str, str]:
         """The user behind all logins: the company's first active one, or one of our own."""

@@ -77,6 +77,9 @@ def test_the_org_has_the_usual_objects(shared: Api) -> None:
     assert {"Account", "Host__c", "Task", "Case", "Organization"} <= objects.keys()
     assert objects["Account"]["keyPrefix"] == "001"
     assert shared.rows("SELECT Id, CaseNumber, Account.Name FROM Case") == []
+    users = shared.rows("SELECT Name, Profile.Name FROM User ORDER BY Id")
+    profiles = [user["Profile"]["Name"] for user in users]
+    assert profiles == ["System Administrator", "Standard User", "Standard User"]
     assert shared.rows("SELECT IsSandbox FROM Organization") == [{"IsSandbox": True}]
     assert shared.error(shared.get("/sobjects/Nope/describe")) == (404, "NOT_FOUND")
     basic = shared.get("/sobjects/Account").json()

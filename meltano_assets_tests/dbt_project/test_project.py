@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from psycopg import sql
 
 from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
 from meltano_assets.assets.lineage import column_lineage, lost_references, relation_name
+from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.demo.report import HEADLINES
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets.modelling import building
@@ -336,11 +337,15 @@ VANISHED = (
 
 
 def test_a_vanished_column_is_named_with_its_model_and_the_next_step(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parsed_by_dbt: Callable[[Path], None],
 ) -> None:
     """By `meltano-assets dbt` and in Dagster alike; models that do not read it are built."""
     monkeypatch.setenv("MELTANO_WAREHOUSE_URL", project.url)
     monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path))
+    parsed_by_dbt(tmp_path / "dbt" / WAREHOUSE_DATABASE)
     chosen = ["stg_salesforce__users", "stg_salesforce__user_roles"]
     with department_renamed(project):
         run = command_line.start("dbt", "run", "--select", *chosen)
@@ -512,7 +517,10 @@ def test_doubled_keys_are_found_with_and_without_an_index(empty: Project) -> Non
 
 
 def test_two_runs_at_once_leave_each_ping_once(
-    empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parsed_by_dbt: Callable[[Path], None],
 ) -> None:
     """The second waits for the first, and says so; neither fails and nothing is there twice."""
     models = ["int_usage_pings__unpacked", "int_installs__used_monthly"]
@@ -526,6 +534,7 @@ def test_two_runs_at_once_leave_each_ping_once(
             connection.execute(PING, row)
     monkeypatch.setenv("MELTANO_WAREHOUSE_URL", empty.url)
     monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path))
+    parsed_by_dbt(tmp_path / "dbt" / WAREHOUSE_DATABASE)
     runs = [command_line.start("dbt", "run", "--select", *models) for _ in range(2)]
     said = [(out + err).decode() for out, err in (run.communicate(timeout=240) for run in runs)]
     assert [run.returncode for run in runs] == [0, 0], said
@@ -537,10 +546,14 @@ def test_two_runs_at_once_leave_each_ping_once(
 
 
 def test_a_run_of_dagster_waits_for_others(
-    empty: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parsed_by_dbt: Callable[[Path], None],
 ) -> None:
     monkeypatch.setenv("MELTANO_WAREHOUSE_URL", empty.url)
     monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path))
+    parsed_by_dbt(tmp_path / "dbt" / WAREHOUSE_DATABASE)
     place = dbt_project()
     models = build_dbt_assets(place)
     resources = {"dbt": dbt_resource(place), "database": WarehouseResource(url=empty.url)}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -376,6 +377,15 @@ def killed_run(world: World, sign: str, times: int, threshold: int) -> None:
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    # Its server process notices in its own time, and holds the lock until then.
+    left = (
+        "select 1 from pg_stat_activity where datname = current_database()"
+        " and application_name like 'meltano-assets salesforce sync%'"
+    )
+    deadline = time.monotonic() + 15
+    while world.sql(left):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_run_that_is_killed_in_a_bulk_job_leaves_nothing_to_duplicate(world: World):

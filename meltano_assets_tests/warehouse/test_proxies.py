@@ -75,7 +75,7 @@ def break_lines(warehouse: Warehouse, disposition: Disposition, step: int) -> in
 def test_a_line_that_breaks_at_some_message_loses_and_doubles_nothing(
     warehouse: Warehouse, disposition: Disposition
 ) -> None:
-    assert break_lines(warehouse, disposition, 29) > 1
+    assert break_lines(warehouse, disposition, 79) > 1
 
 
 @pytest.mark.slow

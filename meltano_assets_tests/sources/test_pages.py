@@ -82,6 +82,8 @@ def plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
         array = raw.column(name)
         if pa.types.is_string(array.type):
             array = array.cast(pa.binary())
+        elif pa.types.is_timestamp(array.type):
+            array = array.cast(pa.int64())  # Python knows no years before 1 and after 9999
         columns[name] = array.to_pylist()
     for place in range(raw.num_rows):
         row = {name: cells[place] for name, cells in columns.items()}

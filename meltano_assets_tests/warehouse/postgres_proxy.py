@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -47,7 +48,7 @@ def _message(stream: socket.socket) -> bytes:
     return head + _exactly(stream, struct.unpack(">i", head[1:])[0] - 4)
 
 
-class _Server:
+class _Server(ABC):
     """Listens on a port of its own and gives each client a thread."""
 
     def __init__(self, behind: Warehouse) -> None:
@@ -72,8 +73,9 @@ class _Server:
         with suppress(OSError), client:
             self.serve(client)
 
+    @abstractmethod
     def serve(self, client: socket.socket) -> None:
-        raise NotImplementedError
+        """Answer one client until it goes."""
 
 
 class BreakingLine(_Server):

@@ -48,8 +48,15 @@ def test_airbyte_source_salesforce_by_both_of_its_ways(api: Api, tmp_path: Path)
 
         def run(*arguments: str) -> list[dict[str, Any]]:
             command = [programs / "source-salesforce", *arguments, "--config", settings]
+            # What it downloads it keeps in files of its working directory, and leaves them there.
             done = subprocess.run(
-                command, capture_output=True, text=True, timeout=300, check=False, env=environment
+                command,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+                env=environment,
+                cwd=tmp_path,
             )
             assert done.returncode == 0, done.stdout[-3000:]
             return [json.loads(line) for line in done.stdout.splitlines()]

@@ -31,7 +31,7 @@ from meltano_assets.clients.salesforce_wire import (
     SaveResult,
     bulk_errors,
     csv_bodies,
-    csv_rows,
+    csv_cells,
     job_error,
     nested,
     save_results,
@@ -470,25 +470,26 @@ class SalesforceClient:
         )
         done = self._await_job(f"{jobs}/{job_id}", {"JobComplete", "Failed", "Aborted"})
 
-        def rows(kind: str) -> list[dict[str, str]]:
+        def cells(kind: str, *names: str) -> list[tuple[str, ...]]:
             return self._http.fetch(
                 "GET",
                 f"{jobs}/{job_id}/{kind}",
                 headers={"Accept": "text/csv"},
-                parse=csv_rows,
+                parse=lambda response: csv_cells(response, names),
             )
 
+        key = external_id or "Id"
         is_complete = done["state"] == "JobComplete"
         return BulkResult(
             successful=tuple(
-                BulkSaved(row.pop("sf__Id"), row.pop("sf__Created", "") == "true", row)
-                for row in rows("successfulResults")
+                BulkSaved(id, created == "true", told)
+                for id, created, told in cells("successfulResults", "sf__Id", "sf__Created", key)
             ),
             failed=tuple(
-                BulkFailed(row.pop("sf__Id", ""), bulk_errors(row.pop("sf__Error")), row)
-                for row in rows("failedResults")
+                BulkFailed(id, bulk_errors(errors), told)
+                for id, errors, told in cells("failedResults", "sf__Id", "sf__Error", key)
             ),
-            unprocessed=tuple(rows("unprocessedrecords")),
+            unprocessed=tuple(told for (told,) in cells("unprocessedrecords", key)),
             job_ids=(job_id,),
             error=None if is_complete else f"job {job_id} {done['state']}: {job_error(done)}",
         )

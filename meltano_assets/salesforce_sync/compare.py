@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     Mask = np.ndarray[Any, np.dtype[np.bool_]]
+    Places = np.ndarray[Any, np.dtype[np.int_]]
 
 ID, MODIFIED = "Id", "LastModifiedDate"
+
+#: How much of the model is compared at a time; at least so many rows.
+_WINDOW_BYTES, _WINDOW_ROWS = 16 << 20, 2_000
 
 #: Given a reference and external ids, those of them that exist (or will, in this run).
 ParentLookup = Callable[[Reference, Collection[str]], Collection[str]]
@@ -72,9 +76,25 @@ def plan(
 
     ``retry`` sends also what Salesforce refused or a revert undid, though its row is the same.
     """
-    planner = _Planner(spec, rows, current, describe, ledger=ledger, parents=parents)
-    planner.retry = retry
+    planner = _Planner(spec, rows, current, describe, ledger=ledger, parents=parents, retry=retry)
     return planner.plan(run_id, now)
+
+
+def _picked(column: pa.ChunkedArray, at: Places) -> pa.Array:
+    """The values at these places, null at -1; chunk by chunk, since Arrow would join them first."""
+    import numpy as np
+    import pyarrow as pa
+
+    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
+    holder = np.searchsorted(starts, at, side="right") - 1
+    parts, order = [pa.nulls(1, column.type)], np.zeros(len(at), np.int64)
+    filled = 1
+    for number in np.unique(holder[at >= 0]):
+        rows = np.flatnonzero(holder == number)
+        parts.append(column.chunk(int(number)).take(pa.array(at[rows] - starts[number])))
+        order[rows] = np.arange(filled, filled + len(rows))
+        filled += len(rows)
+    return pa.concat_arrays(parts).take(pa.array(order))
 
 
 def lookup_field(reference: Reference, describe: ObjectDescription) -> Field:
@@ -109,7 +129,11 @@ class _Target:
 
 
 class _Planner:
-    """The working state of one ``plan`` call."""
+    """The working state of one ``plan`` call: which row meets which record.
+
+    What rows and records say is compared in windows of some megabytes: both tables may be large,
+    and nothing beside them is.
+    """
 
     def __init__(
         self,
@@ -120,6 +144,7 @@ class _Planner:
         *,
         ledger: Mapping[str, LedgerEntry],
         parents: ParentLookup,
+        retry: bool,
     ) -> None:
         import numpy as np
         import pyarrow as pa
@@ -129,30 +154,31 @@ class _Planner:
         if missing:
             raise FatalError(f"model {spec.relation} has no column {', '.join(missing)}")
         self.spec, self.describe, self.ledger, self.parents = spec, describe, ledger, parents
-        self.retry = False
+        self.retry = retry
         self.rows, self.current = rows, current
         self.key_field = describe.field(spec.key_field)
-        self.keys, _ = canonical_column(rows.column(spec.key_column), self.key_field)
-        ours, theirs = self._folded(self.keys), self._folded(current.column(self.key_field.name))
+        keys, _ = canonical_column(rows.column(spec.key_column), self.key_field)
+        ours, theirs = self._folded(keys), self._folded(current.column(self.key_field.name))
         if theirs.null_count == len(theirs):
-            self.at = pa.nulls(len(ours), pa.int32())
+            found = pa.nulls(len(ours), pa.int32())
         else:
-            self.at = pc.index_in(ours, value_set=theirs, skip_nulls=True)
-        self.exists: Mask = np.asarray(self.at.is_valid())
-        self.key_list: list[str | None] = self.keys.to_pylist()
-        self.ids: list[str | None] = self._now(ID).to_pylist()
+            found = pc.index_in(ours, value_set=theirs, skip_nulls=True)
+        #: The place of each row's record; -1 where there is none.
+        self.at: Places = np.asarray(pc.fill_null(found, -1))
+        self.keys: list[str | None] = keys.to_pylist()
         self.rejects: dict[int, Reject] = {}
         self._reject_keys(ours, theirs)
 
     def plan(self, run_id: str, now: datetime) -> Plan:
-        targets = self._targets()
-        self._reference_targets(targets)
-        for target in targets:
-            target.asks = self._asks(target)
-        active = self._active_rows(targets)
-        self._refuse(targets, active)
-        hashes = self._hashes(targets, [*active, *self.rejects])
-        changes, parked = self._split(targets, active, hashes)
+        changes: list[Change] = []
+        parked: list[Parked] = []
+        for start, size in self._windows():
+            window = _Window(self, start, size)
+            window.compare()
+            changes += window.changes
+            parked += window.parked
+        changes, orphans = self._with_parents(changes)
+        parked += orphans
         open_keys = {change.key for change in changes} | {each.key for each in parked}
         resolved = tuple(
             key
@@ -164,12 +190,19 @@ class _Planner:
             run_id=run_id,
             planned_at=now,
             description=self.describe,
-            rows=len(self.key_list),
+            rows=len(self.keys),
             changes=tuple(changes),
             parked=tuple(parked),
-            unchanged=len(self.key_list) - len(changes) - len(parked),
+            unchanged=len(self.keys) - len(changes) - len(parked),
             resolved=resolved,
         )
+
+    def _windows(self) -> Iterator[tuple[int, int]]:
+        """Where each window of rows starts, and how many it has."""
+        total = self.rows.num_rows
+        size = max(_WINDOW_ROWS, _WINDOW_BYTES * total // max(self.rows.nbytes, 1))
+        for start in range(0, total, size):
+            yield start, min(size, total - start)
 
     def _folded(self, column: pa.ChunkedArray | pa.Array) -> pa.Array:
         """Keys as Salesforce tells them apart: external ids ignore case unless told otherwise."""
@@ -181,21 +214,13 @@ class _Planner:
         ignores_case = self.key_field.is_text and not self.key_field.is_case_sensitive
         return pc.utf8_lower(array) if ignores_case else array
 
-    def _now(self, name: str) -> pa.Array:
-        """A current column, brought to the rows' order; null where no record exists."""
-        import pyarrow as pa
-
-        if name not in self.current.column_names:
-            raise FatalError(f"the current records lack {name}", source="salesforce")
-        column = self.current.column(name).combine_chunks().cast(pa.large_string())
-        return column.take(self.at)
-
     def _reject_keys(self, ours: pa.Array, theirs: pa.Array) -> None:
         column, folded = self.spec.key_column, ours.to_pylist()
         counts = Counter(key for key in folded if key is not None)
         twice = {key for key, count in counts.items() if count > 1}
         in_org = Counter(key for key in theirs.to_pylist() if key is not None)
         ambiguous = {key for key, count in in_org.items() if count > 1}
+        is_new = (self.at < 0).tolist()
         for row, key in enumerate(folded):
             if key is None:
                 self.rejects[row] = Reject("missing_key", f"{column} is empty")
@@ -204,12 +229,79 @@ class _Planner:
             elif key in ambiguous:
                 text = f"several records have this {self.key_field.name}"
                 self.rejects[row] = Reject("ambiguous_match", text, self.key_field.name)
-            elif not self.exists[row]:
+            elif is_new[row]:
                 if self.spec.operation == "update":
                     text = f"{self.spec.object} has no record with this {self.key_field.name}"
                     self.rejects[row] = Reject("record_not_found", text)
-                elif reject := refuse(self.key_list[row] or "", self.key_field):
+                elif reject := refuse(self.keys[row] or "", self.key_field):
                     self.rejects[row] = reject
+
+    def _with_parents(self, changes: Sequence[Change]) -> tuple[list[Change], list[Parked]]:
+        """The changes whose parents exist, and the other ones parked; one question a reference."""
+        orphans: dict[int, Reject] = {}
+        for reference in self.spec.references:
+            path = reference.path
+            named = {
+                place: text
+                for place, change in enumerate(changes)
+                if (text := change.after.get(path)) is not None
+            }
+            if not named:
+                continue
+            known = {each.lower() for each in self.parents(reference, set(named.values()))}
+            reject = Reject(
+                "reference_not_found", f"{path} names a parent that does not exist", path
+            )
+            for place, text in named.items():
+                if text.lower() not in known:
+                    orphans.setdefault(place, reject)
+        parked = [
+            Parked(changes[place].key, changes[place].record_id, changes[place].row_hash, reject)
+            for place, reject in sorted(orphans.items())
+        ]
+        if not orphans:
+            return list(changes), parked
+        return [each for place, each in enumerate(changes) if place not in orphans], parked
+
+
+class _Window:
+    """Some consecutive rows beside their records; rows are counted from the window's first."""
+
+    def __init__(self, planner: _Planner, start: int, size: int) -> None:
+        self.spec, self.describe = planner.spec, planner.describe
+        self.ledger, self.retry = planner.ledger, planner.retry
+        self.key_field, self.current = planner.key_field, planner.current
+        self.rows = planner.rows.slice(start, size)
+        self.at = planner.at[start : start + size]
+        self.exists: Mask = self.at >= 0
+        self.keys = planner.keys[start : start + size]
+        self.ids: list[str | None] = self._now(ID).to_pylist()
+        places = range(start, start + size) if planner.rejects else ()
+        self.rejects = {
+            place - start: planner.rejects[place] for place in places if place in planner.rejects
+        }
+        self.changes: list[Change] = []
+        self.parked: list[Parked] = []
+
+    def compare(self) -> None:
+        """Fill ``changes`` and ``parked``; all other rows are unchanged."""
+        targets = self._targets()
+        self._reference_targets(targets)
+        for target in targets:
+            target.asks = self._asks(target)
+        active = self._active_rows(targets)
+        if not active and not self.rejects:
+            return
+        self._refuse(targets, active)
+        self._split(targets, active, self._hashes(targets, [*active, *self.rejects]))
+
+    def _now(self, name: str) -> pa.Array:
+        """A current column, brought to the rows' order; null where no record exists."""
+        import pyarrow as pa
+
+        if name not in self.current.column_names:
+            raise FatalError(f"the current records lack {name}", source="salesforce")
+        return _picked(self.current.column(name), self.at).cast(pa.large_string())
 
     def _targets(self) -> list[_Target]:
         targets = []
@@ -308,7 +400,7 @@ class _Planner:
         row_at, _ = canonical_column(self.rows.column(moment.name), moment)
         newer: Mask = np.array(pc.fill_null(pc.greater(row_at, self._now(MODIFIED)), False))
         for row in np.flatnonzero(self.exists & ~newer):
-            entry = self.ledger.get(self.key_list[row] or "")
+            entry = self.ledger.get(self.keys[row] or "")
             if entry and target.name in entry.sent:
                 newer[row] = entry.sent[target.name] == target.have[row].as_py()
         return newer
@@ -317,7 +409,7 @@ class _Planner:
         """Rows to be created or changed, as far as keys are sound."""
         import numpy as np
 
-        changes: Mask = np.zeros(len(self.key_list), bool)
+        changes: Mask = np.zeros(len(self.keys), bool)
         for target in targets:
             changes |= target.asks
         if self.spec.operation != "update":
@@ -328,28 +420,19 @@ class _Planner:
         """Check every value that would be sent; the first reason found parks the whole record."""
         import numpy as np
 
-        is_active: Mask = np.zeros(len(self.key_list), bool)
+        is_active: Mask = np.zeros(len(self.keys), bool)
         is_active[list(active)] = True
         self._refuse_by_object(active)
         for target in targets:
             rows = [int(row) for row in np.flatnonzero(target.asks & is_active)]
             if not rows:
                 continue
-            known: Collection[str] = ()
-            if target.reference:
-                wanted = {target.wanted[row].as_py() for row in rows}
-                found = self.parents(target.reference, wanted)
-                known = {each.lower() for each in found}
             seen: dict[str, Reject | None] = {}
             values = target.wanted.to_pylist()
             for row in rows:
                 reject = target.rejects.get(row) or self._not_permitted(target.about, row)
                 text = values[row]
-                if reject is None and target.reference:
-                    if text.lower() not in known:
-                        detail = f"{target.name} names a parent that does not exist"
-                        reject = Reject("reference_not_found", detail, target.name)
-                elif reject is None and text is not None:
+                if reject is None and text is not None and not target.reference:
                     if text not in seen:
                         seen[text] = refuse(text, target.about)
                     reject = seen[text]
@@ -410,20 +493,19 @@ class _Planner:
 
     def _split(
         self, targets: Sequence[_Target], active: Sequence[int], hashes: Mapping[int, str]
-    ) -> tuple[list[Change], list[Parked]]:
-        parked = []
+    ) -> None:
         for row, reject in sorted(self.rejects.items()):
-            key = self.key_list[row] or ""
-            parked.append(Parked(key, self.ids[row], hashes[row], reject))
+            key = self.keys[row] or ""
+            self.parked.append(Parked(key, self.ids[row], hashes[row], reject))
         going = []
         for row in active:
             if row in self.rejects:
                 continue
-            key = self.key_list[row] or ""
+            key = self.keys[row] or ""
             entry = self.ledger.get(key)
             if entry and not self.retry and entry.holds(hashes[row]):
                 reject = Reject(entry.reason or entry.state, entry.detail)
-                parked.append(Parked(key, self.ids[row], hashes[row], reject, is_held=True))
+                self.parked.append(Parked(key, self.ids[row], hashes[row], reject, is_held=True))
             else:
                 going.append(row)
         before: dict[int, dict[str, str | None]] = {row: {} for row in going}
@@ -439,9 +521,9 @@ class _Planner:
                     # A parent may have no external id: only the lookup itself can restore it.
                     before[row][target.about.name] = holder[row]
                     after[row][target.name] = wanted[row]
-        changes = [
+        self.changes = [
             Change(
-                key=self.key_list[row] or "",
+                key=self.keys[row] or "",
                 record_id=self.ids[row],
                 before=before[row],
                 after=after[row],
@@ -451,7 +533,6 @@ class _Planner:
             )
             for row in going
         ]
-        return changes, parked
 
     def _parent_column(self, targets: Sequence[_Target]) -> list[str] | None:
         """Per row the first parent that it names or has."""

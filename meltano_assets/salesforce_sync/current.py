@@ -6,7 +6,6 @@ by REST pages, all records by one Bulk query job. None costs a request per recor
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,7 +208,7 @@ def _bulk_table(
         soql, page_rows=page_rows, on_job=lambda job: options.sleep(wait)
     ):
         table = csv.read_csv(
-            io.BytesIO(page),
+            pa.BufferReader(page),
             read_options=csv.ReadOptions(
                 column_names=names, skip_rows=1, block_size=max(len(page), 1)
             ),

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 _VERSION = "What was planned, sent to and refused by Salesforce (tables of version 2)"
 
 _APPLICATION = "meltano-assets salesforce sync"
-_FETCH_ROWS = 20_000
 
 _TABLES = """
 create schema if not exists salesforce_sync;
@@ -193,6 +192,8 @@ class OutcomeStore:
         """The model's rows, every column as text (Postgres' own, in UTC)."""
         import pyarrow as pa
 
+        from meltano_assets.warehouse.read import read_batches
+
         with self._warehouse.connect(application_name=_APPLICATION) as connection:
             types = {
                 str(name): str(kind)
@@ -208,14 +209,9 @@ class OutcomeStore:
                 sql.SQL(", ").join(_as_text(name, types[name]) for name in columns),
                 sql.Identifier(spec.schema, spec.model),
             )
-            chunks: list[list[pa.Array]] = [[] for _ in columns]
-            with connection.cursor(name="sync_rows") as cursor:
-                cursor.execute(query)
-                while batch := cursor.fetchmany(_FETCH_ROWS):
-                    for chunk, values in zip(chunks, zip(*batch, strict=True), strict=True):
-                        chunk.append(pa.array(values, pa.large_string()))
-        arrays = [pa.chunked_array(chunk, pa.large_string()) for chunk in chunks]
-        return pa.table(arrays, names=columns)
+        return pa.Table.from_batches(
+            read_batches(self._warehouse, query, application_name=_APPLICATION)
+        )
 
     def read_keys(self, spec: SyncSpec) -> set[str]:
         """The keys in a sync's model that are not parked: what it will create or has created."""
@@ -552,8 +548,8 @@ def _check_columns(spec: SyncSpec, types: Mapping[str, str]) -> None:
 
 
 def _as_text(name: str, data_type: str) -> sql.Composed:
-    form = "array_to_string({}, ';')" if data_type == "ARRAY" else "{}::text"
-    return sql.SQL(form).format(sql.Identifier(name))
+    form = "array_to_string({}, ';') as {}" if data_type == "ARRAY" else "{}::text as {}"
+    return sql.SQL(form).format(sql.Identifier(name), sql.Identifier(name))
 
 
 def _json(value: object) -> str:

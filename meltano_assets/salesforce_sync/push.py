@@ -227,11 +227,8 @@ class _Pusher:
         rows = [self._row(each, key_name) for each in changes]
         external_id = key_name if action == "create" else None
         answer = self.client.bulk_ingest(self.object, operation, rows, external_id)
-        waiting = {
-            self._told_by(row, key_name): each for row, each in zip(rows, changes, strict=True)
-        }
-        results = self._job_results(answer, waiting, key_name)
-        final, locked = self._without_locks(results)
+        waiting = {str(row[key_name]): change for row, change in zip(rows, changes, strict=True)}
+        final, locked = self._without_locks(self._job_results(answer, waiting))
         # What is in no list at all counts as unprocessed.
         return final, locked + list(waiting.values()), answer.error
 
@@ -241,26 +238,15 @@ class _Pusher:
             return {key_name: key}
         return {key_name: key, **change.after}
 
-    def _job_results(
-        self, answer: BulkResult, waiting: dict[str, Change], key_name: str
-    ) -> Iterator[Result]:
+    @staticmethod
+    def _job_results(answer: BulkResult, waiting: dict[str, Change]) -> Iterator[Result]:
         for saved in answer.successful:
-            change = waiting.pop(self._told_by(saved.row, key_name), None)
-            if change:
+            if change := waiting.pop(saved.key, None):
                 yield Result(change, "sent", saved.id, is_created=saved.created)
         for failed in answer.failed:
-            change = waiting.pop(self._told_by(failed.row, key_name), None)
-            if change:
+            if change := waiting.pop(failed.key, None):
                 reason, state, detail = explain(failed.errors)
                 yield Result(change, state, None, reason=reason, detail=detail)
-
-    @staticmethod
-    def _told_by(row: Mapping[str, object], key_name: str) -> str:
-        """The row's key, whatever case the header came back in."""
-        if key_name in row:
-            return str(row[key_name])
-        folded = key_name.lower()
-        return next((str(value) for name, value in row.items() if name.lower() == folded), "")
 
 
 def _slices(items: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:

@@ -329,9 +329,9 @@ def test_bulk_writes_and_tells_what_became_of_each_row(client: SalesforceClient)
     ]
     result = client.bulk_ingest("Account", "upsert", rows, "Meltano_Id__c")
     assert result.error is None
-    assert {row.row["Meltano_Id__c"] for row in result.successful if row.created} == {"b1", "b3"}
+    assert {row.key for row in result.successful if row.created} == {"b1", "b3"}
     (failed,) = result.failed
-    assert failed.row["Meltano_Id__c"] == "b2"
+    assert failed.key == "b2"
     assert failed.errors[0].code == "REQUIRED_FIELD_MISSING"
     soql = "SELECT Description, Using_CE__c, NumberOfEmployees FROM Account WHERE Name = 'B1'"
     ((record,),) = client.query(soql)
@@ -362,8 +362,8 @@ def test_a_job_that_fails_half_way_tells_what_it_did_not_reach(
     result = client.bulk_ingest("Account", "upsert", rows, "Meltano_Id__c")
     assert result.error
     assert "Failed" in result.error
-    done = {row.row["Meltano_Id__c"] for row in result.successful}
-    left = {row["Meltano_Id__c"] for row in result.unprocessed}
+    done = {row.key for row in result.successful}
+    left = set(result.unprocessed)
     assert len(done) == 4
     assert done | left == {row["Meltano_Id__c"] for row in rows}
 

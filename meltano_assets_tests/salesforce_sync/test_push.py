@@ -67,12 +67,12 @@ class ScriptedClient:
         reach = self.process(len(self.jobs), rows) if self.process else len(rows)
         saved, failed = [], []
         for row in rows[:reach]:
-            text = {name: str(value) for name, value in row.items()}
-            if error := self.rule(str(row[key])):
-                failed.append(BulkFailed("", (error,), text))
+            told = str(row[key])
+            if error := self.rule(told):
+                failed.append(BulkFailed("", (error,), told))
             else:
-                saved.append(BulkSaved("a00000000000001AAA", bool(external_id), text))
-        rest = [{name: str(value) for name, value in row.items()} for row in rows[reach:]]
+                saved.append(BulkSaved("a00000000000001AAA", bool(external_id), told))
+        rest = [str(row[key]) for row in rows[reach:]]
         error = "job 750 Failed: InternalServerError" if rest else None
         return BulkResult(tuple(saved), tuple(failed), tuple(rest), ("750",), error)
 

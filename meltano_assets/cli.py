@@ -168,6 +168,8 @@ def main() -> NoReturn:
     """Run the command; every failure ends as one clear message and an exit code."""
     if sys.argv[1:2] == ["load"]:
         sys.meta_path.insert(0, _NoPandas())
+        # numpy starts threads for matrices, of which a load has none.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     code = run(_app)
     try:
         sys.stdout.flush()

@@ -63,6 +63,17 @@ def another(array: pa.Array, target: ColumnType) -> Converted:
     return Converted(array, wider=join(target, from_arrow(array.type)))
 
 
+def text_bytes(array: pa.Array) -> bytes:
+    """The bytes of all of an array's strings, one after the other (and of what a null may hide)."""
+    data = array.buffers()[2]
+    if data is None or not len(array):
+        return b""
+    width = np.int64 if pa.types.is_large_string(array.type) else np.int32
+    offsets = np.frombuffer(array.buffers()[1], dtype=width)
+    start, end = int(offsets[array.offset]), int(offsets[array.offset + len(array)])
+    return bytes(data.slice(start, end - start).to_pybytes())
+
+
 def mask(array: pa.Array) -> np.ndarray:
     """A boolean Arrow array as numpy, null counted as False."""
     return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)

@@ -24,6 +24,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Literal, cast, get_args
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -43,7 +44,8 @@ FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
 
 BLOCK_BYTES = 4 * 1024 * 1024
 _HEAD_BYTES = 1 << 16
-_PARQUET_ROWS = 65_536
+#: The server waits for the first ones, and larger batches are no quicker.
+_PARQUET_ROWS = 16_384
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
@@ -234,7 +236,7 @@ def _last_record_end(data: bytes, *, is_csv: bool) -> int:
     """The place behind the last line end that is no part of a quoted value; 0 for none."""
     if not is_csv:
         return data.rfind(b"\n") + 1
-    quotes = data.count(b'"')
+    quotes = _quotes(data)
     end = len(data)
     while True:
         place = data.rfind(b"\n", 0, end)
@@ -244,6 +246,11 @@ def _last_record_end(data: bytes, *, is_csv: bool) -> int:
         if quotes % 2 == 0:
             return place + 1
         end = place
+
+
+def _quotes(data: bytes) -> int:
+    """How many quotes there are; several times as fast as ``bytes.count`` where they are many."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord('"')))
 
 
 def _parsed(
@@ -274,7 +281,7 @@ def _read_csv(
 
     def parse(piece: bytes) -> pa.RecordBatch:
         nonlocal rows
-        if piece.count(b'"') % 2 and _ends_in_quotes(piece, separator):
+        if _quotes(piece) % 2 and _ends_in_quotes(piece, separator):
             raise FatalError(f"{name} ends inside a quoted value", hint="is the file cut off?")
         batch = _csv_batch(piece, header, separator, name, rows)
         rows += batch.num_rows

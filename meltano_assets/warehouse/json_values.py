@@ -19,8 +19,10 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.json as pa_json
 
 from meltano_assets import json_objects
+from meltano_assets.warehouse.converted import mask, text_bytes
 from meltano_assets.warehouse.time_values import duration_text, interval_text
 
 #: The deepest nesting stored as a tree; Postgres' own parser overflows its stack near 6,000.
@@ -30,22 +32,25 @@ MAX_DEPTH = 1000
 _MAX_STRING = 268_435_455
 
 _SUSPICIOUS_VALUE = r"\\u0000|\\u[dD][89a-fA-F]|[eE][+-]?[0-9]{4}|[0-9]{1000}"
-#: Line ends are harmless between values, but the check below goes by lines.
-_SUSPICIOUS = _SUSPICIOUS_VALUE + r"|[\n\r]"
+#: Line ends are harmless between values, but the check below goes by lines; and it takes NaN and
+#: infinities, which are no JSON.
+_SUSPICIOUS = _SUSPICIOUS_VALUE + r"|[\n\r]|(?:^|[:,\[\s])-?(?:NaN|Inf)"
+#: Arrow's reader keeps the fields that it is told; a table of none would not count its rows.
+_NO_FIELDS = pa_json.ParseOptions(
+    explicit_schema=pa.schema([("\x01none", pa.string())]),
+    unexpected_field_behavior="ignore",
+)
+#: The reader's own limit, in bytes.
+_MAX_BLOCK = 2**31 - 2
 
 
 def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarray | None]:
     """The texts with every rule applied, and the rows that are no JSON."""
-    suspicious = np.asarray(
-        pc.fill_null(pc.match_substring_regex(array, _SUSPICIOUS), False).to_numpy(
-            zero_copy_only=False
-        ),
-        dtype=bool,
-    )
+    suspicious = _suspicious(array)
     plain = array if not suspicious.any() else pc.if_else(pa.array(suspicious), None, array)
     if not _all_json(plain):
         plain = pa.nulls(len(array), array.type)
-        suspicious[:] = np.asarray(pc.is_valid(array).to_numpy(zero_copy_only=False), dtype=bool)
+        suspicious = mask(pc.is_valid(array))
     if not suspicious.any():
         _count_repeated(array, cleaned)
         return array, None
@@ -66,6 +71,18 @@ def checked(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.ndarra
     return wide, bad if bad.any() else None
 
 
+def _suspicious(array: pa.Array) -> np.ndarray:
+    """Which texts may need one of the rules."""
+    found = mask(pc.match_substring_regex(array, _SUSPICIOUS)).copy()
+    # Each level takes a bracket on either side.
+    long = mask(pc.greater(pc.binary_length(array), 2 * MAX_DEPTH))
+    if long.any():
+        texts = array.filter(pa.array(long))
+        brackets = pc.add(pc.count_substring(texts, "["), pc.count_substring(texts, "{"))
+        found[np.flatnonzero(long)[mask(pc.greater(brackets, MAX_DEPTH))]] = True
+    return found
+
+
 def _count_repeated(array: pa.Array, cleaned: Counter[str]) -> None:
     """Count the values that Postgres drops, since it keeps the last of those with one key."""
     if array.null_count == len(array):
@@ -79,18 +96,43 @@ def _count_repeated(array: pa.Array, cleaned: Counter[str]) -> None:
 
 
 def _all_json(array: pa.Array) -> bool:
-    """Parse every text as a line of its own, without keeping anything."""
-    import polars as pl  # slow to import
+    """Parse every text as a line of its own, without keeping anything.
 
-    texts = pl.Series(array).drop_nulls()
-    if not len(texts):
+    A line that begins and ends an object cannot run into the next one. Anything else is written as the
+    value of a key and as the item of a list: whatever is more or less than one value is refused by
+    one of the two.
+    """
+    texts = pc.drop_null(array).cast(pa.large_string())
+    is_object = pc.and_(pc.starts_with(texts, "{"), pc.ends_with(texts, "}"))
+    objects, others = texts.filter(is_object), texts.filter(pc.invert(is_object))
+    return _are_lines(_joined(objects, "\n")) and _are_lines(
+        _joined('{"v":', others, ',"w":[', others, "]}\n")
+    )
+
+
+def _joined(*parts: pa.Array | str) -> pa.Array:
+    """Texts put together; what stands between the arrays is the same in each."""
+    kind = pa.large_string()
+    every = (pa.scalar(part, kind) if isinstance(part, str) else part for part in (*parts, ""))
+    return pc.binary_join_element_wise(*every)
+
+
+def _are_lines(lines: pa.Array) -> bool:
+    """True when each text, with its line end, is one JSON object."""
+    data = text_bytes(lines)
+    if not data:
         return True
-    lines = ('{"v":' + texts + "}").str.join("\n")[0]
-    try:
-        found = pl.read_ndjson(lines.encode(), schema={"w": pl.String})
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    if len(data) >= _MAX_BLOCK:
         return False
-    return len(found) == len(texts)
+    try:
+        found = pa_json.read_json(
+            pa.BufferReader(data),
+            read_options=pa_json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+            parse_options=_NO_FIELDS,
+        )
+    except pa.ArrowInvalid:
+        return False
+    return bool(found.num_rows == len(lines))
 
 
 def mend(text: str, cleaned: Counter[str]) -> str | None:
@@ -130,6 +172,15 @@ def mend(text: str, cleaned: Counter[str]) -> str | None:
         return None
     cleaned.update(rules)
     return result
+
+
+def unescaped(text: str) -> str | None:
+    """The same JSON with characters in the place of their escapes; None where it nests too deeply."""
+    try:
+        value = json.loads(text, parse_float=orjson.Fragment, parse_int=orjson.Fragment)
+        return dumps(value, Counter())
+    except (orjson.JSONEncodeError, RecursionError):
+        return None
 
 
 def _as_string(text: str, cleaned: Counter[str]) -> str:

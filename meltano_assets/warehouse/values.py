@@ -26,6 +26,7 @@ from meltano_assets.warehouse.converted import (
     is_bytes,
     is_text,
     mask,
+    text_bytes,
 )
 from meltano_assets.warehouse.time_columns import to_date, to_timestamp, writable
 from meltano_assets.warehouse.time_values import duration_text, interval_text
@@ -212,8 +213,8 @@ def _wider_integer(array: pa.Array, target: ColumnType) -> ColumnType:
 
 
 def _integers_from_text(array: pa.Array, target: ColumnType) -> Converted:
-    whole = pc.match_substring_regex(array, r"^-?[0-9]+$")
-    if pc.all(whole).as_py() is not False:
+    # Arrow takes hexadecimal numbers, too.
+    if b"x" not in (text := text_bytes(array)) and b"X" not in text:
         try:
             return Converted(array.cast(NULL_WIRE[target]))
         except pa.ArrowInvalid:

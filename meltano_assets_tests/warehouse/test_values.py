@@ -482,9 +482,15 @@ def test_json_that_postgres_refuses_follows_its_rules(store: Store) -> None:
 
 
 def test_what_is_no_json_is_set_aside(store: Store) -> None:
-    texts = ['{"a": 1}', "{a: 1}", "", "[1", '1}\n{"v": 2', '"a\nb"', "[1,]", "nul", "[] []"]
+    texts = ['{"a": 1}', "{a: 1}", "", "[1", '1}\n{"v": 2', '"a\nb"', "[1,]", "nul", "[] []", "1,2",
+             '1,"x":2', '{},"x":{}', '[1],"w":[2]', "{}{}", '{"a":', '{"a":{}', "-NaN", "Inf"]  # fmt: skip
     outcome, values = store(pa.array(texts), "jsonb")
-    assert values == ['{"a": 1}'] and outcome.quarantined == 8
+    assert values == ['{"a": 1}'] and outcome.quarantined == len(texts) - 1
+
+
+def test_texts_that_are_json_only_together_are_set_aside(store: Store) -> None:
+    outcome, values = store(pa.array(['{"a":', '{"b": 2}}', "{}{}", "[]"]), "jsonb")
+    assert values == ["[]"] and outcome.quarantined == 3
 
 
 def test_deep_json_is_kept_as_a_json_string_and_the_rest_as_trees(store: Store) -> None:

@@ -33,6 +33,7 @@ from meltano_assets.warehouse import (
 )
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import pieces
+from meltano_assets.warehouse.encoding import Encoding
 from meltano_assets.warehouse.intake import Intake, hidden_name, set_up
 from meltano_assets.warehouse.names import NAME_BYTES
 from meltano_assets.warehouse.records import DELETED_AT, Fitter, Rejected
@@ -221,7 +222,7 @@ class _Load:
                 types[column] = join(types[column], kind) if is_told else kind
         types[DELETED_AT] = "timestamptz"
         names = catalog.known_names(connection, self._stream.source, self._stream.name)
-        self._fitter = Fitter(self._stream, types, names)
+        self._fitter = Fitter(self._stream, types, names, Encoding.of(connection))
         self._settle_types()
         self._declaration = evolution.Declaration(connection, self._stream)
         self._intake = Intake(

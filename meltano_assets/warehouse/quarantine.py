@@ -14,6 +14,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.streams import Stream
 from meltano_assets.warehouse.books import ensure_schema
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets.warehouse.encoding import Encoding
 from meltano_assets.warehouse.names import suffixed
 from meltano_assets.warehouse.records import Rejected
 from meltano_assets.warehouse.schema import TableName, find
@@ -78,9 +79,11 @@ def write(
             sql.SQL("alter table {} add column record_number bigint").format(name.sql)
         )
     statement = sql.SQL("copy {} (record, record_number, reason, column_name, load_id) from stdin")
+    encoding = Encoding.of(connection)
     with connection.cursor().copy(statement.format(name.sql)) as copy:
         for one in rejected:
-            copy.write_row((one.record, one.number, one.reason, one.column, load_id))
+            record = one.record if encoding is None else encoding.escaped(one.record)
+            copy.write_row((record, one.number, one.reason, one.column, load_id))
 
 
 def reasons(warehouse: Warehouse, stream: Stream) -> list[tuple[str, str | None, int]]:

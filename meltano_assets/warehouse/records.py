@@ -21,6 +21,7 @@ from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType, Stream
 from meltano_assets.warehouse import json_values
 from meltano_assets.warehouse.converted import Converted, is_bytes, is_text, mask
+from meltano_assets.warehouse.encoding import Encoding
 from meltano_assets.warehouse.inference import infer, widened
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.types import from_arrow, join
@@ -83,7 +84,7 @@ class Fitter:
 
     ``types`` says what each column's type is by now; ``names`` which column each field has.
     ``new_names`` collects fields met for the first time. ``unknown`` are columns without a type as yet:
-    the first value gives it.
+    the first value gives it. ``encoding`` is the database's, if it does not hold every character.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Fitter:
         stream: Stream,
         types: Mapping[str, ColumnType],
         names: Mapping[str, str],
+        encoding: Encoding | None = None,
     ) -> None:
         self.stream = stream
+        self._encoding = encoding
         self.types = self._fitting(types)
         self.names = dict(names)
         self.new_names: dict[str, str] = {}
@@ -149,7 +152,7 @@ class Fitter:
                 _note(reasons, converted.bad, bad, reason, column)
             cleaned.update(converted.cleaned)
             columns.append(column)
-            arrays.append(converted.array)
+            arrays.append(self._encoded(column, converted.array, reasons, bad))
         if more:
             self.types.setdefault(MORE_FIELDS, "jsonb")
             struct = pa.StructArray.from_arrays([*more.values()], names=[*more])
@@ -158,7 +161,7 @@ class Fitter:
                 _note(reasons, converted.bad, bad, "not a jsonb", MORE_FIELDS)
             cleaned.update(converted.cleaned)
             columns.append(MORE_FIELDS)
-            arrays.append(converted.array)
+            arrays.append(self._encoded(MORE_FIELDS, converted.array, reasons, bad))
         self._check_keys(columns, arrays, reasons, bad)
         if not columns:
             _note(reasons, ~bad, bad, "the record is empty", None)
@@ -251,6 +254,23 @@ class Fitter:
             self.types[column] = wider
             converted = convert(array, wider)
         return converted
+
+    def _encoded(
+        self,
+        column: str,
+        array: pa.Array,
+        reasons: dict[int, tuple[str, str | None]],
+        bad: np.ndarray,
+    ) -> pa.Array:
+        """The values as the database's encoding takes them; records that it cannot hold are marked."""
+        kind = self.types[column]
+        if self._encoding is None or kind not in ("text", "jsonb"):
+            return array
+        array, unfit = self._encoding.fitted(array, is_json=kind == "jsonb")
+        if unfit is not None:
+            reason = f"a character that the database's encoding {self._encoding.name} cannot hold"
+            _note(reasons, unfit, bad, reason, column)
+        return array
 
     def _begin(
         self, records: pa.RecordBatch, places: Sequence[str | None]

@@ -2,7 +2,7 @@
 
 Such a record is set aside like any other that cannot be stored. Which ones they are is found by halving: a
 statement that fails is taken back and done again with each half of the rows, in the order in which they
-were read.
+were read; what belongs together stays so as long as there is anything else to part.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ def brought_in(
     bring_in: Callable[[sql.Composable], T],
     columns: Sequence[str],
     refuse: Refuse,
+    together: Sequence[str] = (),
 ) -> list[T]:
     """What ``bring_in`` returned for the rows of a table, or for the parts of it that could be brought in.
 
-    ``refuse`` takes the others, ``columns`` being what is known of them; it may raise. Where the table
+    Rows that are equal in the columns ``together`` are brought in as one part. ``refuse`` takes the others, ``columns`` being what is known of them; it may raise. Where the table
     refuses all of them, no record is at fault, and the first error leaves.
     """
     try:
@@ -44,13 +45,10 @@ def brought_in(
             return [bring_in(rows)]
     except _FAULTS as error:
         first = error
-    found = connection.execute(
-        sql.SQL("select array_agg(ctid::text order by ctid) from {}").format(rows)
-    ).fetchone()
-    places: list[str] = list(found[0] or ()) if found is not None else []
+    places, begins = _places(connection, rows, together)
     results: list[T] = []
-    half = (len(places) + 1) // 2
-    spans = [(half, len(places)), (0, half)] if len(places) > 1 else [(0, len(places))]
+    # More than one row at once was just refused.
+    spans = _halves(begins, 0, len(places)) if len(places) > 1 else [(0, len(places))]
     while spans:
         start, end = spans.pop()
         if start == end:
@@ -69,12 +67,36 @@ def brought_in(
             if end - start == 1:
                 refuse(_rejected(connection, columns, error))
             else:
-                middle = (start + end) // 2
-                spans += [(middle, end), (start, middle)]
+                spans += _halves(begins, start, end)
         connection.execute("drop table pg_temp.meltano_part")
     if not results:
         raise first
     return results
+
+
+def _places(
+    connection: psycopg.Connection, rows: sql.Composable, together: Sequence[str]
+) -> tuple[list[str], list[bool]]:
+    """Where each row lies, in the order of reading, and whether something new begins with it."""
+    first = sql.SQL("min(ctid) over (partition by {})").format(
+        sql.SQL(", ").join(map(sql.Identifier, together))
+    )
+    found = connection.execute(
+        sql.SQL(
+            "select ctid::text as place, ctid = {first} from {rows} order by {first}, ctid"
+        ).format(first=first if together else sql.SQL("ctid"), rows=rows)
+    ).fetchall()
+    return [place for place, _ in found], [begins for _, begins in found]
+
+
+def _halves(begins: Sequence[bool], start: int, end: int) -> list[tuple[int, int]]:
+    """The second and the first half of a span, cut nearest to its middle where something new begins."""
+    middle = (start + end) // 2
+    for distance in range(max(middle - start, end - middle)):
+        for place in (middle - distance, middle + distance):
+            if start < place < end and begins[place]:
+                return [(place, end), (start, place)]
+    return [(middle, end), (start, middle)]
 
 
 def _rejected(

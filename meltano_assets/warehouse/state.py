@@ -297,7 +297,8 @@ def write_log(connection: psycopg.Connection, entry: LogEntry) -> None:
             outcome.quarantined,
             outcome.deleted,
             json.dumps(outcome.cleaned),
-            json.dumps(outcome.schema_changes),
+            # No escapes: a database in SQL_ASCII takes the characters themselves.
+            json.dumps(outcome.schema_changes, ensure_ascii=False),
             bookmark.value,
             bookmark.cursor,
             entry.error,

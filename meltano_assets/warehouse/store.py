@@ -70,8 +70,6 @@ class Target:
         changes += schema.grow(connection, table, {**types, **LOADER_TYPES})
         stored = Stored(changes=changes)
         if landing.rows:
-            # What is one record in a part may be the older of two in the whole: then it is all or nothing.
-            is_divisible = max_shrink is None and not may_repeat
 
             def keep(rows: sql.Composable) -> history.Kept:
                 return history.keep(
@@ -88,12 +86,14 @@ class Target:
                     load_id=self.load_id,
                 )
 
-            parts = (
-                refused.brought_in(
-                    connection, landing.sql, keep, self._known(landing), self._refuse(stored)
-                )
-                if is_divisible
-                else [keep(landing.sql)]
+            parts = refused.brought_in(
+                connection,
+                landing.sql,
+                keep,
+                self._known(landing),
+                self._refuse(stored),
+                # The versions of one key follow from one another.
+                together=self.keys.primary if may_repeat else (),
             )
             versions = sum(part.versions for part in parts)
             stored.superseded = landing.rows - versions - stored.refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -175,10 +176,11 @@ def test_a_record_that_the_table_refuses_is_set_aside_and_the_others_are_loaded(
     assert "secret" not in str(waiting)
 
 
+@pytest.mark.parametrize("full_refresh", [False, True])
 @pytest.mark.parametrize("replication_key", [None, "at"])
 @pytest.mark.parametrize("demand", ["check", "foreign key", "trigger"])
 def test_a_version_that_the_table_refuses_is_set_aside_and_the_others_are_kept(
-    warehouse: Warehouse, demand: str, replication_key: str | None
+    warehouse: Warehouse, demand: str, replication_key: str | None, full_refresh: bool
 ) -> None:
     make(warehouse, *DEMANDS[demand])
     things = stream(
@@ -190,12 +192,38 @@ def test_a_version_that_the_table_refuses_is_set_aside_and_the_others_are_kept(
         records = [
             {"id": n, "v": 13 if n == 7 else day, "at": date(2026, 1, day)} for n in range(20)
         ]
-        outcome = load(warehouse, things, [batch(records)])
+        outcome = load(warehouse, things, [batch(records)], full_refresh=full_refresh)
         assert (outcome.inserted, outcome.quarantined) == (19, 1) and outcome.is_balanced
     rows = query(
         warehouse, "select v, count(*), count(_valid_to) from shop.things group by 1 order by 1"
     )
     assert rows == [(1, 19, 19), (2, 19, 0)]
+
+
+@pytest.mark.parametrize("full_refresh", [False, True])
+@pytest.mark.parametrize("replication_key", [None, "at"])
+def test_of_several_versions_of_a_key_the_table_keeps_those_that_it_takes(
+    warehouse: Warehouse, replication_key: str | None, full_refresh: bool
+) -> None:
+    make(warehouse, *DEMANDS["check"])
+    things = stream(
+        {"id": "bigint", "v": "integer", "at": "date"},
+        disposition="scd2",
+        replication_key=replication_key,
+    )
+    records = [
+        {"id": n, "v": 13 if (n, day) == (7, 2) else day, "at": date(2026, 1, day)}
+        for day in (1, 2)
+        for n in range(20)
+    ]
+    load(warehouse, things, [batch([{"id": 7, "v": 9, "at": date(2025, 12, 1)}])])
+    outcome = load(warehouse, things, [batch(records)], full_refresh=full_refresh)
+    assert outcome.quarantined == 1 and outcome.is_balanced
+    holds = "select v, count(*) from shop.things where _valid_to is null group by 1 order by 1"
+    # What was read of the seventh before the record that is refused holds on.
+    assert query(warehouse, holds) == [(1, 1), (2, 19)]
+    versions = query(warehouse, "select count(*) from shop.things")
+    assert versions == [(40 if replication_key else 21,)]
 
 
 def test_refused_records_are_replayed_once_the_table_takes_them(warehouse: Warehouse) -> None:
@@ -383,18 +411,45 @@ def test_a_read_only_role_or_database_is_told_what_to_do(warehouse: Warehouse) -
         load(warehouse, THINGS, [RECORD])
 
 
-def test_a_database_that_cannot_hold_a_character_is_told_without_it(server: EmbeddedServer) -> None:
-    administration = Warehouse(server.url("postgres"))
-    with administration.connect(autocommit=True) as connection:
-        connection.execute("drop database if exists latin")
-        connection.execute("create database latin encoding 'LATIN1' locale 'C' template template0")
-    latin = Warehouse(server.url("latin"))
-    texts = stream({"id": "bigint", "v": "text"})
-    load(latin, texts, [batch([{"id": 1, "v": "\u00e9"}])])
-    with pytest.raises(FatalError, match="encoding 'UTF8'") as caught:
-        load(latin, texts, [batch([{"id": 2, "v": "\u65e5"}])])
-    assert "0xe6" not in str(caught.value)
-    assert query(latin, "select id, v from shop.things") == [(1, "\u00e9")]
+@pytest.mark.parametrize(
+    ("encoding", "held", "refused"),
+    [
+        ("LATIN1", "é", "日"),
+        ("WIN1252", "€", "日"),
+        ("EUC_JP", "日", "😀"),
+        ("SQL_ASCII", "日😀", None),
+    ],
+)
+def test_what_the_databases_encoding_cannot_hold_is_set_aside_and_the_others_are_loaded(
+    server: EmbeddedServer, encoding: str, held: str, refused: str | None
+) -> None:
+    name = f"in_{encoding.lower()}"
+    with Warehouse(server.url("postgres")).connect(autocommit=True) as connection:
+        connection.execute(f"drop database if exists {name} with (force)")
+        connection.execute(
+            f"create database {name} encoding '{encoding}' locale 'C' template template0"
+        )
+    other = Warehouse(server.url(name))
+    texts = stream({"id": "bigint", "v": "text", "doc": "jsonb"})
+    told = [held, *([refused] if refused else [])]
+    records = [{"id": n, "v": text, "doc": None} for n, text in enumerate(told)]
+    records += [{"id": 10 + n, "v": "x", "doc": json.dumps({"a": t})} for n, t in enumerate(told)]
+    records.append({"id": 20, "v": None, "doc": json.dumps({"a": 1}) + held})
+    outcome = load(other, texts, [batch(records)])
+    assert (outcome.inserted, outcome.quarantined) == (2, 2 * len(told) - 1)
+    assert query(other, "select id, v, doc ->> 'a' from shop.things order by 1") == [
+        (0, held, None),
+        (10, "x", held),
+    ]
+    waiting = query(other, "select record_number, record, reason from shop.things__quarantine")
+    if refused:
+        number, record, reason = waiting[0]
+        assert number == 2 and encoding in reason and refused not in reason
+        assert json.loads(record)["v"] == refused
+        # A name has to be held, too.
+        with pytest.raises(FatalError, match="encoding 'UTF8'") as caught:
+            load(other, texts, [batch([{"id": 30, refused: "y"}])])
+        assert "0x" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

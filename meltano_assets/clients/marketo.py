@@ -96,7 +96,25 @@ def _detail(response: Response) -> tuple[str, str]:
     return code, message
 
 
-ERRORS = ErrorTable(_detail, _ACTIONS, in_success=True, waits={"606": 3.0, "615": 1.0})
+_WAITS: Mapping[str | int, float] = {"606": 3.0, "615": 1.0}
+ERRORS = ErrorTable(_detail, _ACTIONS, in_success=True, waits=_WAITS)
+
+_oauth_detail = json_detail("error", "error_description")
+
+
+def _login_detail(response: Response) -> tuple[str, str]:
+    """A login's error: in the form of OAuth, or as Marketo writes it everywhere else."""
+    return _detail(response) if _REFUSED.search(response.body) else _oauth_detail(response)
+
+
+#: Nothing is skipped or gone where a token is asked for.
+_LOGIN_ACTIONS: Mapping[str | int, Action] = {
+    401: "fatal",
+    **{
+        code: do for code, do in _ACTIONS.items() if do in {"refresh", "throttle", "retry", "quota"}
+    },
+}
+_LOGIN_ERRORS = ErrorTable(_login_detail, _LOGIN_ACTIONS, in_success=True, waits=_WAITS)
 
 
 class MarketoClient:
@@ -116,7 +134,7 @@ class MarketoClient:
         self._identity = HttpClient(
             base,
             source=SOURCE,
-            errors=ErrorTable(json_detail("error", "error_description"), {401: "fatal"}),
+            errors=_LOGIN_ERRORS,
             transport=transport,
             secrets=secrets,
             hint=hint,

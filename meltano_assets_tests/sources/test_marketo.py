@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 
 from meltano_assets.clients.jobs import MemoryJobs
 from meltano_assets.clients.policy import Transport
-from meltano_assets.errors import FatalError, PlatformError, QuotaError, RetriableError
+from meltano_assets.errors import (
+    CredentialsError,
+    FatalError,
+    PlatformError,
+    QuotaError,
+    RetriableError,
+)
 from meltano_assets.extraction import open_source
 from meltano_assets.sources.marketo import (
     LONGEST_WINDOW,
@@ -357,6 +363,27 @@ def test_wrong_credentials_are_asked_for_once(vendors: Vendors) -> None:
             list(reader.read(LEADS, None, RECENT, now=now()))
         assert reader.requests == 1
     assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize("code", ["606", "611", "615", "713"])
+def test_a_login_that_answers_with_passing_trouble_is_repeated(vendors: Vendors, code: str) -> None:
+    """Marketo may say no inside an answer of status 200, also where tokens are given."""
+    expected = read(vendors)
+    vendors.arm("marketo", "server_error", match="/identity/", code=code)
+    assert read(vendors, transport=FakeClock().transport()) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("607", QuotaError), ("601", CredentialsError), ("603", FatalError)]
+)
+def test_a_login_that_is_refused_for_good_is_asked_for_once(
+    vendors: Vendors, code: str, kind: type[PlatformError]
+) -> None:
+    vendors.arm("marketo", "server_error", match="/identity/", code=code)
+    with reading(vendors) as reader:
+        with pytest.raises(kind, match=code):
+            list(reader.read(LEADS, None, RECENT, now=now()))
+        assert reader.requests == 1
 
 
 def test_a_token_that_is_refused_again_and_again_ends(vendors: Vendors) -> None:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.faults import FaultBox
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import Counters, json_response
 from meltano_assets.sandbox.state import CompanyClock
 
@@ -93,7 +94,7 @@ class Control:
 
     async def _move(self, request: Request) -> Response:
         text = request.query_params.get("days", "1")
-        if not text.isdigit() or not 1 <= int(text) <= 1000:
+        if not is_number(text) or not 1 <= int(text) <= 1000:
             return json_response({"error": "days must be a number from 1 to 1000"}, 400)
         days = int(text)
         left = self._clock.days_left()

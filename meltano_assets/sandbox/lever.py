@@ -33,6 +33,7 @@ from meltano_assets.sandbox.lever_writes import (
     read_body,
     shown,
 )
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, json_response
 from meltano_assets.sandbox.state import StateFolder
 
@@ -366,7 +367,7 @@ def _number(query: Mapping[str, list[str]], name: str) -> int | None:
     if name not in query:
         return None
     text = query[name][-1]
-    if not text.removeprefix("-").isdigit():
+    if not is_number(text.removeprefix("-")):
         what = "a number" if name == "limit" else "a number of milliseconds"
         raise LeverError(400, "BadRequestError", f"{name} must be {what}")
     return int(text)

@@ -53,6 +53,7 @@ from meltano_assets.sandbox.marketo_wire import (
     wire_time,
 )
 from meltano_assets.sandbox.marketo_writes import Writes
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, json_response
 from meltano_assets.sandbox.state import StateFolder
 
@@ -299,7 +300,7 @@ class Marketo:
             case ["leads"]:
                 return self._leads_by_filter(query)
             case ["lead", number]:
-                lead = self.desk.leads.get(int(number)) if number.isdigit() else None
+                lead = self.desk.leads.get(int(number)) if is_number(number) else None
                 if lead is None:
                     raise MarketoError("1004", f"Lead '{number}' not found")
                 return envelope({"result": self._leads([lead], query)})
@@ -311,9 +312,9 @@ class Marketo:
                 result = [{"id": 1, "name": "Default", "description": "Initial partition"}]
                 return envelope({"result": result})
             case ["leads", "programs", number]:
-                return self._members_as_leads(int(number) if number.isdigit() else 0, query)
+                return self._members_as_leads(int(number) if is_number(number) else 0, query)
             case ["programs", number, "members"]:
-                return self._program_members(int(number) if number.isdigit() else 0, query)
+                return self._program_members(int(number) if is_number(number) else 0, query)
             case ["programs" | "program", "members", "describe"]:
                 fields = [
                     {"name": name, "displayName": name, "dataType": kind, "updateable": False}
@@ -332,13 +333,13 @@ class Marketo:
                 return envelope({"result": [about]})
             case ["lists"]:
                 return self._named(query, "lists", self.desk.lists)
-            case ["lists", number] if number.isdigit():
+            case ["lists", number] if is_number(number):
                 return self._one(self.desk.lists.get(int(number)), f"List '{number}'")
-            case ["lists" | "list", number, "leads"] if number.isdigit():
+            case ["lists" | "list", number, "leads"] if is_number(number):
                 return self._list_leads(int(number), query)
             case ["campaigns"]:
                 return self._named(query, "campaigns", self.desk.campaigns)
-            case ["campaigns", number] if number.isdigit():
+            case ["campaigns", number] if is_number(number):
                 return self._one(self.desk.campaigns.get(int(number)), f"Campaign '{number}'")
             case ["activities", "types"]:
                 return envelope({"result": [*self._types, *self._own_types()]})
@@ -441,7 +442,7 @@ class Marketo:
             raise MarketoError("1003", f"Invalid filterType '{kind}'")
         leads = self.desk.leads
         if kind == "id":
-            found = [leads[int(v)] for v in values if v.isdigit() and int(v) in leads]
+            found = [leads[int(v)] for v in values if is_number(v) and int(v) in leads]
         else:
             wanted = {value.lower() for value in values}
             found = [lead for lead in leads.values() if str(lead.get(kind)).lower() in wanted]
@@ -497,7 +498,7 @@ class Marketo:
 
     def _read_activities(self, query: Mapping[str, str]) -> Response:
         types = split_list(query.get("activityTypeIds"))
-        if not types or not all(kind.isdigit() for kind in types):
+        if not types or not all(is_number(kind) for kind in types):
             raise MarketoError("1003", "Invalid value for 'activityTypeIds'")
         if len(types) > 10:
             raise MarketoError("1003", "Number of activityTypeIds exceeds the limit of 10")

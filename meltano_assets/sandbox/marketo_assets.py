@@ -13,6 +13,7 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FaultBox
 from meltano_assets.sandbox.marketo_desk import Desk
 from meltano_assets.sandbox.marketo_wire import MarketoError, envelope, wire_time
+from meltano_assets.sandbox.numbers import is_number
 
 
 class Assets:
@@ -49,7 +50,7 @@ class Assets:
                     query,
                     [p for p in desk.programs.values() if p["name"] == query.get("name")],
                 )
-            case ["program", number] if number.isdigit():
+            case ["program", number] if is_number(number):
                 program = desk.programs.get(int(number))
                 if program is None:
                     raise MarketoError("702", f"Program with id '{number}' not found")
@@ -80,7 +81,7 @@ class Assets:
     def _page(self, query: Mapping[str, str], records: list[Record]) -> Response:
         """A page by offset; beyond the end a warning stands for the result."""
         offset, most = query.get("offset", "0"), query.get("maxReturn", "20")
-        if not offset.isdigit() or not most.isdigit() or not 1 <= int(most) <= 200:
+        if not is_number(offset) or not is_number(most) or not 1 <= int(most) <= 200:
             raise MarketoError("1003", "Invalid value for 'offset' or 'maxReturn'")
         page = records[int(offset) : int(offset) + int(most)]
         if self._faults.take("repeat_page", "assets"):
@@ -97,7 +98,7 @@ def _static_list(record: Record) -> Record:
 
 
 def _known_list(number: str, desk: Desk) -> Record:
-    found = desk.lists.get(int(number)) if number.isdigit() else None
+    found = desk.lists.get(int(number)) if is_number(number) else None
     if found is None:
         raise MarketoError("702", f"Static list with id '{number}' not found")
     return found

@@ -42,6 +42,7 @@ from meltano_assets.sandbox.marketo_wire import (
     split_list,
     wire_time,
 )
+from meltano_assets.sandbox.numbers import is_number
 
 if TYPE_CHECKING:
     from meltano_assets.sandbox.marketo import Marketo
@@ -370,7 +371,7 @@ class BulkExtract:
         if len(programs) > 10:
             raise MarketoError("1003", "Number of programIds exceeds the limit of 10")
         for program in programs:
-            if not program.isdigit() or int(program) not in desk.programs:
+            if not is_number(program) or int(program) not in desk.programs:
                 raise MarketoError("1013", f"Program '{program}' not found")
         chosen = [m for key, m in sorted(desk.members.items()) if str(key[0]) in programs]
         if "updatedAt" in filters:

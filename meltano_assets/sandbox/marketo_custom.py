@@ -21,6 +21,7 @@ from meltano_assets.sandbox.marketo_wire import (
     split_list,
     wire_time,
 )
+from meltano_assets.sandbox.numbers import is_number
 
 _FIRST_TYPE = 100_001
 
@@ -66,7 +67,7 @@ class Customs:
                 if kind is None:
                     raise Skipped("1013", "Activity type not found")
                 lead = str(entry.get("leadId"))
-                if not lead.isdigit() or int(lead) not in self._desk.leads:
+                if not is_number(lead) or int(lead) not in self._desk.leads:
                     raise Skipped("1004", "Lead not found")
                 done = self._custom_activity(kind, int(lead), entry)
                 result: Record = {

@@ -19,6 +19,7 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.marketo_desk import Desk
 from meltano_assets.sandbox.marketo_leads import LeadWriter
 from meltano_assets.sandbox.marketo_wire import MarketoError, envelope
+from meltano_assets.sandbox.numbers import is_number
 
 _DELIMITERS = {"csv": ",", "tsv": "\t", "ssv": ";"}
 _BIGGEST = 10 << 20
@@ -95,7 +96,7 @@ class BulkImport:
         header, *rows = csv.reader(io.StringIO(text), delimiter=_DELIMITERS[kind])
         desk = self._desk()
         list_id = query.get("listId", "")
-        if list_id and (not list_id.isdigit() or int(list_id) not in desk.lists):
+        if list_id and (not is_number(list_id) or int(list_id) not in desk.lists):
             raise MarketoError("1013", f"List '{list_id}' not found")
         writer = LeadWriter(desk, self._described(), "createOrUpdate", query.get("lookupField"))
         if writer.lookup not in header:
@@ -110,7 +111,7 @@ class BulkImport:
         return envelope({"result": [batch.rendered()]})
 
     def _asked(self, text: str) -> _Batch:
-        batch = self._batches.get(int(text)) if text.isdigit() else None
+        batch = self._batches.get(int(text)) if is_number(text) else None
         if batch is None:
             raise MarketoError("1013", f"Batch '{text}' not found")
         if batch.status == "Queued":

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import json_response
 
 BATCH = 300
@@ -65,7 +66,7 @@ def split_list(text: str | None) -> list[str]:
 def batch_size(query: Mapping[str, str]) -> int:
     """How many records a page has."""
     text = query.get("batchSize", str(BATCH))
-    if not text.isdigit() or not 1 <= int(text) <= BATCH:
+    if not is_number(text) or not 1 <= int(text) <= BATCH:
         raise MarketoError("1003", f"Invalid value for 'batchSize'. Maximum is {BATCH}")
     return int(text)
 
@@ -101,7 +102,7 @@ def read_token(token: str | None, kind: str) -> int:
         plain = ""
     name, _, rest = plain.partition(":")
     place, _, _mark = rest.partition(":")
-    if name != kind or not place.isdigit() or make_token(kind, int(place)).rstrip("=") != text:
+    if name != kind or not is_number(place) or make_token(kind, int(place)).rstrip("=") != text:
         raise MarketoError("1003", "Invalid value for 'nextPageToken'")
     return int(place)
 

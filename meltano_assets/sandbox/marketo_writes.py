@@ -35,6 +35,7 @@ from meltano_assets.sandbox.marketo_wire import (
     object_of,
     split_list,
 )
+from meltano_assets.sandbox.numbers import is_number
 
 REMOVE_FROM_LIST, REQUEST_CAMPAIGN, PUSH_LEAD = 25, 47, 145
 
@@ -155,7 +156,7 @@ class Writes:
     ) -> Response:
         results: list[Record] = []
         for text in ids:
-            number = int(text) if text.isdigit() else 0
+            number = int(text) if is_number(text) else 0
             try:
                 if number not in self._desk.leads:
                     raise Skipped("1004", "Lead not found")
@@ -181,7 +182,7 @@ class Writes:
         return self._each(_ids({}, told), moved)
 
     def _lead(self, text: str) -> int:
-        number = int(text) if text.isdigit() else 0
+        number = int(text) if is_number(text) else 0
         if number not in self._desk.leads:
             raise MarketoError("1004", f"Lead '{text}' not found")
         return number
@@ -243,7 +244,7 @@ class Writes:
     # Lists
 
     def _list(self, text: str) -> int:
-        number = int(text) if text.isdigit() else 0
+        number = int(text) if is_number(text) else 0
         if number not in self._desk.lists:
             raise MarketoError("1013", f"List '{text}' not found")
         return number
@@ -271,7 +272,7 @@ class Writes:
     # Programs and campaigns
 
     def _program(self, text: str) -> int:
-        number = int(text) if text.isdigit() else 0
+        number = int(text) if is_number(text) else 0
         if number not in self._desk.programs:
             raise MarketoError("1013", f"Program '{text}' not found")
         return number
@@ -332,7 +333,7 @@ class Writes:
         return self._each(list(entries), act, "leadId")
 
     def _campaign(self, text: str) -> Record:
-        found = self._desk.campaigns.get(int(text)) if text.isdigit() else None
+        found = self._desk.campaigns.get(int(text)) if is_number(text) else None
         if found is None:
             raise MarketoError("1013", f"Campaign '{text}' not found")
         return found

@@ -35,6 +35,7 @@ from meltano_assets.sandbox.netsuite_wire import (
     text_of,
 )
 from meltano_assets.sandbox.netsuite_writes import RecordWriter, WrittenBooks
+from meltano_assets.sandbox.numbers import is_number
 
 MAX_GET_LIST = 1000
 #: Records that one request may write.
@@ -173,7 +174,7 @@ class Operations:
         opened = call.searches.find(text_of(call.operation, "searchId"))
         text = text_of(call.operation, "pageIndex")
         pages = -(-len(opened.found) // opened.page_size)
-        if not text.isdigit() or not 1 <= int(text) <= max(pages, 1):
+        if not is_number(text) or not 1 <= int(text) <= max(pages, 1):
             raise StatusError(
                 "INVALID_SEARCH_PAGE_INDEX", f"There is no page {text}: the search has {pages}."
             )
@@ -271,7 +272,7 @@ class Operations:
         ]
         text = text_of(call.operation, "pageIndex") or "1"
         pages = -(-len(found) // MAX_PAGE_SIZE)
-        if not text.isdigit() or not 1 <= int(text) <= max(pages, 1):
+        if not is_number(text) or not 1 <= int(text) <= max(pages, 1):
             raise StatusError("INVALID_PAGE_INDEX", f"There is no page {text}.")
         start = (int(text) - 1) * MAX_PAGE_SIZE
         records = "".join(
@@ -354,7 +355,7 @@ class Operations:
         index = text_of(call.operation, "pageIndex") or "1"
         inside = {"Search": "core:searchResult", "GetList": "messages:readResponseList"}
         tag = inside.get(job.result, "messages:writeResponseList")
-        content = job.pages(int(index) if index.isdigit() else 1)
+        content = job.pages(int(index) if is_number(index) else 1)
         return (
             "<messages:getAsyncResultResponse><messages:asyncResult"
             f' xsi:type="messages:Async{job.result}Result"><{tag}>{content}</{tag}>'

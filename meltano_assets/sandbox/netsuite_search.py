@@ -22,6 +22,7 @@ from meltano_assets.sandbox.netsuite_wire import (
     text_of,
     type_of,
 )
+from meltano_assets.sandbox.numbers import is_number
 
 #: Record type → its value in the search field ``type``.
 TRANSACTION_TYPES = {
@@ -123,7 +124,7 @@ class OpenSearches:
 def page_size_of(preferences: Node | None) -> int:
     """The page size asked for; StatusError when it is out of bounds."""
     text = text_of(preferences, "pageSize")
-    size = int(text) if text.lstrip("-").isdigit() else DEFAULT_PAGE_SIZE
+    size = int(text) if is_number(text.removeprefix("-")) else DEFAULT_PAGE_SIZE
     if not MIN_PAGE_SIZE <= size <= MAX_PAGE_SIZE:
         raise StatusError(
             "INVALID_SEARCH_PAGE_SIZE",

@@ -89,7 +89,8 @@ class _Server:
         }
         method = scope["method"]
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-        path = path.split("?", 1)[0]
+        # Clients join an address that ends in a slash with paths that begin with one.
+        path = "/" + path.split("?", 1)[0].lstrip("/")
         query = scope["query_string"].decode("latin-1")
         subject = f"{method} {path}?{query}"
         try:

@@ -21,6 +21,7 @@ from email.parser import BytesParser
 from typing import Any
 
 from meltano_assets.sandbox import salesforce_ingest, soql
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.salesforce_http import CSV_TYPE, Call, Reply, not_allowed, not_found
 from meltano_assets.sandbox.salesforce_job import (
     DELIMITERS,
@@ -444,7 +445,7 @@ class BulkJobs:
         if self.org.faults.take("lose_results", f"{call.method} {call.path}"):
             raise not_found()
         text = call.params.get("maxRecords")
-        if text is not None and (not text.isdigit() or int(text) < 1):
+        if text is not None and (not is_number(text) or int(text) < 1):
             raise bad_job("INVALID_ARGUMENT", f"maxRecords must be a positive number: {text}")
         limit = int(text) if text else DEFAULT_MAX_RECORDS
         start = offset_of(call.params.get("locator"), job.processed)

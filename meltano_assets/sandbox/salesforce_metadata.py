@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from email.utils import format_datetime
 
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.salesforce_http import (
     Call,
     Reply,
@@ -336,7 +337,7 @@ def _shown(value: object) -> object:
 
 def _number(call: Call, name: str, default: int, largest: int) -> int:
     text = call.params.get(name, str(default))
-    if not text.isdigit() or int(text) > largest:
+    if not is_number(text) or int(text) > largest:
         raise bad_request(
             "INVALID_QUERY_LOCATOR", f"The {name} must be from 0 to {largest}: {text}"
         )

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 from meltano_assets.sandbox import soql
 from meltano_assets.sandbox.faults import FOREIGN_HOST
+from meltano_assets.sandbox.salesforce_columns import columns_of
 from meltano_assets.sandbox.salesforce_definitions import Definitions, is_definition
 from meltano_assets.sandbox.salesforce_explain import explain
 from meltano_assets.sandbox.salesforce_http import Call, Reply, bad_request, failure, not_allowed
@@ -129,6 +130,8 @@ class Queries:
         if is_definition(query):
             return self._definitions.answer(call, text)
         compiled = compile_tree(call.org, query, include_deleted=include_deleted)
+        if call.params.get("columns", "").lower() == "true":
+            return Reply(200, columns_of(compiled, query))
         connection = call.org.reader()
         if compiled.is_count:
             total = compiled.count(connection)

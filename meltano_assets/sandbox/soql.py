@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from meltano_assets.sandbox.numbers import is_number
+
 AGGREGATES = ("count", "count_distinct", "sum", "min", "max", "avg")
 DATE_FUNCTIONS = (
     "calendar_year",
@@ -414,7 +416,7 @@ class Parser:
 
     def whole_number(self) -> int:
         token = self.next()
-        if token.kind != "number" or not token.text.isdigit():
+        if token.kind != "number" or not is_number(token.text):
             raise self.unexpected(token)
         return int(token.text)
 

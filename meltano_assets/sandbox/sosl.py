@@ -220,7 +220,7 @@ class _Words:
 
 def _kind(char: str) -> str:
     """The class of characters that a word's character belongs to; empty between words."""
-    if char.isdigit():
+    if char.isdecimal():
         return r"\d"
     return r"[^\W\d_]" if char.isalnum() else ""
 

@@ -28,6 +28,7 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_stripe_balance import balance
 from meltano_assets.sandbox.company_stripe_records import API_VERSION
 from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, RateLimit, json_response
 from meltano_assets.sandbox.state import StateFolder
 from meltano_assets.sandbox.stripe_books import Books, items_of
@@ -425,7 +426,7 @@ class Stripe:
             raise Problem(400, str(error), None, "query") from error
         limit = self._limit(query.get("limit"))
         page = query.get("page", "0")
-        begin = int(page) if page.isdigit() else -1
+        begin = int(page) if is_number(page) else -1
         if begin < 0 or self.service.faults.take("lose_cursor", request.url.path):
             raise Problem(400, f"Invalid page: {page}", None, "page")
         end = begin + limit

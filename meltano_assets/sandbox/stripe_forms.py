@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.stripe_wire import Problem
 
 TEXT = "text"
@@ -21,6 +22,8 @@ METADATA = "metadata"
 ANY = "any"
 #: Name → kind: one of the above, the values that there may be, a shape, or a list of one kind.
 Shape = Mapping[str, Any]
+INTERVALS = ("day", "week", "month", "year")
+TAX_BEHAVIORS = ("exclusive", "inclusive", "unspecified")
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _FORM = "application/x-www-form-urlencoded"
 _METADATA_KEYS, _METADATA_KEY, _METADATA_VALUE = 50, 40, 500
@@ -86,7 +89,7 @@ def _listed(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     inner = {name: _listed(entry) for name, entry in value.items()}
-    if inner and all(name.isdigit() for name in inner):
+    if inner and all(is_number(name) for name in inner):
         return [inner[name] for name in sorted(inner, key=int)]
     return inner
 

@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.company_stripe_shapes import INVOICE_LINE, MONTH_SECONDS
-from meltano_assets.sandbox.stripe_billing import DAY_SECONDS, Billing, mapping
+from meltano_assets.sandbox.company_stripe_shapes import INVOICE_LINE
+from meltano_assets.sandbox.stripe_billing import Billing, mapping
 from meltano_assets.sandbox.stripe_books import Books, items_of
+from meltano_assets.sandbox.stripe_periods import period_end
 from meltano_assets.sandbox.stripe_wire import Problem, existing
 
-_PERIODS = {
-    "day": DAY_SECONDS,
-    "week": 7 * DAY_SECONDS,
-    "month": MONTH_SECONDS,
-    "year": 365 * DAY_SECONDS,
-}
 #: A first bill that is not paid by then ends the subscription.
 _PATIENCE_SECONDS = 23 * 3_600
 _LIVING = ("active", "trialing", "past_due", "unpaid")
@@ -81,7 +76,7 @@ class Renewals:
         status = "past_due" if subscription["status"] in ("past_due", "unpaid") else "active"
         subscription = self._books.change(
             "customer.subscription.updated", subscription, status=status,
-            current_period_start=at, current_period_end=at + length_of(subscription),
+            current_period_start=at, current_period_end=_next_end(subscription, at),
         )  # fmt: skip
         self._bill_period(subscription)
 
@@ -226,16 +221,15 @@ def cost_of(item: Record) -> int:
     return int(str(unit or 0)) * int(str(item["quantity"] or 0))
 
 
-def length_of(subscription: Record) -> int:
-    """The seconds of a subscription's period."""
-    return price_length(mapping(items_of(subscription["items"])[0]["price"]))
+def _next_end(subscription: Record, at: int) -> int:
+    price = mapping(items_of(subscription["items"])[0]["price"])
+    return period_end(int(str(subscription["billing_cycle_anchor"])), at, interval_of(price))
 
 
-def price_length(price: Record) -> int:
-    """The seconds of a price's period."""
+def interval_of(price: Record) -> tuple[str, int]:
+    """A price's period: so many days, weeks, months or years."""
     recurring = mapping(price["recurring"])
-    interval = str(recurring.get("interval", "month"))
-    return _PERIODS[interval] * int(str(recurring.get("interval_count", 1)))
+    return str(recurring.get("interval", "month")), int(str(recurring.get("interval_count", 1)))
 
 
 def _same(old: Record, new: Record) -> bool:

@@ -10,13 +10,16 @@ from meltano_assets.sandbox.company_stripe_shapes import (
     SUBSCRIPTION,
     SUBSCRIPTION_ITEM,
 )
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.stripe_billing import COLLECTION, DAY_SECONDS, Billing, mapping
 from meltano_assets.sandbox.stripe_books import Books, items_of
 from meltano_assets.sandbox.stripe_forms import (
     ANY,
     BOOLEAN,
     INTEGER,
+    INTERVALS,
     METADATA,
+    TAX_BEHAVIORS,
     TEXT,
     Shape,
     checked,
@@ -25,12 +28,19 @@ from meltano_assets.sandbox.stripe_forms import (
     texts,
 )
 from meltano_assets.sandbox.stripe_payments import Payments
-from meltano_assets.sandbox.stripe_renewals import Renewals, price_length
+from meltano_assets.sandbox.stripe_periods import period_end
+from meltano_assets.sandbox.stripe_renewals import Renewals, interval_of
 from meltano_assets.sandbox.stripe_wire import Problem, existing, missing
 
 _SUBSCRIPTION_ITEM: Shape = {
     **texts("price plan"),
     "metadata": METADATA,
+    "price_data": {
+        **texts("currency product unit_amount_decimal"),
+        "recurring": {"interval": INTERVALS, "interval_count": INTEGER},
+        "tax_behavior": TAX_BEHAVIORS,
+        "unit_amount": INTEGER,
+    },
     "quantity": INTEGER,
     "tax_rates": [TEXT],
 }
@@ -76,6 +86,10 @@ _NEW_SUBSCRIPTION: Shape = {
     "items": [_SUBSCRIPTION_ITEM],
     "trial_period_days": INTEGER,
 }
+#: No time since 1970 has so many digits.
+_LONG = 12
+_MOST_TRIAL_DAYS = 730
+_MOST_TRIAL_SECONDS = 5 * 366 * DAY_SECONDS
 _CANCEL: Shape = {
     "cancellation_details": texts("comment feedback"),
     "invoice_now": BOOLEAN,
@@ -86,8 +100,15 @@ _CANCEL: Shape = {
 class Subscriptions:
     """Begins, changes and ends what customers subscribe to."""
 
-    def __init__(self, books: Books, payments: Payments, billing: Billing) -> None:
+    def __init__(
+        self,
+        books: Books,
+        payments: Payments,
+        billing: Billing,
+        new_price: Callable[[dict[str, Any]], Record],
+    ) -> None:
         self._books = books
+        self._new_price = new_price
         self._payments = payments
         self._billing = billing
         self._renewals = Renewals(books, billing)
@@ -125,8 +146,8 @@ class Subscriptions:
         if any(p["currency"] != currency for p in prices):
             message = "All prices on a subscription must have the same currency."
             raise Problem(400, message, None, "items")
-        length = price_length(prices[0])
-        if any(price_length(price) != length for price in prices):
+        interval = interval_of(prices[0])
+        if any(interval_of(price) != interval for price in prices):
             message = "Currently, all plans on a subscription must have the same billing interval."
             raise Problem(400, message, None, "items")
         trial = self._trial(params, stamp)
@@ -135,7 +156,7 @@ class Subscriptions:
         if is_sent and params.get("days_until_due") is None:
             raise required_problem("days_until_due")
         fields = {n: params[n] for n in _SUBSCRIPTION if n in params and n in SUBSCRIPTION}
-        end = trial or stamp + length
+        end = trial or period_end(stamp, stamp, interval)
         subscription: Record = {
             **SUBSCRIPTION,
             **fields,
@@ -222,15 +243,25 @@ class Subscriptions:
         if end == "now":
             return None
         if end:
-            if not str(end).isdigit() or int(end) <= stamp:
+            is_time = is_number(str(end)) and len(str(end)) < _LONG
+            if not is_time or int(end) <= stamp:
                 message = "Invalid timestamp: must be an integer Unix timestamp in the future."
+                raise Problem(400, message, None, "trial_end")
+            if int(end) > stamp + _MOST_TRIAL_SECONDS:
+                message = "Invalid timestamp: can be no more than five years in the future."
                 raise Problem(400, message, None, "trial_end")
             return int(end)
         days = params.get("trial_period_days")
+        if days is not None and not 0 <= days <= _MOST_TRIAL_DAYS:
+            message = f"The maximum number of trial period days is {_MOST_TRIAL_DAYS}."
+            raise Problem(400, message, None, "trial_period_days")
         return stamp + days * DAY_SECONDS if days else None
 
     def _item(self, subscription: str, entry: Mapping[str, Any], path: str) -> Record:
         name = "price" if entry.get("price") else "plan"
+        if (told := entry.get("price_data")) and not entry.get(name):
+            price = self._priced(told, f"{path}[price_data]")
+            entry, name = {**entry, "price": price["id"]}, "price"
         if not entry.get(name):
             raise required_problem(f"{path}[price]")
         price = self._books.live("price").get(entry[name])
@@ -252,6 +283,13 @@ class Subscriptions:
             "quantity": 1 if entry.get("quantity") is None else entry["quantity"],
             "subscription": subscription,
         }
+
+    def _priced(self, told: Mapping[str, Any], path: str) -> Record:
+        """A price for one subscription alone, which nobody can choose again."""
+        for name in ("currency", "product", "recurring"):
+            if not told.get(name):
+                raise required_problem(f"{path}[{name}]")
+        return self._new_price({**told, "active": False})
 
     def _change(self, subscription: Record, params: dict[str, Any]) -> Record:
         if subscription["status"] == "canceled" and params.keys() - {
@@ -278,7 +316,11 @@ class Subscriptions:
             fields["canceled_at"] = self._books.stamp() if is_ending else None
         if params.get("trial_end") == "now" and subscription["status"] == "trialing":
             stamp = self._books.stamp()
-            fields |= {"trial_end": stamp, "current_period_end": stamp}
+            fields |= {
+                "trial_end": stamp,
+                "current_period_end": stamp,
+                "billing_cycle_anchor": stamp,
+            }
         if params.get("items"):
             items = self._changed_items(subscription, params["items"])
             fields |= {"items": items, **_single(items)}

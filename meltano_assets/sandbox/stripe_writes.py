@@ -19,7 +19,9 @@ from meltano_assets.sandbox.stripe_forms import (
     ANY,
     BOOLEAN,
     INTEGER,
+    INTERVALS,
     METADATA,
+    TAX_BEHAVIORS,
     TEXT,
     Shape,
     checked,
@@ -58,13 +60,12 @@ _CUSTOMER: Shape = {
 }
 _RECURRING: Shape = {
     "aggregate_usage": ("last_during_period", "last_ever", "max", "sum"),
-    "interval": ("day", "week", "month", "year"),
+    "interval": INTERVALS,
     "interval_count": INTEGER,
     "meter": TEXT,
     "trial_period_days": INTEGER,
     "usage_type": ("licensed", "metered"),
 }
-_TAX_BEHAVIORS = ("exclusive", "inclusive", "unspecified")
 _NEW_PRICE: Shape = {
     **texts("currency product nickname lookup_key unit_amount_decimal"),
     "active": BOOLEAN,
@@ -75,7 +76,7 @@ _NEW_PRICE: Shape = {
     "product_data": {**texts("id name statement_descriptor tax_code unit_label"),
                      "active": BOOLEAN, "metadata": METADATA},
     "recurring": _RECURRING,
-    "tax_behavior": _TAX_BEHAVIORS,
+    "tax_behavior": TAX_BEHAVIORS,
     "tiers": ANY,
     "tiers_mode": ("graduated", "volume"),
     "transfer_lookup_key": BOOLEAN,
@@ -87,7 +88,7 @@ _PRICE: Shape = {
     "active": BOOLEAN,
     "currency_options": ANY,
     "metadata": METADATA,
-    "tax_behavior": _TAX_BEHAVIORS,
+    "tax_behavior": TAX_BEHAVIORS,
     "transfer_lookup_key": BOOLEAN,
 }
 _PRODUCT: Shape = {
@@ -102,11 +103,13 @@ _PRODUCT: Shape = {
 _NEW_PRODUCT: Shape = {
     **{name: kind for name, kind in _PRODUCT.items() if name != "default_price"},
     "default_price_data": {**texts("currency unit_amount_decimal"), "recurring": _RECURRING,
-                           "tax_behavior": _TAX_BEHAVIORS, "unit_amount": INTEGER,
+                           "tax_behavior": TAX_BEHAVIORS, "unit_amount": INTEGER,
                            "metadata": METADATA},
     "id": TEXT,
     "type": ("good", "service"),
 }  # fmt: skip
+#: A price's period lasts three years at most.
+_MOST_INTERVALS = {"day": 1_095, "week": 156, "month": 36, "year": 3}
 _DISPUTE: Shape = {"evidence": ANY, "metadata": METADATA, "submit": BOOLEAN}
 
 
@@ -118,7 +121,7 @@ class Writes:
         self._payments = Payments(books)
         self._intents = Intents(books, self._payments)
         self._billing = Billing(books, self._payments, self._intents)
-        self._subscriptions = Subscriptions(books, self._payments, self._billing)
+        self._subscriptions = Subscriptions(books, self._payments, self._billing, self.new_price)
 
     def catch_up(self) -> bool:
         """Do what has fallen due; whether there was anything."""
@@ -289,8 +292,8 @@ class Writes:
             raise Problem(400, "The sandbox keeps no tiered prices.", None, "billing_scheme")
         amount, exact = _unit_amount(params)
         recurring = params.get("recurring")
-        if recurring is not None and not recurring.get("interval"):
-            raise required_problem("recurring[interval]")
+        if recurring is not None:
+            _check_recurring(recurring)
         price: Record = {
             **PRICE,
             "id": self._books.new_id("price"),
@@ -363,6 +366,18 @@ class Writes:
     def _check_open(self, dispute: Record) -> None:
         if dispute["status"] in ("won", "lost"):
             raise Problem(400, "This dispute is already closed", None)
+
+
+def _check_recurring(told: Mapping[str, Any]) -> None:
+    interval = told.get("interval")
+    if not interval:
+        raise required_problem("recurring[interval]")
+    count = told.get("interval_count")
+    if count is not None and not 1 <= count <= _MOST_INTERVALS[interval]:
+        message = (
+            f"Invalid interval_count: must be from 1 to {_MOST_INTERVALS[interval]} {interval}s"
+        )
+        raise Problem(400, message, None, "recurring[interval_count]")
 
 
 def _unit_amount(params: dict[str, Any]) -> tuple[int | None, str | None]:

@@ -24,6 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
 from meltano_assets.sandbox.state import StateFolder
 from meltano_assets.sandbox.zendesk_answers import Refused
@@ -43,6 +44,7 @@ from meltano_assets.sandbox.zendesk_places import (
     make_cursor,
     parse_cursor,
 )
+from meltano_assets.sandbox.zendesk_related import related
 from meltano_assets.sandbox.zendesk_search import MAX_RESULTS, TYPES, SearchError, search
 from meltano_assets.sandbox.zendesk_tickets import (
     EVENT_EXPORTS,
@@ -326,7 +328,8 @@ class Zendesk:
 
     def _list(self, request: Request, path: str) -> Response:
         listed = path.removesuffix("/count")
-        is_count = listed != path and not path.startswith("search")
+        has_own = path.startswith("search") or re.fullmatch(r"views/\d+/count", path)
+        is_count = listed != path and not has_own
         found = self._found(request, listed if is_count else path)
         if found is None:
             return _not_found("InvalidEndpoint")
@@ -353,6 +356,10 @@ class Zendesk:
             file = _by_id(self._desk.merged("attachments", []), path[12:])
             answer: Record = {"attachment": file}
             return _not_found() if file is None else answer
+        if "/" in path and (
+            beside := related(self._desk, self._kept(), path, request.query_params)
+        ):
+            return self._with_addresses(request, beside)
         if (
             path.split("/", maxsplit=1)[0] in KEPT
             and (found := self._kept_list(request, path)) is not None
@@ -457,7 +464,10 @@ class Zendesk:
             found = person_part(self._desk, self._kept(), record, part)
         elif name == "organizations":
             found = organization_part(self._desk, self._kept(), record, part)
-        if isinstance(found, tuple) and found[0] in ("users", "tickets"):
+        return self._with_addresses(request, found)
+
+    def _with_addresses(self, request: Request, found: Part) -> Part:
+        if isinstance(found, tuple) and (found[0] in _SINGULAR or found[0] in KEPT):
             return found[0], self._rendered(request, found[1], found[0])
         return found
 
@@ -484,7 +494,7 @@ class Zendesk:
         if path == "search/count":
             return json_response({"count": len(found)})
         page, size = query.get("page", "1"), page_size(query.get("per_page"), LIST_PAGE_SIZE)
-        if path == "search" and page.isdigit() and int(page) * size > MAX_RESULTS:
+        if path == "search" and is_number(page) and int(page) * size > MAX_RESULTS:
             limits = "Requested response size was greater than Search Response Limits"
             return _invalid(f"Invalid search: {limits}")
         results = []
@@ -514,7 +524,7 @@ class Zendesk:
     def _ratings(self, request: Request) -> Part | Response:
         """Ratings that changed in [start_time, end_time), both in seconds."""
         bounds = [request.query_params.get(name) for name in ("start_time", "end_time")]
-        if any(text is not None and not text.isdigit() for text in bounds):
+        if any(text is not None and not is_number(text) for text in bounds):
             return json_response(
                 {"error": "InvalidValue", "description": "start_time must be a Unix epoch time"},
                 400,

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, FaultBox
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import base_url, json_response
 from meltano_assets.sandbox.zendesk_places import make_place, parse_place
 
@@ -30,7 +31,7 @@ class Pages:
             return self.cursor_page(request, key, records)
         size = page_size(query.get("per_page"), LIST_PAGE_SIZE)
         text = query.get("page", "1")
-        if not text.isdigit() or int(text) < 1:
+        if not is_number(text) or int(text) < 1:
             return json_response(
                 {"error": "InvalidPaginationParameter", "description": "page must be an integer"},
                 400,
@@ -118,6 +119,6 @@ class Pages:
 
 def page_size(text: str | None, most: int) -> int:
     """The size asked for, as far as the service goes along."""
-    if text is None or not text.isdigit() or int(text) < 1:
+    if text is None or not is_number(text) or int(text) < 1:
         return most
     return min(int(text), most)

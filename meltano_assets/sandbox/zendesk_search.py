@@ -15,6 +15,7 @@ from operator import eq, ge, gt, le, lt
 from typing import Any
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 
 Records = Mapping[str, list[Record]]
 _Ordered = int | str
@@ -132,7 +133,7 @@ def _id(record: Record) -> int:
 def _fits(kind: str, record: Record, term: Term, records: Records, now: datetime) -> bool:
     key, value = term.key, term.value
     if not key:
-        if value.isdigit() and str(record["id"]) == value:
+        if is_number(value) and str(record["id"]) == value:
             return True
         return _begins(_texts(kind, record), value)
     if key in _DATES:

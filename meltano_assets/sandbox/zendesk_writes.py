@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.zendesk_answers import (
     Refused,
     Written,
@@ -94,6 +95,10 @@ class Writes:
             return self._tags(method, name, record, read_body(content))
         if parts[2:] == ["merge"] and name != "organizations":
             return self._merge(name, record, read_body(content))
+        if parts[2:] == ["mark_as_spam"] and name == "tickets" and method == "PUT":
+            self._saved("users", int(str(record["requester_id"])), {"suspended": True})
+            self._delete("tickets", record)
+            return Written(200, body={})
         if parts[2:3] == ["identities"] and name == "users":
             return self._identity(method, record, parts[3:], read_body(content))
         raise Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
@@ -163,7 +168,7 @@ class Writes:
         """Who asks: by id, or by name and address, which make a user where there is none."""
         number = given.get("requester_id")
         if number is not None:
-            return int(str(number)) if str(number).isdigit() else None
+            return int(str(number)) if is_number(str(number)) else None
         person = given.get("requester")
         if not isinstance(person, dict):
             return None

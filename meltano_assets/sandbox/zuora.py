@@ -22,6 +22,7 @@ from starlette.responses import Response
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, Fault
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
 from meltano_assets.sandbox.state import StateFolder
 from meltano_assets.sandbox.zuora_business import Business
@@ -210,7 +211,7 @@ class Zuora:
     def _data_queries(self, request: Request) -> Response:
         """The latest data queries, the newest first."""
         size = request.query_params.get("pageSize", "20")
-        if not size.isdigit() or not 1 <= int(size) <= MAX_DATA_QUERIES:
+        if not is_number(size) or not 1 <= int(size) <= MAX_DATA_QUERIES:
             return failure(40000020, f"pageSize must be from 1 to {MAX_DATA_QUERIES}", 400)
         status = request.query_params.get("queryStatus")
         found = [job for job in self.jobs.queries() if status in (None, job["queryStatus"])]
@@ -376,10 +377,10 @@ class Zuora:
         query = request.query_params
         size = (
             min(40, int(query.get("pageSize", "10")))
-            if query.get("pageSize", "1").isdigit()
+            if is_number(query.get("pageSize", "1"))
             else 10
         )
-        page = int(query["page"]) if query.get("page", "").isdigit() else 1
+        page = int(query["page"]) if is_number(query.get("page", "")) else 1
         products = self._tenant.rows("Product")
         plans = self._tenant.rows("ProductRatePlan")
         charges = self._tenant.rows("ProductRatePlanCharge")

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, FaultBox
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import base_url, json_response
 from meltano_assets.sandbox.zuora_objects import find
 from meltano_assets.sandbox.zuora_orders import Orders, Subscriptions
@@ -80,7 +81,7 @@ class Business:
                 return self._subscription_made(made)
             case ("GET", "subscriptions", key):
                 return subscriptions.show(subscriptions.known(key))
-            case ("GET", "subscriptions", key, "versions", version) if version.isdigit():
+            case ("GET", "subscriptions", key, "versions", version) if is_number(version):
                 return subscriptions.show(subscriptions.known(key, int(version)))
             case ("PUT", "subscriptions", key):
                 return self._subscription_made(self._change_subscription(key, body))
@@ -157,9 +158,9 @@ class Business:
         query = request.query_params
         size, page = query.get("pageSize", "20"), query.get("page", "1")
         if (
-            not size.isdigit()
+            not is_number(size)
             or not 1 <= int(size) <= MAX_PAGE
-            or not page.isdigit()
+            or not is_number(page)
             or not int(page)
         ):
             return failure(50000020, f"pageSize must be from 1 to {MAX_PAGE}", 400)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.zuora_query import Tenant
 from meltano_assets.sandbox.zuora_schema import RELATIONS, ObjectType, object_types
 from meltano_assets.sandbox.zuora_tenant import typed
@@ -218,7 +219,7 @@ def _words(query: Mapping[str, Sequence[str]], name: str) -> list[str]:
 
 def _size(query: Mapping[str, Sequence[str]]) -> int:
     text = query.get("pageSize", [str(PAGE)])[-1]
-    if not text.isdigit() or not 1 <= int(text) <= MAX_PAGE:
+    if not is_number(text) or not 1 <= int(text) <= MAX_PAGE:
         raise ObjectQueryError(f"pageSize must be from 1 to {MAX_PAGE}")
     return int(text)
 

@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.zuora_objects import find, name_of
 from meltano_assets.sandbox.zuora_tenant import TenantRecords
 from meltano_assets.sandbox.zuora_writes import Accounts, Refused, missing
@@ -528,7 +529,7 @@ def _whole(told: Mapping[str, object], name: str, otherwise: int) -> int:
     value = told.get(name)
     if value in (None, ""):
         return otherwise
-    if isinstance(value, bool) or not str(value).isdigit() or int(str(value)) < 1:
+    if isinstance(value, bool) or not is_number(str(value)) or int(str(value)) < 1:
         raise Refused(53200020, f"'{name}' must be a positive number")
     return int(str(value))
 

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Protocol
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.zuora_schema import RELATIONS, Field, ObjectType, object_types
 
 _TOKEN = re.compile(
@@ -229,7 +230,7 @@ class _Parser:
         if self._is_export and self._peek() == "limit":
             self._take()
             _, number = self._take()
-            if not number.isdigit():
+            if not is_number(number):
                 raise self._malformed(number)
             query.limit = int(number)
         if self._place < len(self._tokens):

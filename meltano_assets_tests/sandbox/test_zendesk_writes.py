@@ -355,3 +355,72 @@ def test_tickets_become_one_and_come_from_elsewhere(desk: Writer) -> None:
     assert (imported["created_at"], imported["status"]) == ("2020-01-02T03:04:05Z", "closed")
     said = desk.get(f"{TICKETS}/{imported['id']}/comments.json").json()["comments"]
     assert [each["body"] for each in said] == ["first", "second"]
+
+
+def test_views_find_tickets_by_their_conditions(desk: Writer) -> None:
+    urgent = desk.ticket(priority="urgent", tags=["view"])
+    low = desk.ticket(priority="low", tags=["view"])
+    rule = {
+        "title": "Mine",
+        "all": [
+            {"field": "current_tags", "operator": "includes", "value": "view"},
+            {"field": "status", "operator": "less_than", "value": "solved"},
+        ],
+        "any": [{"field": "priority", "operator": "is", "value": "urgent"}],
+    }
+    view = desk.send("POST", "/api/v2/views.json", {"view": rule}).json()["view"]
+    path = f"/api/v2/views/{view['id']}"
+    found = desk.get(f"{path}/tickets.json").json()["tickets"]
+    assert [ticket["id"] for ticket in found] == [urgent["id"]]
+    rows = desk.get(f"{path}/execute.json").json()["rows"]
+    assert [row["ticket"]["id"] for row in rows] == [urgent["id"]]
+    assert desk.get(f"{path}/count.json").json()["view_count"]["value"] == 1
+    counted = desk.get("/api/v2/views/count_many.json", ids=f"{view['id']},5").json()
+    assert [each["value"] for each in counted["view_counts"]] == [1]
+    desk.send("PUT", path, {"view": {"any": []}})
+    found = desk.get(f"{path}/tickets.json").json()["tickets"]
+    assert {ticket["id"] for ticket in found} == {urgent["id"], low["id"]}
+
+
+def test_a_macros_effect_is_told_and_not_carried_out(desk: Writer) -> None:
+    ticket = desk.ticket(tags=["old"])
+    actions = [
+        {"field": "status", "value": "pending"},
+        {"field": "current_tags", "value": "new other"},
+        {"field": "comment_value", "value": ["channel:all", "Hello"]},
+    ]
+    body = {"macro": {"title": "M", "actions": actions}}
+    macro = desk.send("POST", "/api/v2/macros.json", body).json()["macro"]
+    alone = desk.get(f"/api/v2/macros/{macro['id']}/apply.json").json()["result"]["ticket"]
+    assert (alone["status"], alone["comment"]["body"]) == ("pending", "Hello")
+    path = f"{TICKETS}/{ticket['id']}/macros/{macro['id']}/apply.json"
+    after = desk.get(path).json()["result"]["ticket"]
+    assert (after["id"], after["tags"]) == (ticket["id"], ["old", "new", "other"])
+    assert desk.kept(ticket)["tags"] == ["old"]
+    assert desk.get(f"{TICKETS}/{ticket['id']}/macros/7/apply.json").status_code == 404
+
+
+def test_spam_is_deleted_and_its_sender_suspended(desk: Writer) -> None:
+    ticket = desk.ticket(requester={"name": "Spam", "email": "spam@zebra.test"})
+    desk.send("PUT", f"{TICKETS}/{ticket['id']}/mark_as_spam.json")
+    assert desk.get(f"{TICKETS}/{ticket['id']}.json").status_code == 404
+    user = desk.get(f"/api/v2/users/{ticket['requester_id']}.json").json()["user"]
+    assert user["suspended"] is True
+
+
+def test_people_are_found_by_what_they_belong_to(desk: Writer) -> None:
+    agent = desk.get("/api/v2/users/me.json").json()["user"]
+    group = desk.send("POST", "/api/v2/groups.json", {"group": {"name": "Night"}}).json()["group"]
+    link = {"user_id": agent["id"], "group_id": group["id"]}
+    desk.send("POST", "/api/v2/group_memberships.json", {"group_membership": link})
+    groups = desk.get(f"/api/v2/users/{agent['id']}/groups.json").json()["groups"]
+    assert "Night" in {each["name"] for each in groups}
+    people = desk.get(f"/api/v2/groups/{group['id']}/users.json").json()["users"]
+    assert [each["id"] for each in people] == [agent["id"]]
+    assert group["id"] in {
+        g["id"] for g in desk.get("/api/v2/groups/assignable.json").json()["groups"]
+    }
+    mine = desk.ticket(assignee_id=agent["id"])
+    assigned = desk.get(f"/api/v2/users/{agent['id']}/tickets/assigned.json", per_page=1000).json()
+    assert mine["id"] in {each["id"] for each in assigned["tickets"]}
+    assert mine["id"] in {t["id"] for t in desk.get(f"{TICKETS}/recent.json").json()["tickets"]}

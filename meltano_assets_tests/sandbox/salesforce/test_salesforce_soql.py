@@ -389,3 +389,35 @@ def test_typeof_gives_the_fields_of_the_object_that_is_there(api: Api) -> None:
         "query": "SELECT TYPEOF What WHEN Account THEN Name END FROM Task",
     }
     assert api.call("POST", "/jobs/query", json=body).status_code == 400
+
+
+def test_the_columns_of_an_answer_can_be_asked_for(shared: Api) -> None:
+    def columns(soql_text: str) -> list[dict[str, Any]]:
+        answer = shared.get("/query", params={"q": soql_text, "columns": "true"}).json()
+        told: list[dict[str, Any]] = answer["columnMetadata"]
+        return told
+
+    told = columns(
+        "SELECT Id, Owner.Name, Using_CE__c, (SELECT LastName FROM Contacts) FROM Account"
+    )
+    shapes = [(c["columnName"], c["apexType"], c["aggregate"], c["foreignKeyName"]) for c in told]
+    assert shapes == [
+        ("Id", "Id", False, None),
+        ("Owner", None, False, "OwnerId"),
+        ("Using_CE__c", "Boolean", False, None),
+        ("Contacts", None, True, None),
+    ]
+    assert [c["columnName"] for c in told[1]["joinColumns"]] == ["Name"]
+    assert [c["columnName"] for c in told[3]["joinColumns"]] == ["LastName"]
+    told = columns(
+        "SELECT StageName, avg(Amount), max(Amount) most FROM Opportunity GROUP BY StageName"
+    )
+    assert [(c["columnName"], c["displayName"], c["numberType"]) for c in told] == [
+        ("StageName", "StageName", False),
+        ("expr0", "avg(Amount)", True),
+        ("most", "max(Amount)", True),
+    ]
+
+
+def test_an_address_that_ends_in_a_slash_may_be_joined_with_a_path(shared: Api) -> None:
+    assert shared.get(f"{shared.base}//services/data/v59.0/limits").status_code == 200

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from starlette.datastructures import QueryParams
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.stripe_books import items_of
 from meltano_assets.sandbox.stripe_wire import Problem, created, newest_first
 
@@ -185,7 +186,7 @@ def within(records: Sequence[Record], params: Iterable[tuple[str, str]]) -> Sequ
         if found is None:
             message = f"Received unknown parameter: {name}"
             raise Problem(400, message, "parameter_unknown", name)
-        if not re.fullmatch(r"\d+", text):
+        if not is_number(text):
             raise Problem(400, f"Invalid timestamp: {text}", "parameter_invalid_integer", name)
         bound = int(text)
         fits = _SIGNS[found[2]]

@@ -571,7 +571,7 @@ def _items(value: object) -> list[object]:
 def _start_time(text: str | None, *, may_be_now: bool = False) -> int | Response:
     """The number that the text begins with, as the service reads it: a client sends a date."""
     number = re.match(r"\d+", text or "")
-    if number is None:
+    if number is None or not is_number(number[0]):
         return json_response(
             {"error": "InvalidValue", "description": "start_time must be a Unix epoch time"}, 400
         )

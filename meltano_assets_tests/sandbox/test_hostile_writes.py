@@ -77,3 +77,21 @@ def test_bodies_that_make_no_sense_are_refused(sandbox: Sandbox, service: str) -
         for raw in (b"", b"{", b"\xff\xfe"):
             answer = client.request(method, url, data=raw, timeout=10)
             assert answer.status_code < 500, (method, path, raw)
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_ids_that_are_no_numbers_lead_nowhere(sandbox: Sandbox, service: str) -> None:
+    """Digits beyond every database, and what only looks like a digit."""
+    client, base, _ = session(sandbox, service)
+    paths = {
+        "zendesk": "tickets/ID users/ID/tags views/ID/count incremental/tickets/cursor?start_time=ID",
+        "lever": "opportunities/ID opportunities?limit=ID opportunities?created_at_start=ID",
+        "marketo": "rest/v1/lead/ID.json rest/v1/programs/ID/members.json rest/v1/lists/ID.json"
+        " rest/asset/v1/program/ID.json rest/v1/leads.json?filterType=id&filterValues=ID"
+        " rest/v1/leads.json?filterType=programId&filterValues=ID",
+        "zuora": "v1/accounts/ID v1/invoices?page=ID v1/catalog/products?page=ID"
+        " v1/subscriptions/ID/versions/ID query/jobs?pageSize=ID",
+    }[service]
+    for path, number in itertools.product(paths.split(), ("9" * 5000, "9" * 25, "²", "-1")):
+        answer = client.get(f"{base}/{path.replace('ID', number)}", timeout=10)
+        assert answer.status_code < 500, (path, number[:30])

@@ -260,8 +260,8 @@ class Subscriptions:
     def _item(self, subscription: str, entry: Mapping[str, Any], path: str) -> Record:
         name = "price" if entry.get("price") else "plan"
         if (told := entry.get("price_data")) and not entry.get(name):
-            price = self._priced(told, f"{path}[price_data]")
-            entry, name = {**entry, "price": price["id"]}, "price"
+            own = self._priced(told, f"{path}[price_data]")
+            entry, name = {**entry, "price": own["id"]}, "price"
         if not entry.get(name):
             raise required_problem(f"{path}[price]")
         price = self._books.live("price").get(entry[name])

@@ -40,7 +40,7 @@ def related(desk: Desk, kept: list[Record], path: str, query: Mapping[str, str])
         case ["groups" | "group_memberships" as name, "assignable"]:
             return name, kept_records(desk, name)
         case ["tickets", "recent"]:
-            newest = sorted(kept, key=lambda ticket: str(ticket["updated_at"]), reverse=True)
+            newest = sorted(kept, key=_last_changed, reverse=True)
             return "tickets", newest[:_ENOUGH_RECENT]
         case ["macros", number, "apply"]:
             macro = _by_id(kept_records(desk, "macros"), number)
@@ -59,6 +59,10 @@ def related(desk: Desk, kept: list[Record], path: str, query: Mapping[str, str])
         case ["views", *rest]:
             return _view(desk, kept, rest, query)
     return None
+
+
+def _last_changed(ticket: Record) -> tuple[str, int]:
+    return str(ticket["updated_at"]), int(str(ticket["id"]))
 
 
 def _through(desk: Desk, user: str, links: str, key: str, name: str) -> Part:

@@ -154,3 +154,8 @@ def for_other_programs(environ: Mapping[str, str] | None = None) -> dict[str, st
 
 
 _WHERE = "set it in the environment or in the file .env of the project's root; see .env.example"
+
+
+def set_default(name: str, value: str) -> None:
+    """Set a variable for this process and those that it starts, unless somebody has."""
+    os.environ.setdefault(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -99,6 +100,7 @@ def load_file(
     """
     from meltano_assets.warehouse.singer import is_singer
 
+    gc.enable()  # everything is imported
     is_messages = format is FileFormat.singer or (
         format is FileFormat.auto and (schema is not None or is_singer(file))
     )

@@ -158,7 +158,7 @@ def _extract_to_file(
     reader: Any, stream: Stream, options: Any, folder: Path, written: Written
 ) -> tuple[Path, int]:
     from meltano_assets.sources.base import no_records
-    from meltano_assets.warehouse.files import write_parquet
+    from meltano_assets.warehouse.parquet_files import write_parquet
 
     path = folder / f"{stream.source}.{stream.name}.{written.value}"
     try:

@@ -13,9 +13,7 @@ import gc
 import gzip
 import io
 import re
-import shutil
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +26,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
 from meltano_assets import json_objects
 from meltano_assets.errors import FatalError
@@ -37,15 +34,13 @@ from meltano_assets.warehouse import json_records
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.json_columns import Columns
 from meltano_assets.warehouse.names import fold_all
+from meltano_assets.warehouse.parquet_files import read_parquet
 from meltano_assets.warehouse.records import DELETED_AT, MALFORMED, NUMBER, REASON
-from meltano_assets.warehouse.types import from_arrow
 
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
 
 BLOCK_BYTES = 4 * 1024 * 1024
 _HEAD_BYTES = 1 << 16
-#: The server waits for the first ones, and larger batches are no quicker.
-_PARQUET_ROWS = 16_384
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
@@ -65,6 +60,11 @@ _OTHERS = {
     b"ORC": "an ORC file",
     b"Obj\x01": "an Avro file",
 }
+
+#: Often an error page that was saved under the name of the file.
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\b|html\b|\?xml\b)", re.I)
+#: Spreadsheet programs write, and understand, the delimiter in a line of its own before the header.
+_TOLD_DELIMITER = re.compile(rb"sep=([,\t;|])(?:\r\n|\r|\n)", re.I)
 
 #: Digits and points become 0, signs -, exponents e, what may follow a number ; – so numbers can be
 #: found without a regex.
@@ -123,7 +123,8 @@ def read_file(
             f"{name} is {words}", hint="give CSV, NDJSON or Parquet in UTF-8, plain or gzip"
         )
     if kind == "parquet":
-        return _read_parquet(opened, name)
+        kinds_of, batches = read_parquet(opened, name)
+        return _columns(kinds_of), batches
     blocks = _guarded(opened, _blocks(opened, is_csv=kind == "csv"), name)
     if kind == "csv":
         return _read_csv(blocks, name, delimiter)
@@ -138,6 +139,8 @@ def _something_else(head: bytes, kind: FileFormat) -> str | None:
     # No text begins like this, while a value further down may well hold a NUL.
     if kind != "parquet" and b"\x00" in head.lstrip().split(b"\n", 1)[0][:_HEAD_BYTES]:
         return "no text, or text in UTF-16"
+    if kind != "parquet" and _MARKUP.match(head):
+        return "an HTML or XML document"
     return None
 
 
@@ -276,6 +279,8 @@ def _read_csv(
     blocks: Iterator[bytes], name: str, delimiter: str | None
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
     first = next(blocks, b"")
+    if told := _TOLD_DELIMITER.match(first):
+        first, delimiter = first[told.end() :], delimiter or told[1].decode()
     header, separator, start = _header(first, name, delimiter)
     rows = 0
 
@@ -538,93 +543,3 @@ def _records(
             hint="write one object a line; of an array, `jq -c '.[]'` makes that",
         )
     return records, malformed
-
-
-# Parquet
-
-
-def _read_parquet(
-    opened: io.BufferedReader, name: str
-) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
-    source: IO[bytes] | str = name
-    if name == "-" or not isinstance(getattr(opened, "raw", None), io.FileIO):
-        # Parquet is read from its end: what cannot be sought is kept in a file meanwhile.
-        source = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the batches
-        try:
-            shutil.copyfileobj(opened, source, BLOCK_BYTES)
-        except (EOFError, zlib.error):
-            raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
-        source.seek(0)
-    if name != "-":
-        opened.close()
-    try:
-        parquet = pa_parquet.ParquetFile(source)
-    except (pa.ArrowInvalid, OSError):
-        if not isinstance(source, str):
-            source.close()
-        raise FatalError(f"{name} is damaged, cut off or no Parquet file") from None
-    columns = _columns(
-        {
-            field.name: None if pa.types.is_null(field.type) else from_arrow(field.type)
-            for field in parquet.schema_arrow
-        }
-    )
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from parquet.iter_batches(_PARQUET_ROWS)
-        except (pa.ArrowInvalid, OSError):
-            raise FatalError(f"{name} is damaged or cut off") from None
-        finally:
-            parquet.close(force=True)
-
-    return columns, batches()
-
-
-def write_parquet(path: Path, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write records to a Parquet file, whole or not at all; returns how many there were.
-
-    The first batch tells the columns. A later one may lack some of them; a field that it has beyond
-    them is an error, since a Parquet file cannot take it any more.
-    """
-    unfinished = path.with_name(path.name + ".part")
-    rows = 0
-    writer: pa_parquet.ParquetWriter | None = None
-    try:
-        for batch in batches:
-            if writer is None:
-                writer = pa_parquet.ParquetWriter(unfinished, batch.schema, compression="zstd")
-            writer.write_batch(_aligned(batch, writer.schema, path.name))
-            rows += batch.num_rows
-        if writer is None:
-            writer = pa_parquet.ParquetWriter(unfinished, pa.schema([]))
-        writer.close()
-        unfinished.replace(path)
-    finally:
-        if writer is not None:
-            writer.close()
-        unfinished.unlink(missing_ok=True)
-    return rows
-
-
-def _aligned(batch: pa.RecordBatch, schema: pa.Schema, name: str) -> pa.RecordBatch:
-    if batch.schema.equals(schema):
-        return batch
-    extra = set(batch.schema.names) - set(schema.names)
-    if extra:
-        raise FatalError(
-            f"{name}: fields that the first records did not have: {', '.join(sorted(extra))}",
-            hint="declare the stream's columns, or load into the warehouse",
-        )
-    arrays = []
-    for field in schema:
-        place = batch.schema.get_field_index(field.name)
-        try:
-            arrays.append(
-                pa.nulls(batch.num_rows, field.type)
-                if place < 0
-                else batch.column(place).cast(field.type)
-            )
-        except pa.ArrowInvalid:
-            raise FatalError(f"{name}: field {field.name} changes its type") from None
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -42,13 +42,16 @@ _ROW_BYTES = 7_800
 _WIDTH: dict[ColumnType, int] = {"boolean": 1, "integer": 4, "date": 4, "text": 7, "jsonb": 7,
                                  "bytea": 7, "uuid": 16}  # fmt: skip
 
+#: Part of the names of a reader's own columns: no input can have such a field, by chance or on purpose.
+_OURS = os.urandom(8).hex()
+
 #: A reader's column for the text of rows that are no records; such rows hold nothing else.
-MALFORMED = "\x00malformed"
+MALFORMED = f"\x00malformed {_OURS}"
 
 #: A reader's column for the reason, where it knows more than that the row is malformed.
-REASON = "\x00reason"
+REASON = f"\x00reason {_OURS}"
 #: A reader's column for the row's or line's number.
-NUMBER = "\x00number"
+NUMBER = f"\x00number {_OURS}"
 _REMARKS = (MALFORMED, REASON, NUMBER)
 
 #: Fewer rows are converted in less time than threads take to hand them over.
@@ -231,7 +234,7 @@ class Fitter:
         trial: Future[tuple[ColumnType, Converted]] | None = None,
     ) -> Converted:
         """Convert, widening the column as often as the values demand."""
-        is_inferred = self._may_become_text(column)
+        is_inferred = self._may_become_text(column) and column != DELETED_AT
         known = self._try(column, array) if trial is None else trial.result()
         self.types[column], converted = known
         if converted.bad is not None and is_inferred and self.policy == "evolve":

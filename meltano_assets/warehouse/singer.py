@@ -103,6 +103,12 @@ class _Table:
         self.lines, self.line_bytes = [], 0
 
     @property
+    def told_kinds(self) -> dict[str, ColumnType]:
+        """The fields' types, without those of which the schema says nothing: their values do."""
+        silent = {one.vendor_field for one in self.stream.columns if not one.is_type_known}
+        return {name: kind for name, kind in self.kinds.items() if name not in silent}
+
+    @property
     def is_empty(self) -> bool:
         """True when nothing has been gathered."""
         has_lines = self.block is not None and bool(self.block.lines)
@@ -112,7 +118,7 @@ class _Table:
         """Make columns of the records, behind those that are there."""
         if self.records:
             # A field that a record leaves out is null, whatever the other records of the load hold.
-            batch = json_records.batch(self.records, dict(self.kinds), self.kinds)
+            batch = json_records.batch(self.records, self.told_kinds, self.kinds)
             if batch.num_columns:
                 self.batches.append(batch)
             else:
@@ -226,8 +232,9 @@ class SingerTarget:
     def _table(self, message: Mapping[str, object], number: int) -> _Table:
         name = message.get("stream")
         if not isinstance(name, str) or name not in self._tables:
+            article = "an" if message["type"] == "ACTIVATE_VERSION" else "a"
             raise FatalError(
-                f"line {number}: a {message['type']} comes before the SCHEMA of its stream",
+                f"line {number}: {article} {message['type']} comes before the SCHEMA of its stream",
                 source=self._schema,
                 stream=name if isinstance(name, str) else None,
             )
@@ -417,7 +424,7 @@ class SingerTarget:
             for record in table.records:
                 record.setdefault("_sdc_batched_at", now)
         table.gather()
-        batches = table.batches or [json_records.batch([], dict(table.kinds), table.kinds)]
+        batches = table.batches or [json_records.batch([], table.told_kinds, table.kinds)]
         last = batches[-1]
         if table.refused:
             last = files.with_malformed(last, *zip(*table.refused, strict=True))
@@ -539,7 +546,7 @@ class SingerTarget:
             if not is_parquet and _is_empty(path):
                 continue
             form: files.FileFormat = "parquet" if is_parquet else "ndjson"
-            _, batches = files.read_file(path, form, kinds=table.kinds)
+            _, batches = files.read_file(path, form, kinds=table.told_kinds)
             self._store(table, self._completed(table, batches))
 
     def _completed(

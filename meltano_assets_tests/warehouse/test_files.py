@@ -15,8 +15,9 @@ import pytest
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse.connection import Warehouse
-from meltano_assets.warehouse.files import read_file, write_parquet
+from meltano_assets.warehouse.files import read_file
 from meltano_assets.warehouse.load import load
+from meltano_assets.warehouse.parquet_files import write_parquet
 from meltano_assets_tests.warehouse.tables import query
 
 

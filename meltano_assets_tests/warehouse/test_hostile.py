@@ -84,6 +84,14 @@ def test_a_users_own_malformed_column_is_a_column(tmp_path: Path, warehouse: War
     ]  # fmt: skip
 
 
+def test_a_field_called_like_a_readers_own_is_a_column(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    outcome = store(warehouse, tmp_path / "f.ndjson", '{"id":1,"\\u0000malformed":"x"}\n', "id")
+    assert (outcome.inserted, outcome.quarantined) == (1, 0)
+    assert query(warehouse, "select id, _malformed from shop.things") == [(1, "x")]
+
+
 def test_json_fields_that_are_no_unicode_stay_apart(tmp_path: Path, warehouse: Warehouse) -> None:
     store(warehouse, tmp_path / "f.ndjson", '{"id":1,"\\ud800":1,"\\ud801":2}\n', "id")
     assert query(warehouse, "select _ud800, _ud801 from shop.things") == [(1, 2)]
@@ -228,7 +236,14 @@ def test_empty_objects_are_counted(tmp_path: Path, warehouse: Warehouse) -> None
 
 @pytest.mark.parametrize(
     "content",
-    ["id,a\n1,x\n".encode("utf-16"), b"PK\x03\x04\x00\x00", b"BZh91AY", b"\x28\xb5\x2f\xfd\x00"],
+    [
+        "id,a\n1,x\n".encode("utf-16"),
+        b"PK\x03\x04\x00\x00",
+        b"BZh91AY",
+        b"\x28\xb5\x2f\xfd\x00",
+        b"\n<!DOCTYPE html>\n<html></html>",
+        b"\xef\xbb\xbf<?xml version='1.0'?><a/>",
+    ],
 )
 def test_files_of_other_kinds_are_refused(
     tmp_path: Path, warehouse: Warehouse, content: bytes
@@ -285,6 +300,9 @@ def test_odd_headers_leave_the_rows_alone(
 @pytest.mark.parametrize(
     ("content", "found"),
     [
+        ("sep=;\nid;a,b\n1;x\n", ["id", "a,b"]),
+        ("\ufeffsep=|\r\nid|a,b\r\n1|x\r\n", ["id", "a,b"]),
+        ("sep=x,id\n1,2\n", ["sep=x", "id"]),
         ('id,"a;b;c;d"\n1,x\n', ["id", "a;b;c;d"]),
         ('"a, b"\t"c, d"\tid\n1\t2\t3\n', ["a, b", "c, d", "id"]),
         ("\n\nid;a\n1;2,5\n", ["id", "a"]),
@@ -373,6 +391,11 @@ def test_a_file_may_say_what_is_deleted(tmp_path: Path, warehouse: Warehouse, su
         "id", "v", "_deleted_at", "_loaded_at", "_load_id",
     }  # fmt: skip
     assert query(warehouse, "select id from shop.things where _deleted_at is not null") == [(2,)]
+
+
+def test_a_delete_that_says_no_time_is_set_aside(tmp_path: Path, warehouse: Warehouse) -> None:
+    outcome = store(warehouse, tmp_path / "f.csv", "id,_deleted_at\n1,2026-03-01\n2,zz\n3,\n", "id")
+    assert (outcome.inserted, outcome.quarantined, outcome.deleted) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("name", ["", "\\ud800"])

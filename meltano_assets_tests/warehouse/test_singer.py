@@ -524,3 +524,12 @@ def test_a_property_that_is_only_ever_null_leaves_the_columns_type(warehouse: Wa
     run(warehouse, schema("null"), record(2, None), record(3, 7))
     rows = query(warehouse, "select pg_typeof(n)::text, n from tap.t order by id")
     assert rows == [("bigint", 5), ("bigint", None), ("bigint", 7)]
+
+
+def test_a_property_without_a_type_takes_values_as_they_are(warehouse: Warehouse) -> None:
+    properties = {"id": {"type": "integer"}, "a": {"type": "null"}, "b": {"type": []}}
+    schema = {"type": "SCHEMA", "stream": "t", "key_properties": ["id"],
+              "schema": {"properties": properties}}  # fmt: skip
+    records = [{"id": 1, "a": "later", "b": 1}, {"id": 2, "a": None, "b": "x"}]
+    run(warehouse, schema, *({"type": "RECORD", "stream": "t", "record": one} for one in records))
+    assert query(warehouse, "select a, b from tap.t order by id") == [("later", "1"), (None, "x")]

@@ -27,6 +27,11 @@ FILE = "field_mapping.yml"
 VARIABLE = "DBT_FIELD_MAPPING"
 #: A proposal below this score is shown and not taken.
 LEAST_SCORE = 0.62
+#: Of the score of a field that people say is not to be used any more: too low to be taken.
+_RETIRED = 0.6
+_RETIRED_WORDS = re.compile(
+    r"\b(deprecated|obsolete|legacy|unused|retired|old|archived?|do not use|don t use|not used)\b"
+)
 #: Records whose values are looked at.
 SAMPLE = 200
 #: Salesforce's own bookkeeping is nobody's concept.
@@ -269,7 +274,11 @@ def _checked(concept: Concept, mapped: Mapped, described: _Described) -> Finding
     kind = str(found.get("type"))
     if kind not in _TYPES[concept.kind]:
         return Finding(concept, field, "wrong type", f"is {kind}, needs {concept.kind}")
-    return Finding(concept, field, "ok", str(found.get("label") or ""))
+    note = str(found.get("label") or "")
+    if found.get("calculated"):
+        # Salesforce stamps no change of what a formula comes to.
+        note += f" (a formula: read anew by meltano-assets extract salesforce.{concept.stream} --full-refresh)"
+    return Finding(concept, field, "ok", note.strip())
 
 
 def suggest(
@@ -375,6 +384,9 @@ def _scored(
             weights.append((0.25 if concept.values else 0.1, value_score))
             grounds.append(f"values {value_score:.2f}")
         score = sum(w * s for w, s in weights) / sum(w for w, _ in weights)
+        if _RETIRED_WORDS.search(f"{words(name)} {words(label)}"):
+            score *= _RETIRED
+            grounds.append("not to be used any more")
         yield Suggestion(
             concept, name, label, str(field["type"]), round(score, 3), ", ".join(grounds)
         )
@@ -397,8 +409,8 @@ def _alike(concept: Concept, names: Sequence[str]) -> float:
 
 
 def words(name: str) -> str:
-    """A field's name or label as lower-case words, without namespace and suffix."""
-    text = re.sub(r"__[cr]$", "", name)
+    """A field's name or label as lower-case words, without namespace and suffix (``__pc``: of person accounts)."""
+    text = re.sub(r"__p?[cr]$", "", name)
     text = text.rsplit("__", 1)[-1]
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", text)
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))

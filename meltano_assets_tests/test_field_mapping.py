@@ -111,6 +111,61 @@ def test_only_what_is_gone_or_unmapped_is_proposed() -> None:
     assert {s.field for s in again if s.concept.name == "acv"} == {"AnnualValue__c"}
 
 
+class Described:
+    """An organisation of these opportunity fields: name, label, type; nobody filled any."""
+
+    def __init__(self, *fields: tuple[str, str, str], **more: object) -> None:
+        self.fields = [
+            {"name": name, "label": label, "type": kind, **more} for name, label, kind in fields
+        ]
+
+    def describe(self, object_name: str) -> dict[str, object]:
+        """The fields, which deals alone have."""
+        return {"fields": self.fields if object_name == "Opportunity" else []}
+
+    def query(self, soql: str) -> Iterator[list[dict[str, object]]]:
+        """No records."""
+        yield []
+
+
+@pytest.mark.parametrize(
+    ("trap", "right"),
+    [
+        (("ACV__c", "ACV (DO NOT USE)"), ("Annual_Value__c", "Annual contract value")),
+        (("ACV__c", "Don't use: ACV"), ("Yearly__c", "Annual contract value")),
+        (("ACV_Old__c", "ACV"), ("acme__Annual_Contract_Value__c", "Jahreswert")),
+        (("Legacy_ACV__c", "Annual contract value"), ("ACV__c", "Valeur annuelle")),
+    ],
+)
+def test_a_field_that_is_said_to_be_retired_is_a_trap(
+    trap: tuple[str, str], right: tuple[str, str]
+) -> None:
+    both = Described((*trap, "currency"), (*right, "currency"))
+    found = {s.concept.name: s for s in field_mapping.suggest({}, both)}
+    assert (found["acv"].field, found["acv"].is_taken) == (right[0], True)
+    alone = {s.concept.name: s for s in field_mapping.suggest({}, Described((*trap, "currency")))}
+    assert not any(s.is_taken for s in alone.values())
+    assert "not to be used any more" in alone["acv"].grounds
+
+
+def test_suffixes_and_namespaces_are_no_part_of_a_name() -> None:
+    names = (
+        "Sales_Segment__c",
+        "ns__Sales_Segment__c",
+        "Sales_Segment__pc",
+        "ns__SalesSegment__pc",
+    )
+    assert {field_mapping.words(name) for name in names} == {"sales segment"}
+
+
+def test_a_formula_is_told_with_how_it_is_read_anew() -> None:
+    mapped = {"opportunities": {"acv": "ACV__c"}}
+    formula = Described(("ACV__c", "ACV", "currency"), calculated=True)
+    [finding] = [f for f in field_mapping.check(mapped, formula) if f.field]
+    assert finding.state == "ok"
+    assert "extract salesforce.opportunities --full-refresh" in finding.note
+
+
 def test_check_names_what_is_gone_of_the_wrong_type_unmapped_and_none() -> None:
     mapped: dict[str, dict[str, str | None]] = {
         "opportunities": {

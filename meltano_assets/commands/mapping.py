@@ -60,7 +60,7 @@ def mapping_check() -> None:
     unmapped = [f for f in findings if f.state == "unmapped"]
     if broken or unmapped:
         say(f"{len(broken)} gone or of the wrong type, {len(unmapped)} unmapped")
-        say("→ meltano-assets mapping suggest")
+        say(f"→ meltano-assets mapping suggest, or null in {_file()} where there is no such field")
     if broken:
         raise typer.Exit(2)
 

@@ -192,6 +192,36 @@ def test_a_mapped_field_that_was_not_loaded_is_named(built: Project) -> None:
     assert "meltano-assets extract salesforce.leads" in told
 
 
+@pytest.mark.parametrize(
+    ("concept", "field", "holds"),
+    [
+        ("acv", "Stage_Name", "holds text in"),
+        ("sales_accepted_date", "Amount", "holds numeric in"),
+    ],
+)
+def test_a_mapped_field_of_another_kind_is_named_and_not_its_value(
+    built: Project, concept: str, field: str, holds: str
+) -> None:
+    """A cast would fail in some table later, and tell what a record says."""
+    wrong = {**MAPPED, "opportunities": {**MAPPED["opportunities"], concept: field}}
+    failed = replace(built, mapped=wrong).dbt("run", "--select", "stg_salesforce__opportunities")
+    told = failed["stg_salesforce__opportunities"]
+    assert f"field_mapping.yml maps opportunities.{concept} to the column" in told
+    assert holds in told
+    assert "meltano-assets mapping suggest" in told
+
+
+def test_a_number_that_is_mapped_as_text_is_text(built: Project) -> None:
+    numbers = {**MAPPED, "opportunities": {**MAPPED["opportunities"], "reason_for_loss": "Amount"}}
+    other = replace(built, mapped=numbers)
+    assert other.dbt("run", "--select", "stg_salesforce__opportunities") == {}
+    assert built.rows(
+        "select distinct reason_for_loss from staging.stg_salesforce__opportunities"
+        " where opportunity_id ~ '^006'"
+    ) == [("-1",)]
+    assert built.dbt("run", "--select", "stg_salesforce__opportunities") == {}
+
+
 def test_dbt_without_the_mapping_says_how_to_run_it(built: Project) -> None:
     untold = replace(built, mapped=None, is_mapping_told=False)
     with pytest.raises(DbtRuntimeError, match="run `meltano-assets dbt compile` instead"):

@@ -391,7 +391,8 @@ def impersonal_columns(
 ) -> dict[Relation, frozenset[str]]:
     """Columns that are declared and bear no mark, by relation: of raw tables, models, seeds, snapshots.
 
-    What nobody has declared is not known to tell of nobody. ``sources`` with their ``rules`` add marks to
+    What nobody has declared is not known to tell of nobody. Nor is a model's column that has its name from a
+    marked one above it, unless it says why it tells of nobody (``meta: {impersonal: why}``). ``sources`` with their ``rules`` add marks to
     what dbt's sources say of raw tables; they take none away.
     """
     found: dict[Relation, frozenset[str]] = {}
@@ -411,12 +412,26 @@ def impersonal_columns(
 
 
 def _unmarked(node: Mapping[str, Any], nodes: Mapping[str, Any]) -> Iterator[str]:
-    columns = dict(node["columns"])
+    names = set(node["columns"])
     if node["resource_type"] == "snapshot":
         # It has the columns of what it is taken of, besides its own.
-        for parent in node["depends_on"]["nodes"]:
-            columns = {**nodes[parent]["columns"], **columns}
-    for name, words in columns.items():
-        meta = {**words.get("meta", {}), **cast(Any, words.get("config", {})).get("meta", {})}
-        if not meta.get("pii"):
+        names.update(*(nodes[parent]["columns"] for parent in node["depends_on"]["nodes"]))
+    for name in names:
+        if not _is_personal(node, name, nodes, set()):
             yield name
+
+
+def _is_personal(
+    node: Mapping[str, Any], name: str, nodes: Mapping[str, Any], seen: set[str]
+) -> bool:
+    """As the macro of that name says it while a model is built."""
+    if words := node["columns"].get(name):
+        meta = {**words.get("meta", {}), **cast(Any, words.get("config", {})).get("meta", {})}
+        if meta.get("pii") or meta.get("impersonal"):
+            return bool(meta.get("pii"))
+    for key in node.get("depends_on", {}).get("nodes", ()):
+        if key in nodes and key not in seen:
+            seen.add(key)
+            if _is_personal(nodes[key], name, nodes, seen):
+                return True
+    return False

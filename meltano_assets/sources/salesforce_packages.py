@@ -137,7 +137,7 @@ PACKAGE_STREAMS: tuple[Stream, ...] = (
             zqu__BillingMethod__c zqu__Calculate_Quote_Metrics_Through__c
             zqu__CancellationEffectiveDate__c zqu__Certificate_Id__c zqu__Certificate_Type__c
             zqu__CommunicationProfile__c zqu__Company_Code__c zqu__Currency__c
-            zqu__Description__c zqu__ElectronicPaymentMethodId__c zqu__ExistSubscriptionId__c
+            zqu__ElectronicPaymentMethodId__c zqu__ExistSubscriptionId__c
             zqu__Hidden_Subscription_Name__c zqu__InitialTermPeriodType__c zqu__InvoiceId__c
             zqu__InvoiceOwnerId__c zqu__InvoiceOwnerName__c zqu__InvoiceProcessingOption__c
             zqu__InvoiceTemplate__c zqu__Issuing_Jurisdiction__c zqu__Number__c
@@ -152,6 +152,7 @@ PACKAGE_STREAMS: tuple[Stream, ...] = (
             zqu__ZuoraPaymentId__c zqu__ZuoraSubscriptionId__c zqu__Zuora_Account_Number__c"""
         ),
         *personal("CreatedByEmailAddress__c CreatedByFirstName__c CreatedByLastName__c"),
+        *personal("zqu__Description__c"),
         *fields(
             "boolean",
             """Has_GitHost_CB__c Invoice_Paid__c Quote_Entity_Override__c
@@ -246,8 +247,8 @@ PACKAGE_STREAMS: tuple[Stream, ...] = (
         *text(
             """Account_Id__c Account_Type__c CreatedById LastModifiedById Name
             Sales_Segmentation__c Zuora__Account__c Zuora__AccountNumber__c Zuora__Batch__c
-            Zuora__BillCycleDay__c Zuora__BillToCity__c Zuora__BillToCountry__c
-            Zuora__BillToId__c Zuora__BillToPostalCode__c Zuora__BillToState__c
+            Zuora__BillCycleDay__c Zuora__BillToCountry__c
+            Zuora__BillToId__c Zuora__BillToState__c
             Zuora__CreditCardType__c Zuora__Currency__c Zuora__Default_Payment_Method__c
             Zuora__DefaultPaymentMethod__c Zuora__External_Id__c Zuora__Parent__c
             Zuora__Payment_Term__c Zuora__Payment_Term_Formula__c Zuora__PaymentMethod_Type__c
@@ -255,7 +256,8 @@ PACKAGE_STREAMS: tuple[Stream, ...] = (
             Zuora__SoldToId__c Zuora__Status__c Zuora__Zuora_Id__c"""
         ),
         *personal(
-            """Zuora__BillToAddress1__c Zuora__BillToAddress2__c Zuora__BillToFax__c
+            """Zuora__BillToAddress1__c Zuora__BillToAddress2__c Zuora__BillToCity__c Zuora__BillToFax__c
+            Zuora__BillToPostalCode__c
             Zuora__BillToName__c Zuora__BillToWorkEmail__c Zuora__BillToWorkPhone__c
             Zuora__CustomerServiceRepName__c Zuora__SalesRepName__c Zuora__SoldToName__c"""
         ),
@@ -296,9 +298,10 @@ PACKAGE_STREAMS: tuple[Stream, ...] = (
             """Billing_Account_Id__c CreatedById LastModifiedById Name OwnerId Parent_Account__c
             Products_Purchased__c Salesforce_Account__c Support_Level__c Zuora__Account__c
             Zuora__CustomerAccount__c Zuora__External_Id__c Zuora__InitialTerm__c
-            Zuora__InvoiceOwner__c Zuora__Notes__c Zuora__RenewalTerm__c Zuora__Status__c
+            Zuora__InvoiceOwner__c Zuora__RenewalTerm__c Zuora__Status__c
             Zuora__SubscriptionNumber__c Zuora__TermSettingType__c Zuora__Zuora_Id__c"""
         ),
+        *personal("Zuora__Notes__c"),
         *fields(
             "boolean",
             "Zuora__AutoRenew__c",

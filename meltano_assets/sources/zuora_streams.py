@@ -122,11 +122,10 @@ _CUSTOMERS = (
         "Account",
         "Billing accounts of customers; CrmId is the account in Salesforce.",
         text="""Name AccountNumber CrmId ParentId Status Currency Batch BillToContactId
-            SoldToContactId CommunicationProfileId CustomerServiceRepName SalesRepName
-            DefaultPaymentMethodId InvoiceTemplateId Notes PaymentGateway PaymentTerm
-            PurchaseOrderNumber TaxExemptCertificateId TaxExemptCertificateType AccountCode__c
+            SoldToContactId CommunicationProfileId DefaultPaymentMethodId InvoiceTemplateId
+            PaymentGateway PaymentTerm PurchaseOrderNumber TaxExemptCertificateId TaxExemptCertificateType AccountCode__c
             ConversionRate__c Entity__c Parent__c""",
-        personal="AdditionalEmailAddresses",
+        personal="AdditionalEmailAddresses CustomerServiceRepName SalesRepName Notes",
         integer="BillCycleDay",
         numeric="Balance CreditBalance Mrr TotalInvoiceBalance",
         boolean="AllowInvoiceEdit AutoPay InvoiceDeliveryPrefsEmail InvoiceDeliveryPrefsPrint",
@@ -136,9 +135,9 @@ _CUSTOMERS = (
         "contacts",
         "Contact",
         "People whom invoices are billed to or things are sold to.",
-        text="AccountId Country County State Description OtherPhoneType TaxRegion",
+        text="AccountId Country County State OtherPhoneType TaxRegion",
         personal="""FirstName LastName Nickname WorkEmail PersonalEmail WorkPhone HomePhone
-            MobilePhone OtherPhone Fax Address1 Address2 City PostalCode""",
+            MobilePhone OtherPhone Fax Address1 Address2 City PostalCode Description""",
     ),
     _stream(
         "communication_profiles",
@@ -155,10 +154,12 @@ _SUBSCRIPTIONS = (
         "Subscriptions in all their versions.",
         text="""Name AccountId InvoiceOwnerId CreatorAccountId CreatorInvoiceOwnerId OriginalId
             PreviousSubscriptionId Status TermType CurrentTermPeriodType InitialTermPeriodType
-            RenewalTermPeriodType RenewalSetting Notes ClickThroughEULARequired__c
-            CpqBundleJsonId__QT EndCustomerDetails__c Exclude_from_Renewal_Report__c__c
+            RenewalTermPeriodType RenewalSetting ClickThroughEULARequired__c
+            CpqBundleJsonId__QT Exclude_from_Renewal_Report__c__c
             OpportunityId__c OpportunityName__QT Purchase_Order__c QuoteBusinessType__QT
             QuoteNumber__QT QuoteType__QT RecurlyId__c Renewal_Subscription__c__c""",
+        # What people write.
+        personal="Notes EndCustomerDetails__c",
         integer="Version CurrentTerm InitialTerm RenewalTerm",
         boolean="AutoRenew IsInvoiceSeparate ExcludeFromAnalysis__c",
         date="""TermStartDate TermEndDate SubscriptionStartDate SubscriptionEndDate CancelledDate
@@ -214,8 +215,8 @@ _INVOICES = (
         "invoices",
         "Invoice",
         "Invoices with their balances.",
-        text="""InvoiceNumber AccountId Status Source SourceId Comments PostedBy
-            TransferredToAccounting""",
+        text="InvoiceNumber AccountId Status Source SourceId PostedBy TransferredToAccounting",
+        personal="Comments",
         numeric="""Amount AmountWithoutTax Balance TaxAmount TaxExemptAmount AdjustmentAmount
             CreditBalanceAdjustmentAmount PaymentAmount RefundAmount""",
         boolean="IncludesOneTime IncludesRecurring IncludesUsage",
@@ -237,7 +238,8 @@ _INVOICES = (
         "InvoiceAdjustment",
         "Corrections of whole invoices.",
         text="""AdjustmentNumber AccountId InvoiceId InvoiceNumber Type Status AccountingCode
-            ReasonCode ReferenceId Comments CancelledById TransferredToAccounting""",
+            ReasonCode ReferenceId CancelledById TransferredToAccounting""",
+        personal="Comments",
         numeric="Amount ImpactAmount",
         date="AdjustmentDate",
         time="CancelledOn",
@@ -247,8 +249,9 @@ _INVOICES = (
         "InvoiceItemAdjustment",
         "Corrections of invoice lines.",
         text="""AdjustmentNumber AccountId InvoiceId InvoiceNumber InvoiceItemName SourceId
-            SourceType Type Status AccountingCode ReasonCode ReferenceId Comment CancelledById
+            SourceType Type Status AccountingCode ReasonCode ReferenceId CancelledById
             TransferredToAccounting""",
+        personal="Comment",
         numeric="Amount",
         date="AdjustmentDate ServiceStartDate ServiceEndDate",
         time="CancelledDate",
@@ -257,9 +260,10 @@ _INVOICES = (
         "credit_balance_adjustments",
         "CreditBalanceAdjustment",
         "Money moved into and out of an account's credit balance.",
-        text="""Number AccountId Type Status AccountingCode Comment ReasonCode ReferenceId
+        text="""Number AccountId Type Status AccountingCode ReasonCode ReferenceId
             SourceTransactionId SourceTransactionNumber SourceTransactionType
             TransferredToAccounting""",
+        personal="Comment",
         numeric="Amount",
         date="AdjustmentDate",
         time="CancelledOn",
@@ -272,10 +276,11 @@ _PAYMENTS = (
         "Payment",
         "Payments received.",
         text="""PaymentNumber AccountId Type Status AccountingCode AuthTransactionId
-            BankIdentificationNumber Comment GatewayOrderId GatewayResponse GatewayResponseCode
+            BankIdentificationNumber GatewayOrderId GatewayResponse GatewayResponseCode
             GatewayState PaymentMethodId PaymentMethodSnapshotId ReferenceId
             SecondPaymentReferenceId SoftDescriptor SoftDescriptorPhone Source SourceName
             TransferredToAccounting""",
+        personal="Comment",
         numeric="Amount AppliedCreditBalanceAmount RefundAmount",
         date="EffectiveDate",
         time="CancelledOn MarkedForSubmissionOn SettledOn SubmittedOn",
@@ -291,10 +296,11 @@ _PAYMENTS = (
         "refunds",
         "Refund",
         "Money paid back.",
-        text="""RefundNumber AccountId Type Status AccountingCode Comment Gateway GatewayResponse
+        text="""RefundNumber AccountId Type Status AccountingCode Gateway GatewayResponse
             GatewayResponseCode GatewayState MethodType PaymentMethodId ReasonCode ReferenceId
             SecondRefundReferenceId SoftDescriptor SoftDescriptorPhone SourceType
             TransferredToAccounting""",
+        personal="Comment",
         numeric="Amount",
         date="RefundDate",
         time="CancelledOn MarkedForSubmissionOn RefundTransactionTime SettledOn SubmittedOn",

@@ -6,6 +6,7 @@ Every statement is tried by a role that has logged in, over raw tables, staging 
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,19 +14,23 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+import yaml
+from dbt.cli.main import dbtRunner
 from psycopg import sql
 
 from meltano_assets import modelling
 from meltano_assets.assets.dbt import build_dbt_assets, dbt_project, dbt_resource
 from meltano_assets.connections import WAREHOUSE_DATABASE
+from meltano_assets.environment import dbt_project_directory
 from meltano_assets.resources import WarehouseResource
+from meltano_assets.roles import impersonal_columns
 from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.roles import apply
 from meltano_assets.warehouse.roles.wanted import Impersonal, Relation
 from meltano_assets_tests import command_line
-from meltano_assets_tests.dbt_project.conftest import Project
+from meltano_assets_tests.dbt_project.conftest import Project, environment
 from meltano_assets_tests.dbt_project.raw_tables import STREAMS, create_raw_tables
 from meltano_assets_tests.warehouse.role_server import PASSWORD, RoleServer
 from meltano_assets_tests.warehouse.tables import batch, stream
@@ -371,6 +376,52 @@ def test_a_table_that_a_load_swaps_keeps_its_grants(built: RoleServer, project: 
         assert picky.may("select email, shoe_size from salesforce.contacts")
     planned = built.plan(FILE, known(project))
     assert planned.is_settled, str(planned)
+
+
+#: A user's own models over contacts, with what their YAML says of e-mail addresses; None: nothing of the model at all.
+OWN: dict[str, tuple[str, str | None]] = {
+    "forgot_the_mark": ("{{ source('salesforce', 'contacts') }}", "description: Address."),
+    "says_nothing": ("{{ ref('forgot_the_mark') }}", None),
+    "two_steps_on": ("{{ ref('says_nothing') }}", "description: Address."),
+    "says_why_not": (
+        "{{ ref('two_steps_on') }}",
+        "config: {meta: {impersonal: only whether it has one}}",
+    ),
+    "after_the_reason": ("{{ ref('says_why_not') }}", "description: Whether there is one."),
+}
+
+
+def test_a_users_model_that_forgets_a_mark_opens_nothing(
+    built: RoleServer, project: Project, tmp_path: Path
+) -> None:
+    """A small project of their own with the macros of ours; built in the transaction that grants."""
+    shutil.copytree(dbt_project_directory() / "macros", tmp_path / "macros")
+    for name in ("dbt_project.yml", "profiles.yml"):
+        shutil.copy(dbt_project_directory() / name, tmp_path / name)
+    models = tmp_path / "models"
+    models.mkdir()
+    email = {"name": "email", "config": {"meta": {"pii": True}}}
+    tables = [{"name": "contacts", "columns": [{"name": "id"}, email]}]
+    described = []
+    for name, (parent, told) in OWN.items():
+        (models / f"{name}.sql").write_text(f"select id, email from {parent}")
+        if told is not None:
+            columns = [{"name": "id"}, {"name": "email", **yaml.safe_load(told)}]
+            described.append({"name": name, "columns": columns})
+    known = {"sources": [{"name": "salesforce", "tables": tables}], "models": described}
+    (models / "own.yml").write_text(yaml.safe_dump({"version": 2, **known}))
+    command = ["run", "--quiet", "--project-dir", str(tmp_path), "--profiles-dir", str(tmp_path)]
+    with environment(modelling.dbt_variables(project.url)):
+        assert dbtRunner().invoke(command).success
+    manifest = json.loads((tmp_path / "target" / "manifest.json").read_text())
+    opened = impersonal_columns(manifest)
+    with built.login("~analyst") as analyst:
+        for name, (_, told) in OWN.items():
+            is_open = name in ("says_why_not", "after_the_reason")
+            assert analyst.may(f"select email from analytics.{name}") == is_open, name
+            assert analyst.may(f"select id from analytics.{name}") == (told is not None), name
+            assert ("email" in opened["analytics", name]) == is_open, name
+    built.execute(*(f"drop view analytics.{name} cascade" for name in reversed(OWN)))
 
 
 def test_a_role_that_is_gone_is_no_failure(built: RoleServer, project: Project) -> None:

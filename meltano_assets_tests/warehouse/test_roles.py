@@ -572,30 +572,63 @@ def test_a_server_that_is_not_there_is_no_drift(house: RoleServer) -> None:
         apply.plan(away, house.wanted("~a:"), {}, {})
 
 
-def test_columns_are_known_by_dbts_marks_and_the_streams() -> None:
-    def node(kind: str, name: str, **columns: bool) -> dict[str, object]:
-        return {
-            "resource_type": kind,
-            "schema": "s",
-            "alias": name,
-            "identifier": name,
-            "depends_on": {"nodes": ["model.m"]},
-            "columns": {
-                column: {"meta": {}, "config": {"meta": {"pii": True} if is_pii else {}}}
-                for column, is_pii in columns.items()
-            },
-        }
+def _node(
+    kind: str, name: str, parents: tuple[str, ...] = (), **columns: object
+) -> dict[str, object]:
+    """What dbt says of a table: column → True where it is marked, the reason where it is no longer personal."""
+    return {
+        "resource_type": kind,
+        "schema": "s",
+        "alias": name,
+        "identifier": name,
+        "depends_on": {"nodes": list(parents)},
+        "columns": {
+            column: {
+                "meta": {},
+                "config": {
+                    "meta": {"impersonal": told} if isinstance(told, str) else {"pii": told}
+                },
+            }
+            for column, told in columns.items()
+        },
+    }
 
+
+def test_columns_are_known_by_dbts_marks_and_the_streams() -> None:
     manifest = {
-        "sources": {"source.t": node("source", "t", id=False, email=True)},
+        "sources": {"source.t": _node("source", "t", id=False, email=True)},
         "nodes": {
-            "model.m": node("model", "m", id=False, phone=True),
-            "snapshot.h": node("snapshot", "h", dbt_scd_id=False),
-            "test.x": node("test", "x", id=False),
+            "model.m": _node("model", "m", id=False, phone=True),
+            "snapshot.h": _node("snapshot", "h", ("model.m",), dbt_scd_id=False),
+            "test.x": _node("test", "x", id=False),
         },
     }
     assert impersonal_columns(manifest) == {
         ("s", "t"): {"id"},
         ("s", "m"): {"id"},
         ("s", "h"): {"dbt_scd_id", "id"},
+    }
+
+
+def test_a_column_that_has_its_name_from_a_personal_one_is_personal() -> None:
+    """Through models that say nothing of it, of any number; until one says why it is none."""
+    manifest = {
+        "sources": {"source.t": _node("source", "t", id=False, email=True)},
+        "nodes": {
+            "model.forgot": _node("model", "forgot", ("source.t",), id=False, email=False),
+            "model.silent": _node("model", "silent", ("model.forgot",), id=False),
+            "model.later": _node("model", "later", ("model.silent",), id=False, email=False),
+            "model.hashed": _node("model", "hashed", ("model.later",), email="a hash of it"),
+            "model.counted": _node("model", "counted", ("model.hashed",), email=False),
+            "model.both": _node("model", "both", ("model.hashed", "model.later"), email=False),
+        },
+    }
+    assert impersonal_columns(manifest) == {
+        ("s", "t"): {"id"},
+        ("s", "forgot"): {"id"},
+        ("s", "silent"): {"id"},
+        ("s", "later"): {"id"},
+        ("s", "hashed"): {"email"},
+        ("s", "counted"): {"email"},
+        ("s", "both"): set(),
     }

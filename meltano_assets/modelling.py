@@ -219,6 +219,8 @@ def dbt_variables(url: str) -> dict[str, str]:
         "DBT_PASSWORD": unquote(parts.password or ""),
         "DBT_DBNAME": unquote(parts.path.lstrip("/")) or "postgres",
         "DBT_TARGET": environment.current_environment(),
+        # A day begins at the same moment for every server, whatever zone it was set to.
+        "PGTZ": "UTC",
         **_field_mapping(),
     }
     if sslmode := parse_qs(parts.query).get("sslmode"):

@@ -28,9 +28,8 @@ as $function$
             side.side,
             snapshots.opportunity_id,
             snapshots.is_in_pipeline,
-            snapshots.is_in_pipeline
-            and snapshots.close_date between close_from and close_to as is_counted,
-            snapshots.close_date between close_from and close_to as is_in_span,
+            snapshots.is_in_pipeline and span.holds as is_counted,
+            span.holds as is_in_span,
             case when snapshots.is_deleted then 'Deleted' else snapshots.stage_state end as state,
             -- A value that nobody entered is none; one in a currency without a rate is unknown.
             case
@@ -49,6 +48,12 @@ as $function$
                     snapshots.valid_before_at is null
                     or snapshots.valid_before_at >= (side.day + 1)::timestamp at time zone 'UTC'
                 )
+        -- What closes on no day known closes some day.
+        cross join
+            lateral (
+                select coalesce(snapshots.close_date, 'infinity') between close_from and close_to
+                    as holds
+            ) as span
     ),
 
     compared as (
@@ -68,6 +73,16 @@ as $function$
         from (select * from states where side = 'start') as starting
         full outer join (select * from states where side = 'end') as ending
             on starting.opportunity_id = ending.opportunity_id
+    ),
+
+    -- A value without a rate counts as nothing in every sum, so gaining or losing its rate is a movement.
+    moved as (
+        select
+            opportunity_id,
+            coalesce(iacv_after, 0) - coalesce(iacv_before, 0) as iacv_change,
+            coalesce(tcv_after, 0) - coalesce(tcv_before, 0) as tcv_change
+        from compared
+        where was_counted and is_counted
     ),
 
     -- Came and was decided between the two days: in and out again.
@@ -95,11 +110,11 @@ as $function$
     from compared where is_counted and was_in_pipeline and not was_counted
     union all
     select opportunity_id,
-        case when iacv_after >= iacv_before then 'Increased' else 'Decreased' end,
-        case when iacv_after >= iacv_before then 4 else 5 end,
-        iacv_after - iacv_before, tcv_after - tcv_before
-    from compared
-    where was_counted and is_counted and (iacv_after <> iacv_before or tcv_after <> tcv_before)
+        case when (iacv_change, tcv_change) > (0, 0) then 'Increased' else 'Decreased' end,
+        case when (iacv_change, tcv_change) > (0, 0) then 4 else 5 end,
+        iacv_change, tcv_change
+    from moved
+    where iacv_change <> 0 or tcv_change <> 0
     union all
     select opportunity_id,
         case

@@ -5,8 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from psycopg import sql
 
-from meltano_assets_tests.dbt_project.conftest import Project
+from meltano_assets.modelling import dbt_variables
+from meltano_assets_tests.dbt_project.conftest import Project, environment
 from meltano_assets_tests.dbt_project.raw_tables import STREAMS, create_raw_tables, insert
 
 #: The whole project is built once.
@@ -42,6 +44,11 @@ OPPORTUNITIES: dict[str, dict[str, object]] = {
         "close_date": "2026-02-01",
     },
     "in a currency without a rate": {"currency_iso_code": "XTS"},
+    "of the last evening of a year": {
+        "currency_iso_code": "EUR",
+        "close_date": None,
+        "created_date": "2024-12-31 23:30Z",
+    },
     "in a circle": {"account_id": "round"},
     "of no account": {"account_id": None, "campaign_id": None},
     "of an account and a campaign that are gone": {"account_id": "gone", "campaign_id": "gone"},
@@ -83,6 +90,12 @@ def built(project: Project) -> Project:
             "leads": [lead],
         }.items():
             insert(connection, ("salesforce", table), rows)
+        # A server far to the east, where it is tomorrow already.
+        connection.execute(
+            sql.SQL("alter database {} set timezone to 'Pacific/Auckland'").format(
+                sql.Identifier(connection.info.dbname)
+            )
+        )
     assert warnings(project.dbt("build", "--exclude-resource-type", "unit_test")) == {
         "assert_stages_are_known",
         "assert_currencies_have_rates",
@@ -121,6 +134,19 @@ def test_unknown_worth_is_null_and_not_zero(built: Project) -> None:
     assert worths["in a currency without a rate"] is None
     assert worths["almost empty"] is None
     assert worths["negative"] == -80
+
+
+def test_a_day_is_the_same_for_every_server(built: Project) -> None:
+    """Without a day of closing the rate is that of the day of creation, by universal time."""
+    [(worth, rate)] = built.rows(
+        "select total_contract_value_reporting, (select rate_to_usd from seeds.exchange_rates"
+        " where currency_code = 'EUR' and valid_from = '2024-01-01') from analytics.fct_opportunities"
+        " where opportunity_id = 'of the last evening of a year'"
+    )
+    assert worth == 100 * rate
+    assert built.rows("show timezone") == [("Pacific/Auckland",)]
+    with environment(dbt_variables(built.url)):
+        assert built.rows("show timezone") == [("UTC",)], "whatever a model forgets to say"
 
 
 def test_hierarchies_end_where_parents_are_gone_and_in_circles(built: Project) -> None:

@@ -358,6 +358,8 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         " where retention_level = 'account'",
         "update analytics.agg_pipeline_changes_monthly"
         " set incremental_acv_reporting = incremental_acv_reporting + 1",
+        "update analytics.fct_metrics set numerator = numerator * 2",
+        "update seeds.exchange_rates set rate_to_usd = 0 where currency_code = 'EUR'",
     )
     with built.connect() as connection:
         for statement in damage:
@@ -376,6 +378,8 @@ def test_claims_between_layers_fail_when_they_are_broken(built: Project) -> None
         "hires_of_the_funnel_are_the_hired_candidates",
         "revenue_of_a_year_ago_agrees_on_all_levels",
         "pipeline_changes_lead_from_start_to_end",
+        "metrics_are_their_numerator_by_their_denominator",
+        "rates_are_one_a_day_and_above_zero",
         "shares_of_an_opportunity_sum_to_one",
         "spend_adds_up_to_the_cost_of_campaigns",
         "currencies_have_rates",

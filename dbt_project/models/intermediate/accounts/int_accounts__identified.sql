@@ -66,7 +66,7 @@ known as (
     from parents
     inner join spellings
         on parents.parent_domain = spellings.spelling
-    order by parents.account_id, length(spellings.spelling) desc
+    order by parents.account_id, length(spellings.spelling) desc, spellings.domain collate "C"
 ),
 
 final as (

@@ -16,7 +16,7 @@ ranged as (
 ),
 
 -- Rates to the reporting currency change whenever one of the two does.
-final as (
+converted as (
     select
         ranged.currency_code,
         greatest(ranged.valid_from, reporting.valid_from) as valid_from,
@@ -28,6 +28,25 @@ final as (
             reporting.currency_code = '{{ var("reporting_currency") }}'
             and ranged.valid_from < reporting.valid_before
             and reporting.valid_from < ranged.valid_before
+    where ranged.currency_code <> '{{ var("reporting_currency") }}'
+),
+
+-- What is in the reporting currency already needs no rate, not even one of its day.
+final as (
+    select
+        currency_code,
+        valid_from,
+        valid_before,
+        rate_to_reporting
+    from converted
+
+    union all
+
+    select
+        '{{ var("reporting_currency") }}' as currency_code,
+        '-infinity'::date as valid_from,
+        'infinity'::date as valid_before,
+        1::numeric as rate_to_reporting
 )
 
 select * from final

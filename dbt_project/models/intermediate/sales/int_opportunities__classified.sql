@@ -84,10 +84,10 @@ final as (
             coalesce(opportunities.currency_code, '{{ var("reporting_currency") }}')
             = rates.currency_code
             and coalesce(
-                opportunities.close_date, opportunities.created_at::date
+                opportunities.close_date, (opportunities.created_at at time zone 'UTC')::date
             ) >= rates.valid_from
             and coalesce(
-                opportunities.close_date, opportunities.created_at::date
+                opportunities.close_date, (opportunities.created_at at time zone 'UTC')::date
             ) < rates.valid_before
 )
 

@@ -2,7 +2,12 @@ with
 
 opportunities as (
     select * from {{ ref('int_opportunities__classified') }}
-    where not is_deleted and stage_state in ('Won', 'Lost') and close_date is not null
+    where
+        not is_deleted
+        and stage_state in ('Won', 'Lost')
+        -- A duplicate or what never was an opportunity is no customer who left.
+        and can_be_sales_accepted
+        and close_date is not null
 ),
 
 bounds as (

@@ -15,7 +15,7 @@ by_id as (
         accounts.account_id
     from organizations
     inner join accounts
-        on organizations.external_id = accounts.account_id
+        on {{ salesforce_id18('organizations.external_id') }} = accounts.account_id
 ),
 
 domains as (

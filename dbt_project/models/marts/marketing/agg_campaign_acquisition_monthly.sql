@@ -70,8 +70,8 @@ final as (
         ) as sales_accepted_opportunity_share,
         coalesce(attributed.won_opportunity_share, 0) as won_opportunity_share,
         attributed.won_incremental_acv_reporting,
-        {{ ratio('spent.spend', 'leads.lead_count') }} as cost_per_lead,
-        {{ ratio('spent.spend', 'attributed.sales_accepted_opportunity_share') }}
+        {{ ratio('nullif(spent.spend, 0)', 'leads.lead_count') }} as cost_per_lead,
+        {{ ratio('nullif(spent.spend, 0)', 'attributed.sales_accepted_opportunity_share') }}
             as cost_per_sales_accepted_opportunity
     from keys
     left join spent

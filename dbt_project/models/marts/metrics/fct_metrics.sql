@@ -100,8 +100,8 @@ totals as (
             (
                 'lifetime_value_per_sales_accepted_opportunity',
                 lifetime_value_per_sales_accepted_opportunity,
-                estimated_iacv,
-                sales_accepted_opportunity_count,
+                estimated_iacv * gross_margin,
+                sales_accepted_opportunity_count * yearly_churn,
                 true
             ),
             (
@@ -111,7 +111,13 @@ totals as (
                 spend,
                 false
             ),
-            ('lifetime_value', lifetime_value, customers_won_iacv, customers_won_count, true),
+            (
+                'lifetime_value',
+                lifetime_value,
+                customers_won_iacv * gross_margin,
+                customers_won_count * yearly_churn,
+                true
+            ),
             (
                 'return_on_investment',
                 return_on_investment,

@@ -50,16 +50,17 @@ stays as (
         ) as month (month)
 ),
 
--- The day on which somebody leaves is still worked.
+-- The day on which somebody leaves is still worked; who is to come later this month has not come yet.
 counted as (
     select
         month_start_date,
         department_name,
         count(*) filter (
-            where release_date is null or release_date >= as_of_date
+            where
+            hire_date <= as_of_date and (release_date is null or release_date >= as_of_date)
         ) as employee_count,
         count(*) filter (
-            where date_trunc('month', hire_date) = month_start_date
+            where date_trunc('month', hire_date) = month_start_date and hire_date <= as_of_date
         ) as joined_count,
         count(*) filter (
             where

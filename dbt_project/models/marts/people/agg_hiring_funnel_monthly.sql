@@ -9,7 +9,8 @@ stages as (
         candidate_id,
         stage_name
     from {{ ref('fct_candidate_stages') }}
-    where stage_name is not null
+    -- Who was hired is known by the archive, whatever a stage is called.
+    where stage_name is not null and stage_name <> 'Hired'
 ),
 
 -- The month in which a candidate came: each one moves down the funnel of its own month.

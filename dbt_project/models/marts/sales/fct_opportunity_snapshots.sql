@@ -154,8 +154,12 @@ final as (
     left join rates
         on
             stated.currency_code = rates.currency_code
-            and coalesce(stated.close_date, stated.valid_from_at::date) >= rates.valid_from
-            and coalesce(stated.close_date, stated.valid_from_at::date) < rates.valid_before
+            and coalesce(
+                stated.close_date, (stated.valid_from_at at time zone 'UTC')::date
+            ) >= rates.valid_from
+            and coalesce(
+                stated.close_date, (stated.valid_from_at at time zone 'UTC')::date
+            ) < rates.valid_before
 )
 
 select * from final

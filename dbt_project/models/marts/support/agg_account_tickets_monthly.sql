@@ -2,7 +2,7 @@ with
 
 tickets as (
     select * from {{ ref('fct_tickets') }}
-    where not is_deleted and created_date is not null
+    where not is_deleted and not is_merged and created_date is not null
 ),
 
 final as (

@@ -29,7 +29,7 @@ metrics as (
         solved_at
     from {{ ref('stg_zendesk__ticket_metrics') }}
     where not is_deleted
-    order by ticket_id, updated_at desc nulls last
+    order by ticket_id, updated_at desc nulls last, ticket_metric_id desc
 ),
 
 users as (
@@ -54,6 +54,10 @@ final as (
         tickets.via ->> 'channel' as channel,
         tickets.satisfaction_rating ->> 'score' as satisfaction_score,
         tickets.is_deleted,
+        -- Zendesk closes what is merged into another ticket, and says so by a tag of its own.
+        coalesce(
+            jsonb_typeof(tickets.tags) = 'array' and tickets.tags @> '["closed_by_merge"]', false
+        ) as is_merged,
         coalesce(tickets.ticket_status in ('solved', 'closed'), false) as is_solved,
         coalesce(tickets.is_public, false) as is_public,
         coalesce(

@@ -79,18 +79,25 @@ def dbt_program() -> str:
 
 
 def run_dbt() -> None:
-    """dbt as its own program is, a second of CPU quicker to start.
+    """dbt as its own program is, two seconds of CPU quicker to start and to end.
 
     dbt makes a million objects that stay and hardly a cycle; Python's collector would look through
-    all of them again and again while they are made.
+    all of them again and again while they are made, and once more at the end. How a class of dbt is
+    read and written is compiled when it is first needed, not for all classes before anything else.
     """
     gc.set_threshold(200_000, 50, 100)
+    from mashumaro.config import BaseConfig
+
+    BaseConfig.lazy_compilation = True
     from dbt.cli.main import cli
 
     forget_the_place()
     keep_the_manifest()
     gc.freeze()
-    cli()
+    try:
+        cli()
+    finally:
+        gc.freeze()
 
 
 def forget_the_place() -> None:

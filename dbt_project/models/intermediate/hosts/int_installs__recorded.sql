@@ -9,6 +9,10 @@ install_hosts as not materialized (
     select * from {{ ref('int_installs__pinged') }}
 ),
 
+aligned as (
+    select * from {{ ref('int_installs__aligned') }}
+),
+
 usage_pings as (
     select * from {{ ref('stg_version__usage_data') }}
     where not is_deleted
@@ -98,9 +102,16 @@ counted as (
         coalesce(sum(ping_count) filter (where ping_kind = 'usage_ping'), 0)::bigint
             as usage_ping_count,
         coalesce(sum(ping_count) filter (where ping_kind = 'version_check'), 0)::bigint
-            as version_check_count,
-        count(distinct host_key) as host_name_count
+            as version_check_count
     from install_hosts
+    group by install_id
+),
+
+host_names as (
+    select
+        install_id,
+        count(*) as host_name_count
+    from aligned
     group by install_id
 ),
 
@@ -129,12 +140,14 @@ chosen as (
         checks.version_check_id as latest_version_check_id,
         counted.usage_ping_count,
         counted.version_check_count,
-        counted.host_name_count,
+        host_names.host_name_count,
         counted.first_pinged_at,
         counted.last_pinged_at
     from named
     inner join counted
         on named.install_id = counted.install_id
+    inner join host_names
+        on named.install_id = host_names.install_id
     left join latest_usage_pings as usage
         on named.install_id = usage.install_id
     left join latest_version_checks as checks

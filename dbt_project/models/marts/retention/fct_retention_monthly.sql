@@ -25,7 +25,8 @@ present as (
         recurring.account_id,
         recurring.ultimate_parent_account_id,
         recurring.arr_reporting as present_arr_reporting,
-        0::numeric as year_ago_arr_reporting
+        0::numeric as year_ago_arr_reporting,
+        false as is_retainable
     from recurring
     inner join months
         on recurring.month_start_date = months.month_start_date
@@ -44,7 +45,8 @@ all_subscriptions as (
         account_id,
         ultimate_parent_account_id,
         present_arr_reporting,
-        year_ago_arr_reporting
+        year_ago_arr_reporting,
+        true as is_retainable
     from compared
 
     union all
@@ -56,7 +58,8 @@ all_subscriptions as (
         account_id,
         ultimate_parent_account_id,
         present_arr_reporting,
-        year_ago_arr_reporting
+        year_ago_arr_reporting,
+        is_retainable
     from present
 ),
 
@@ -91,6 +94,8 @@ by_level as (
                 )
             )
         ) as levels (retention_level, entity_id)
+    -- By itself a subscription that nobody paid a year ago cannot be retained.
+    where all_subscriptions.is_retainable or levels.retention_level <> 'subscription'
     group by
         levels.retention_level, levels.entity_id, all_subscriptions.month_start_date
 ),

@@ -7,18 +7,18 @@ import gc
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
-from psycopg import sql
 
 from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.environment import state_directory as local_state
 from meltano_assets.warehouse import server as embedded
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets_tests.databases import Databases
 
 # How quick a busy machine makes examples says nothing of the product. The same examples in every run:
 # `--hypothesis-profile default` looks for others.
@@ -56,26 +56,49 @@ _OWN_PREFIXES = (
 # cycles again and again finds nothing.
 gc.set_threshold(100_000, 50, 100)
 
-#: Files with long set-ups go first, so that no worker ends with one.
+#: Files that share what takes long to make: one worker makes it once.
+_TOGETHER = {
+    "dbt_project/test_project.py": "the project built over nothing",
+    "dbt_project/test_grants.py": "the project built over nothing",
+    "dbt_project/test_hosts_day.py": "the project built over nothing",
+}
+#: The longest first, so that no worker ends with one while the other waits.
 _LONG = (
-    "test_main_job",
-    "test_daemon",
-    "test_project",
-    "test_ui",
-    "test_company",
-    "test_bad_input",
-    "test_kill",
-    "test_second_organisation",
-    "test_connections",
-    "test_shared_process",
-    "test_server",
+    "test_main_job.py",
+    *_TOGETHER,
+    "sources/test_standard.py",
+    "test_bad_input.py",
+    "warehouse/test_kill.py",
+    "sources/test_faults.py",
+    "dbt_project/test_company.py",
+    "dbt_project/test_second_organisation.py",
+    "dbt_project/test_bad_data.py",
+    "test_daemon.py",
+    "test_ui.py",
+    "test_connections.py",
+    "test_shared_process.py",
+    "warehouse/test_server.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order files by how long they take."""
-    ranks = {name: rank for rank, name in enumerate(_LONG)}
-    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    here = Path(__file__).parent
+    ranks = {here / name: rank for rank, name in enumerate(_LONG)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files go to workers whole, and those that belong together to one of them."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return _TOGETHER.get(file.partition("/")[2], file)
+
+    return Scheduling(config, log)
 
 
 def forget_own_settings(patch: pytest.MonkeyPatch) -> None:
@@ -123,26 +146,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.Embedd
     shutil.rmtree(directory)
 
 
+@pytest.fixture(scope="session")
+def databases(server: embedded.EmbeddedServer) -> Databases:
+    """The server's databases for tests."""
+    return Databases(server)
+
+
 @pytest.fixture
-def warehouse(server: embedded.EmbeddedServer) -> Iterator[Warehouse]:
-    """An empty database of this test's own, dropped afterwards."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    administration = Warehouse(server.url("postgres"))
-    database = sql.Identifier(name)
-    with administration.connect(autocommit=True) as connection:
-        # Copied as files: half the time of a copy through the log, and dropped at once.
-        connection.execute(sql.SQL("create database {} strategy file_copy").format(database))
-    yield Warehouse(server.url(name))
-    with administration.connect(autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(database))
+def warehouse(databases: Databases) -> Iterator[Warehouse]:
+    """An empty database of this test's own."""
+    taken = databases.take()
+    yield taken
+    databases.give_back(taken)
 
 
 @pytest.fixture(scope="module")
-def dbt_warehouse(server: embedded.EmbeddedServer) -> Warehouse:
+def dbt_warehouse(databases: Databases) -> Warehouse:
     """A new database for the tests of one file, of the name that what dbt parsed is for."""
-    with Warehouse(server.url("postgres")).connect(autocommit=True) as connection:
-        connection.execute(f"drop database if exists {WAREHOUSE_DATABASE} with (force)")
-    return Warehouse(server.ensure_database(WAREHOUSE_DATABASE))
+    return databases.make(WAREHOUSE_DATABASE)
 
 
 @pytest.fixture(scope="session")

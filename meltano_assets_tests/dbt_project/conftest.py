@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,9 +15,14 @@ import pytest
 from dbt.cli.main import dbtRunner
 
 from meltano_assets import field_mapping
+from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets.modelling import dbt_variables, forget_the_place
 from meltano_assets.warehouse.connection import Warehouse
+from meltano_assets_tests.databases import Databases
+from meltano_assets_tests.dbt_project.raw_tables import create_raw_tables
+
+BUILT_OVER_NOTHING = "built_over_nothing"
 
 
 @contextmanager
@@ -66,6 +72,8 @@ class Project:
         folder = str(dbt_project_directory())
         command = [*arguments, "--project-dir", folder, "--profiles-dir", folder, "--quiet"]
         command += ["--target-path", str(self.target), "--log-path", str(self.target)]
+        # A tenth of a build's time went into a log that nobody reads.
+        command += ["--log-level-file", "none"]
         answer = dbtRunner(manifest).invoke(command)
         if answer.exception:
             raise answer.exception
@@ -83,7 +91,7 @@ class Project:
             return connection.execute(query).fetchall()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def parsed() -> dict[str, Any]:
     """What dbt understood of the project, by its mapping."""
     forget_the_place()
@@ -101,3 +109,31 @@ def project(
     target = tmp_path_factory.mktemp("dbt")
     parsed_by_dbt(target)
     return Project(dbt_warehouse.url, target, _parsed=parsed)
+
+
+@pytest.fixture(scope="session")
+def built_over_nothing(
+    databases: Databases,
+    tmp_path_factory: pytest.TempPathFactory,
+    parsed: dict[str, Any],
+    parsed_by_dbt: Callable[[Path], None],
+) -> Path:
+    """A database for copies, with the project built over empty raw tables; dbt's files of it."""
+    target = tmp_path_factory.mktemp("built")
+    parsed_by_dbt(target)
+    warehouse = databases.make(WAREHOUSE_DATABASE)
+    project = Project(warehouse.url, target, _parsed=parsed)
+    with project.connect() as connection:
+        create_raw_tables(connection)
+    # Data tests say nothing about empty tables; test_company runs them.
+    assert project.dbt("build", "--exclude-resource-type", "unit_test", "test") == {}
+    databases.rename(warehouse, BUILT_OVER_NOTHING)
+    return target
+
+
+@pytest.fixture(scope="module")
+def empty(built_over_nothing: Path, databases: Databases, project: Project) -> Project:
+    """The project built over empty raw tables, for the tests of one file."""
+    databases.make(WAREHOUSE_DATABASE, template=BUILT_OVER_NOTHING)
+    shutil.copytree(built_over_nothing, project.target, dirs_exist_ok=True)
+    return project

@@ -90,26 +90,23 @@ def of_this_file(state: Path, clean_environment: None, monkeypatch: pytest.Monke
 
 @pytest.fixture(scope="module")
 def built(
-    project: Project, state: Path, tmp_path_factory: pytest.TempPathFactory
+    empty: Project, state: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RoleServer]:
     """Raw tables, the project built over them, and the roles of the file.
 
     dbt runs as itself here: what gives tables their grants is in the project.
     """
-    with project.connect() as connection:
-        create_raw_tables(connection)
-        connection.execute("create schema if not exists analytics")
+    with empty.connect() as connection:
         for table in UNDECLARED:
             connection.execute(
                 sql.SQL("create table if not exists {} (record text)").format(
                     sql.Identifier(*table)
                 )
             )
-    assert project.dbt("build", "--exclude-resource-type", "unit_test", "test") == {}
-    house = RoleServer(Warehouse(project.url), tmp_path_factory.mktemp("roles"))
+    house = RoleServer(Warehouse(empty.url), tmp_path_factory.mktemp("roles"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MELTANO_STATE_DIR", str(state))
-        house.apply(FILE, known(project))
+        house.apply(FILE, known(empty))
         yield house
     house.clean()
 

@@ -11,7 +11,6 @@ import pytest
 from meltano_assets.hosts import cache
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets_tests.dbt_project.conftest import Project
-from meltano_assets_tests.dbt_project.raw_tables import create_raw_tables
 
 MODELS = ("int_hosts__pinged", "int_installs__aligned", "int_installs__pinged")
 MODELS += ("int_installs__recorded",)
@@ -21,15 +20,6 @@ NOW = datetime.now(UTC)
 def days_ago(days: float) -> datetime:
     """A moment so many days ago."""
     return NOW - timedelta(days=days)
-
-
-@pytest.fixture(scope="module")
-def pinged(project: Project) -> Project:
-    """The project over empty raw tables, all staging models made."""
-    with project.connect() as connection:
-        create_raw_tables(connection)
-    assert project.dbt("run", "--select", *[f"+{model}" for model in MODELS]) == {}
-    return project
 
 
 def usage_ping(
@@ -75,9 +65,9 @@ def build(project: Project, *, anew: bool = False) -> list[list[tuple[Any, ...]]
     ]
 
 
-def test_a_day_equals_everything_anew(pinged: Project) -> None:
+def test_a_day_equals_everything_anew(empty: Project) -> None:
     """H3: new, changed, moved and deleted pings, links that come and go, a window that moves on."""
-    with pinged.connect() as connection:
+    with empty.connect() as connection:
         for number in range(40):
             host, age = f"git{number % 4}.company{number % 10}.com", 61.5 - number * 1.5
             usage_ping(connection, number, host, days_ago(age), uuid=f"u{number % 20}")
@@ -87,8 +77,8 @@ def test_a_day_equals_everything_anew(pinged: Project) -> None:
         usage_ping(connection, 102, "git.leaves.com", days_ago(61.9))
         usage_ping(connection, 103, "moved.com", days_ago(10))
         usage_ping(connection, 104, "10.0.0.1", days_ago(10))
-    first = build(pinged)
-    with pinged.connect() as connection:
+    first = build(empty)
+    with empty.connect() as connection:
         # The window moves on by two days: git.leaves.com is out, and some first pings.
         usage_ping(connection, 200, "git1.company1.com", days_ago(1), uuid="u1", version="11.0")
         version_check(connection, 200, "brand.new.com", days_ago(0.5))
@@ -99,27 +89,27 @@ def test_a_day_equals_everything_anew(pinged: Project) -> None:
         usage_ping(connection, 30, "git2.company0.com", days_ago(5), uuid="u10", version="9.0")
         delete_ping(connection, "usage_data", 39)
         delete_ping(connection, "version_checks", 0)
-    second = build(pinged)
+    second = build(empty)
     assert second != first
-    assert second == build(pinged, anew=True)
-    hosts = {row[0] for row in pinged.rows("select host_key from intermediate.int_hosts__pinged")}
+    assert second == build(empty, anew=True)
+    hosts = {row[0] for row in empty.rows("select host_key from intermediate.int_hosts__pinged")}
     assert {"brand.new.com", "elsewhere.com", "git.linked.com", None} <= hosts
     assert not {"git.leaves.com", "moved.com"} & hosts
-    with pinged.connect() as connection:
+    with empty.connect() as connection:
         # The window goes back: the latest pings were none.
         delete_ping(connection, "version_checks", 200)
         delete_ping(connection, "usage_data", 200)
-    third = build(pinged)
-    assert third == build(pinged, anew=True)
+    third = build(empty)
+    assert third == build(empty, anew=True)
     uncleaned = "select count(*) from intermediate.int_hosts__pinged where host_kind is null"
-    assert pinged.rows(uncleaned) == [(0,)]
+    assert empty.rows(uncleaned) == [(0,)]
 
 
 @pytest.mark.parametrize("table", ["usage_data", "version_checks"])
-def test_the_latest_pings_are_found_by_index(pinged: Project, table: str) -> None:
+def test_the_latest_pings_are_found_by_index(empty: Project, table: str) -> None:
     """Through the staging model, so that a day does not read all pings to find its window."""
-    cache.refresh_cleaned_hosts(Warehouse(pinged.url), now=NOW)
-    with pinged.connect() as connection:
+    cache.refresh_cleaned_hosts(Warehouse(empty.url), now=NOW)
+    with empty.connect() as connection:
         # Of so few rows all would be read.
         connection.execute("set enable_seqscan = off")
         plan = connection.execute(

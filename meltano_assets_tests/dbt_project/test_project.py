@@ -35,16 +35,6 @@ SQL = {"case", "when", "then", "else", "end", "and", "or", "not", "is", "in", "n
 
 
 @pytest.fixture(scope="module")
-def empty(project: Project) -> Project:
-    """The project built over empty raw tables."""
-    with project.connect() as connection:
-        create_raw_tables(connection)
-    # Data tests say nothing about empty tables; test_company runs them.
-    assert project.dbt("build", "--exclude-resource-type", "unit_test", "test") == {}
-    return project
-
-
-@pytest.fixture(scope="module")
 def manifest(empty: Project) -> dict[str, Any]:
     """What dbt understood of the project."""
     loaded: dict[str, Any] = json.loads((empty.target / "manifest.json").read_text())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from psycopg import sql
 
 from meltano_assets.clients.policy import Clock
 from meltano_assets.errors import FatalError
@@ -22,7 +20,6 @@ from meltano_assets.hosts.waterfall import CACHES, VARIABLES
 from meltano_assets.streams import Batch
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
-from meltano_assets.warehouse.server import EmbeddedServer
 from meltano_assets_tests.hosts.conftest import World, closed_port
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -31,28 +28,11 @@ LIMITS = Limits(connect_seconds=2, total_seconds=2, max_bytes=100_000)
 pytestmark = pytest.mark.filterwarnings("error::ResourceWarning")
 
 
-@pytest.fixture(scope="module")
-def template(server: EmbeddedServer) -> str:
-    """A database with empty caches, to be copied."""
-    server.ensure_database("hosts_template")
-    cache.ensure_caches(Warehouse(server.url("hosts_template")))
-    return "hosts_template"
-
-
 @pytest.fixture
-def warehouse(server: EmbeddedServer, template: str) -> Iterator[Warehouse]:
+def warehouse(warehouse: Warehouse) -> Warehouse:
     """A database of this test's own, with empty caches."""
-    name = f"hosts_{uuid.uuid4().hex[:12]}"
-    administration = Warehouse(server.url("postgres"))
-    with administration.connect(autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("create database {} template {}").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
-    yield Warehouse(server.url(name))
-    with administration.connect(autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    cache.ensure_caches(warehouse)
+    return warehouse
 
 
 def ask(

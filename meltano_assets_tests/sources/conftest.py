@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -13,11 +13,15 @@ from meltano_assets.sandbox.server import serve_in_thread
 from meltano_assets.warehouse.server import EmbeddedServer
 
 
-@dataclass(frozen=True)
+@dataclass
 class Vendors:
     """The running sandbox: settings by vendor, and its control service."""
 
     manifest: Mapping[str, Mapping[str, object]]
+    #: Days that it was moved on since it came up.
+    days: int = 0
+    is_armed: bool = False
+    _session: requests.Session = field(default_factory=requests.Session)
 
     def settings(self, name: str) -> dict[str, str]:
         """What ``Source.connect`` takes."""
@@ -26,15 +30,19 @@ class Vendors:
     def arm(self, service: str, kind: str, times: int | None = 1, **options: object) -> None:
         """Let a service misbehave so many times, or until cleared."""
         fault = {"service": service, "kind": kind, "times": times, **options}
+        self.is_armed = True
         self._call("POST", "/faults", json=fault)
 
     def advance(self, days: int) -> None:
         """Move the company's time."""
+        self.days += days
         self._call("POST", f"/advance?days={days}")
 
     def clear_faults(self) -> None:
         """Let everything behave again."""
-        self._call("DELETE", "/faults")
+        if self.is_armed:
+            self._call("DELETE", "/faults")
+        self.is_armed = False
 
     def armed(self) -> dict[str, object]:
         """The faults that did not come about yet."""
@@ -50,7 +58,7 @@ class Vendors:
 
     def _call(self, method: str, path: str, json: object = None) -> Any:
         address = f"{self.manifest['control']['base_url']}{path}"
-        answer = requests.request(method, address, json=json, timeout=60)
+        answer = self._session.request(method, address, json=json, timeout=60)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -72,6 +80,5 @@ def running_vendors(
 @pytest.fixture
 def vendors(running_vendors: Vendors) -> Iterator[Vendors]:
     """The company, with no fault armed before and after."""
-    running_vendors.clear_faults()
     yield running_vendors
     running_vendors.clear_faults()

@@ -87,6 +87,26 @@ def read(
         return list(reader.read(stream, bookmark, options or ReadOptions(), now=now()))
 
 
+@pytest.fixture(scope="module")
+def read_before() -> dict[tuple[str, int], list[Batch]]:
+    """Whole streams by name and day, filled when first wanted."""
+    return {}
+
+
+@pytest.fixture
+def whole(
+    source: Source,
+    stream: Stream,
+    vendors: Vendors,
+    read_before: dict[tuple[str, int], list[Batch]],
+) -> list[Batch]:
+    """All of the stream, read once on a day of the company."""
+    today = (stream.key, vendors.days)
+    if today not in read_before:
+        read_before[today] = read(source, stream, vendors.settings(source.name))
+    return read_before[today]
+
+
 def rows(stream: Stream, batches: list[Batch]) -> Rows:
     """The last version of each record, by its key; documents by what they mean."""
     documents = [column.name for column in stream.columns if column.type == "jsonb"]
@@ -145,15 +165,14 @@ def test_a_stream_declares_itself(source: Source, stream: Stream) -> None:
 
 @each_stream
 def test_records_have_keys_and_fit_the_columns(
-    source: Source, stream: Stream, vendors: Vendors
+    source: Source, stream: Stream, whole: list[Batch]
 ) -> None:
-    batches = read(source, stream, vendors.settings(source.name))
-    found = [row for batch in batches for row in batch.records.to_pylist()]
+    found = [row for batch in whole for row in batch.records.to_pylist()]
     assert found
-    assert len(rows(stream, batches)) == len(found)
+    assert len(rows(stream, whole)) == len(found)
     keys = [*stream.primary_key, *filter(None, [stream.replication_key])]
     assert all(row[name] is not None for row in found for name in keys)
-    for batch in batches:
+    for batch in whole:
         assert set(batch.records.schema.names) - {"_deleted_at"} == {
             column.name for column in stream.columns
         }
@@ -186,11 +205,11 @@ SWEPT = [
 
 @pytest.mark.parametrize(("source", "stream"), SWEPT)
 def test_a_sweep_reads_the_keys_of_the_live_records(
-    source: Source, stream: Stream, vendors: Vendors
+    source: Source, stream: Stream, vendors: Vendors, whole: list[Batch]
 ) -> None:
     """X4: from any position on, and alone where the vendor gives them alone."""
     settings = vendors.settings(source.name)
-    found = rows(stream, read(source, stream, settings))
+    found = rows(stream, whole)
     live = {key for key, row in found.items() if not row.get("_deleted_at")}
     with source.connect(settings) as reader:
         opened = OpenSource(reader)
@@ -241,19 +260,23 @@ def test_a_second_read_yields_only_news(source: Source, vendors: Vendors) -> Non
 
 
 @each_incremental
-def test_a_limit_is_kept(source: Source, stream: Stream, vendors: Vendors) -> None:
+def test_a_limit_is_kept(
+    source: Source, stream: Stream, vendors: Vendors, whole: list[Batch]
+) -> None:
     batches = read(source, stream, vendors.settings(source.name), options=ReadOptions(limit=7))
     rest = read(source, stream, vendors.settings(source.name), last_bookmark(batches))
-    everything = rows(stream, read(source, stream, vendors.settings(source.name)))
+    everything = rows(stream, whole)
     assert sum(batch.records.num_rows for batch in batches) == min(7, len(everything))
     found = {**rows(stream, batches), **rows(stream, rest)}
     assert known_to(everything, found) == everything
 
 
 @each_incremental
-def test_a_span_is_kept_and_moves_nothing(source: Source, stream: Stream, vendors: Vendors) -> None:
+def test_a_span_is_kept_and_moves_nothing(
+    source: Source, stream: Stream, vendors: Vendors, whole: list[Batch]
+) -> None:
     settings = vendors.settings(source.name)
-    everything = rows(stream, read(source, stream, settings))
+    everything = rows(stream, whole)
     moments = sorted(moment(row[str(stream.replication_key)]) for row in everything.values())
     start, end = moments[len(moments) // 4], moments[len(moments) * 3 // 4]
     batches = read(source, stream, settings, options=ReadOptions(start=start, end=end))
@@ -274,13 +297,12 @@ def moment(value: object) -> datetime:
 
 @each_stream
 def test_a_full_refresh_reads_everything_again(
-    source: Source, stream: Stream, vendors: Vendors
+    source: Source, stream: Stream, vendors: Vendors, whole: list[Batch]
 ) -> None:
-    settings = vendors.settings(source.name)
-    first = read(source, stream, settings)
-    again = read(source, stream, settings, last_bookmark(first), ReadOptions(full_refresh=True))
-    assert rows(stream, again) == rows(stream, first)
-    before, after = last_bookmark(first), last_bookmark(again)
+    settings, before = vendors.settings(source.name), last_bookmark(whole)
+    again = read(source, stream, settings, before, ReadOptions(full_refresh=True))
+    assert rows(stream, again) == rows(stream, whole)
+    after = last_bookmark(again)
     assert (after and after.value) == (before and before.value)
 
 

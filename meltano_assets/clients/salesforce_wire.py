@@ -249,16 +249,20 @@ def _rows(body: bytes) -> int:
 def csv_cells(response: Response, names: Sequence[str]) -> list[tuple[str, ...]]:
     """These columns of a result file, whatever case its header is in; '' where it has none.
 
-    The other cells repeat what was sent, which may be a hundred megabytes.
+    The other cells repeat what was sent, which may be a hundred megabytes. ValueError when the file is
+    broken.
     """
     whole_csv(response)
     csv.field_size_limit(1 << 30)
     lines = csv.reader(io.TextIOWrapper(io.BytesIO(response.body), encoding="utf-8", newline=""))
     header = [name.lower() for name in next(lines, ())]
     places = [header.index(name.lower()) if name.lower() in header else None for name in names]
-    return [
-        tuple("" if place is None else line[place] for place in places) for line in lines if line
-    ]
+    cells = []
+    for line in filter(None, lines):
+        if len(line) != len(header):
+            raise ValueError("a record has other cells than the header")
+        cells.append(tuple("" if place is None else line[place] for place in places))
+    return cells
 
 
 def job_error(job: Mapping[str, object]) -> str:

@@ -11,8 +11,9 @@ from decimal import Decimal
 import pytest
 import uvicorn
 
+from meltano_assets.clients.policy import Response
 from meltano_assets.clients.salesforce import Poll, SalesforceClient, SaveError
-from meltano_assets.clients.salesforce_wire import BULK_NULL, bulk_errors, csv_bodies
+from meltano_assets.clients.salesforce_wire import BULK_NULL, bulk_errors, csv_bodies, csv_cells
 from meltano_assets.errors import FatalError, RetriableError
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.salesforce import SalesforceOrg, build_app
@@ -347,6 +348,29 @@ def test_bulk_writes_and_tells_what_became_of_each_row(client: SalesforceClient)
     )
     assert one["Description"] is None
     assert (three["Name"], three["NumberOfEmployees"]) == ("C3", 12)
+
+
+def _result_file(body: bytes, records: int | None = None) -> Response:
+    told = {} if records is None else {"Sforce-NumberOfRecords": str(records)}
+    return Response(200, {"Content-Type": "text/csv", **told}, body)
+
+
+def test_of_a_result_file_the_wanted_cells_are_read_and_its_records_counted() -> None:
+    notes = 'two\n""lines"", ' * 40
+    count = 5_000
+    lines = [f'"id{n}","{notes}","key{n}"\n' for n in range(count)]
+    body = ("sf__Id,Notes__c,KEY__C\n" + "".join(lines)).encode()
+    assert len(body) > 2 << 20
+    cells = csv_cells(_result_file(body, count), ["Key__c", "sf__Id", "sf__Error"])
+    assert cells == [(f"key{n}", f"id{n}", "") for n in range(count)]
+    with pytest.raises(ValueError, match="records are missing"):
+        csv_cells(_result_file(body, count + 1), ["Key__c"])
+
+
+@pytest.mark.parametrize("line", ["id2", "id2,key2,more"])
+def test_a_result_file_whose_lines_are_not_alike_is_broken(line: str) -> None:
+    with pytest.raises(ValueError, match="other cells than the header"):
+        csv_cells(_result_file(f"sf__Id,Key__c\nid1,key1\n{line}\n".encode()), ["Key__c"])
 
 
 def test_no_rows_are_no_job(client: SalesforceClient) -> None:

@@ -26,6 +26,7 @@ from meltano_assets.warehouse.roles.wanted import (
     Wanted,
     by_name,
 )
+from meltano_assets.yaml_files import read_mapping
 
 FILE = "roles.yaml"
 _WORDS = (
@@ -64,7 +65,7 @@ def read_roles(path: Path | None = None) -> Wanted:
         other = place.with_suffix(".yml" if place.suffix == ".yaml" else ".yaml")
         hint = f"rename {other.name}" if other.is_file() else "docs/roles.md begins with an example"
         raise FatalError(f"there is no {place}", hint=hint)
-    entries = _entries(place)
+    entries = read_mapping(place, "names of roles")
     roles = by_name(_role(place.name, name, words) for name, words in entries.items())
     roles = _with_personal_schemas(roles)
     _refuse_contradictions(place.name, roles)
@@ -97,41 +98,6 @@ def password_variables() -> frozenset[str]:
     except (OSError, UnicodeDecodeError):
         return frozenset()
     return frozenset(variable for _, variable in _PASSWORD.findall(text))
-
-
-def _entries(place: Path) -> Mapping[object, object]:
-    """The file's entries; FatalError with the line where it is no mapping, or says a thing twice."""
-    import yaml
-
-    try:
-        text = place.read_text(encoding="utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
-        entries = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise FatalError(f"{place} cannot be read ({type(error).__name__})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise FatalError(f"{place.name} is no YAML{line}") from None
-    if entries is None:
-        return {}
-    if not isinstance(entries, dict):
-        raise FatalError(f"{place.name}: names of roles are expected at the left margin")
-    pending, met = [root], set()
-    while pending:
-        node = pending.pop()
-        if isinstance(node, yaml.MappingNode) and id(node) not in met:
-            met.add(id(node))
-            seen = set()
-            for key, value in node.value:
-                if key.value in seen:
-                    raise FatalError(
-                        f"{place.name}, line {key.start_mark.line + 1}: {key.value} stands there twice",
-                        hint="the second would hide the first: put the two together",
-                    )
-                seen.add(key.value)
-                pending.append(value)
-    return entries
 
 
 class _Words:

@@ -19,6 +19,7 @@ FLOORS = {
     "json_objects": 0,
     "environment": 0,
     "singer_schema": 0,
+    "yaml_files": 0,
     "process_locks": 0,
     "shared_process": 0,
     "clients": 1,
@@ -49,7 +50,7 @@ FLOORS = {
 DAGSTER = {"resources", "instance", "run_workers", "automation", "assets", "definitions", "demo"}
 PSYCOPG = {"warehouse", "clients.database", "sandbox", "hosts", "salesforce_sync", "assets"}
 PSYCOPG |= {"connections", "resources", "demo", "doctor"}
-GROUND_MAY_IMPORT_LAZILY = {"pyarrow"}
+GROUND_MAY_IMPORT_LAZILY = {"pyarrow", "yaml"}
 
 
 @cache

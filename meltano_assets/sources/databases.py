@@ -14,10 +14,11 @@ from meltano_assets.clients.database import Database, TableFacts
 from meltano_assets.environment import Variable
 from meltano_assets.errors import FatalError
 from meltano_assets.sources.base import Source, where_to_set
-from meltano_assets.sources.entries import Entry, catalog_file, load_mapping, read_entries
+from meltano_assets.sources.entries import Entry, catalog_file, read_entries
 from meltano_assets.sources.postgres import connector
 from meltano_assets.sources.rules import parse_sweep
 from meltano_assets.streams import Stream
+from meltano_assets.yaml_files import read_mapping
 
 FILE = "databases.yml"
 _WORDS = (
@@ -92,7 +93,10 @@ def _streams(source: str, entry: Entry) -> Iterator[Stream]:
     tables, place = entry.words.get("tables"), entry.place
     if tables is None:
         path = catalog_file(source, "yml")
-        tables, place = load_mapping(path).get("tables", []), f"{path.parent.name}/{path.name}"
+        tables, place = (
+            read_mapping(path, "words such as tables").get("tables", []),
+            f"{path.parent.name}/{path.name}",
+        )
     if not isinstance(tables, list):
         raise FatalError(f"{place}: tables is not a list")
     seen: set[str] = set()

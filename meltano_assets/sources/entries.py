@@ -16,6 +16,7 @@ from typing import get_args
 from meltano_assets import environment
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Disposition
+from meltano_assets.yaml_files import read_mapping
 
 #: Names become schemas, variables and asset keys.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
@@ -89,7 +90,7 @@ class Entry:
 def read_entries(file: str) -> Iterator[tuple[str, Entry]]:
     """The file's entries by name; none without the file."""
     path = environment.user_file(file)
-    for name, words in load_mapping(path).items():
+    for name, words in read_mapping(path, "names of sources").items():
         place = f"{file}, {name}"
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise FatalError(
@@ -99,27 +100,6 @@ def read_entries(file: str) -> Iterator[tuple[str, Entry]]:
         if not isinstance(words, dict | None):
             raise FatalError(f"{place}: not a list of words and values")
         yield name, Entry(place, words or {})
-
-
-def load_mapping(path: Path) -> Mapping[object, object]:
-    """A YAML file that holds a mapping; empty without the file, FatalError with the line."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise FatalError(f"{path.name} cannot be read ({type(error).__name__})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        raise FatalError(f"{path.name} is no YAML{line}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise FatalError(f"{path.name}: names of sources are expected at the left margin")
-    return content
 
 
 def catalog_file(source: str, suffix: str) -> Path:

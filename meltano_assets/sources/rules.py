@@ -35,6 +35,7 @@ from meltano_assets.streams import (
     Stream,
     Sweep,
 )
+from meltano_assets.yaml_files import parse_mapping, read_mapping
 
 #: Marks of columns, in dbt's ``meta`` and in the tags of the UI.
 WITHHELD, PSEUDONYM = "withheld", "pseudonym"
@@ -177,6 +178,11 @@ def selected(stream: Stream, rules: StreamRules) -> Selected:
     )
 
 
+#: What stands at the left margin of the file.
+_KEYS = "names of sources"
+_HINT = "see docs/streams.md"
+
+
 def load_rules(sources: Iterable[Source], path: Path | None = None) -> dict[str, SourceRules]:
     """The rules of the user's file by source; FatalError names what it cannot mean.
 
@@ -190,31 +196,13 @@ def parse_rules(
     text: str, sources: Iterable[Source], *, where: str = "streams.yml"
 ) -> dict[str, SourceRules]:
     """The rules of such a file's text."""
-    return _rules(_parsed(text, where), sources, where)
+    return _rules(_mapping(parse_mapping(text, where, _KEYS, _HINT), where), sources, where)
 
 
 def _document(path: Path | None) -> tuple[dict[str, object], str]:
     """The user's file, parsed, and its name; nothing where there is none."""
     file = path or environment.streams_file()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}, file.name
-    except (OSError, UnicodeDecodeError) as error:
-        raise _wrong(file.name, f"cannot be read: {type(error).__name__}") from None
-    return _parsed(text, file.name), file.name
-
-
-def _parsed(text: str, where: str) -> dict[str, object]:
-    import yaml
-
-    try:
-        document = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark else ""
-        raise _wrong(where, f"is no YAML{line}") from None
-    return _mapping(document, where)
+    return _mapping(read_mapping(file, _KEYS, _HINT), file.name), file.name
 
 
 def _rules(
@@ -422,4 +410,4 @@ def _known(name: str, allowed: Iterable[str], where: str, more: str = "") -> str
 
 
 def _wrong(where: str, what: str) -> FatalError:
-    return FatalError(f"{where}: {what}", hint="see docs/streams.md")
+    return FatalError(f"{where}: {what}", hint=_HINT)

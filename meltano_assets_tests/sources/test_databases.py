@@ -140,6 +140,8 @@ def test_the_kind_of_a_stream_is_known_before_its_database_is_reached(configure:
     [
         ("billing: [", r"databases\.yml is no YAML at line 1"),
         ("- billing", "names of sources are expected"),
+        ("billing: {}\nbilling: {}", r"databases\.yml, line 2: billing stands there twice"),
+        ("billing:\n  tables: [{name: a,\n  name: b}]", "line 3: name stands there twice"),
         ("billing: nothing", "not a list of words"),
         ("Billing DB: {}", "not the name of a source"),
         ("billing: {tabels: []}", r"unknown word 'tabels' \(did you mean tables\?\)"),

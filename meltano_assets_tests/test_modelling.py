@@ -52,3 +52,24 @@ def test_what_was_parsed_and_written_once_is_not_again(tmp_path: Path) -> None:
     manifest.unlink()
     parse(tmp_path, served)
     assert "model.small.two" in json.loads(manifest.read_text())["nodes"]
+
+
+def test_dagster_reads_json_and_people_read_the_file(tmp_path: Path) -> None:
+    """Standard output has the lines of its level only; the file keeps those for debugging."""
+    (tmp_path / "dbt_project.yml").write_text("name: small\nprofile: meltano_assets\n")
+    project = ["--project-dir", str(tmp_path), "--profiles-dir", str(dbt_project_directory())]
+    told = subprocess.run(
+        [modelling.dbt_program(), "parse", *project, "--log-path", str(tmp_path)],
+        cwd=tmp_path,
+        env={**os.environ, **modelling.offline_variables(), "DBT_LOG_FORMAT": "json"},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    ).stdout
+    levels = {json.loads(line)["info"]["level"] for line in told.splitlines()}
+    assert "info" in levels
+    assert "debug" not in levels
+    log = (tmp_path / "dbt.log").read_text()
+    assert "[debug]" in log
+    assert "[info ]" in log
+    assert '"level"' not in log

@@ -133,6 +133,8 @@ class Ledger:
             IsLastSegment=True,
             EffectiveStartDate=day,
             EffectiveEndDate=day + timedelta(days=1),
+            ChargedThroughDate=day + timedelta(days=1),
+            ProcessedThroughDate=day + timedelta(days=1),
             TriggerEvent="ContractEffective",
         )
 

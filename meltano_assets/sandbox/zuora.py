@@ -110,6 +110,7 @@ class Zuora:
         if fault := self.service.faults.take("inside_error", f"{request.method} {path}"):
             code, message = fault.text("code", "LOCK_COMPETITION"), fault.text("message", "No.")
             return json_response({"errorCode": code, "message": message})
+        self._business.catch_up()
         try:
             return self._route(request, path, _json(body))
         except Refused as refused:
@@ -150,6 +151,8 @@ class Zuora:
             case ("GET", "", "object-query", resource, *rest) if len(rest) <= 1:
                 return self._query_objects(request, resource, rest[0] if rest else None)
             case (_, "accounts" | "contacts" | "subscriptions" | "orders", *_):
+                return self._business.answer(request, parts, body)
+            case (_, "operations" | "bill-runs", *_) | ("POST" | "PUT" | "DELETE", "invoices", *_):
                 return self._business.answer(request, parts, body)
             case ("GET", "invoices" | "payments" as name, *rest):
                 return self._business.documents(request, name, rest)

@@ -11,8 +11,11 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FOREIGN_HOST, FaultBox
 from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import base_url, json_response
+from meltano_assets.sandbox.zuora_bill_runs import BillRuns
+from meltano_assets.sandbox.zuora_billing import Billing
 from meltano_assets.sandbox.zuora_objects import find
-from meltano_assets.sandbox.zuora_orders import Orders, Subscriptions
+from meltano_assets.sandbox.zuora_orders import Orders
+from meltano_assets.sandbox.zuora_subscriptions import Subscriptions
 from meltano_assets.sandbox.zuora_tenant import TenantRecords
 from meltano_assets.sandbox.zuora_wire import failure, json_value, lowered
 from meltano_assets.sandbox.zuora_writes import Accounts
@@ -28,7 +31,14 @@ class Business:
         self._faults = faults
         self._accounts = Accounts(tenant, json_value)
         self._subscriptions = Subscriptions(tenant, self._accounts, json_value)
-        self._orders = Orders(tenant, self._accounts, self._subscriptions)
+        self._billing = Billing(tenant, self._subscriptions)
+        self._runs = BillRuns(tenant, self._accounts, self._subscriptions, self._billing)
+        self._orders = Orders(tenant, self._accounts, self._subscriptions, self._runs.ordered)
+
+    def catch_up(self) -> None:
+        """Do what the nights up to now had to do."""
+        if self._billing.catch_up():
+            self._tenant.keep()
 
     def of_account(self, request: Request, name: str, key: str) -> Response:
         """The invoices or payments of an account."""
@@ -37,7 +47,7 @@ class Business:
     def answer(
         self, request: Request, parts: Sequence[str], body: Mapping[str, object]
     ) -> Response:
-        """Accounts, contacts, subscriptions and orders."""
+        """Accounts, contacts, subscriptions, orders and what bills them."""
         method = request.method
         answer = self._answer(method, parts, body)
         if answer is not None:
@@ -63,7 +73,7 @@ class Business:
         accounts, subscriptions, orders = self._accounts, self._subscriptions, self._orders
         match (method, *parts):
             case ("POST", "accounts"):
-                return accounts.create(body)
+                return self._account_made(body)
             case ("GET", "accounts", key):
                 return accounts.show(key)
             case ("GET", "accounts", key, "summary"):
@@ -78,23 +88,25 @@ class Business:
                 return accounts.contact(method, key, body)
             case ("POST", "subscriptions"):
                 made = subscriptions.begin(accounts.known(body.get("accountKey")), body)
-                return self._subscription_made(made)
+                return self._subscription_made(made, body)
             case ("GET", "subscriptions", key):
                 return subscriptions.show(subscriptions.known(key))
             case ("GET", "subscriptions", key, "versions", version) if is_number(version):
                 return subscriptions.show(subscriptions.known(key, int(version)))
             case ("PUT", "subscriptions", key):
-                return self._subscription_made(self._change_subscription(key, body))
+                return self._subscription_made(self._change_subscription(key, body), body)
             case ("PUT", "subscriptions", key, "cancel"):
                 gone = subscriptions.change(key, "CancelSubscription", body)
                 cancelled = str(gone["CancelledDate"])
-                return {"subscriptionId": gone["Id"], "cancelledDate": cancelled}
+                told = {"subscriptionId": gone["Id"], "cancelledDate": cancelled}
+                return told | self._runs.sold(body, gone)
             case ("PUT", "subscriptions", key, "renew"):
                 renewed = subscriptions.change(key, "RenewSubscription", body)
                 ends = {
                     n: str(renewed[n[0].upper() + n[1:]]) for n in ("termStartDate", "termEndDate")
                 }
-                return {"subscriptionId": renewed["Id"], **ends}
+                told = {"subscriptionId": renewed["Id"], **ends}
+                return told | self._runs.sold(body, renewed)
             case ("POST", "orders"):
                 return orders.place(body)
             case ("GET", "orders", number):
@@ -103,7 +115,47 @@ class Business:
                 return orders.change(number, body)
             case ("DELETE", "orders", number):
                 return orders.delete(number)
+        return self._billed(method, parts, body)
+
+    def _billed(
+        self, method: str, parts: Sequence[str], body: Mapping[str, object]
+    ) -> Record | None:
+        runs = self._runs
+        match (method, *parts):
+            case ("POST", "operations", "invoice-collect"):
+                return runs.invoice_and_collect(body)
+            case ("POST", "accounts", key, "billing-documents", "generate"):
+                return runs.documents(key, body)
+            case ("POST", "bill-runs"):
+                return runs.run(body)
+            case ("GET", "bill-runs", key):
+                return runs.known(key)
+            case ("PUT", "bill-runs", key, "post"):
+                return runs.post_run(key, body)
+            case ("PUT", "bill-runs", key, "cancel"):
+                return runs.cancel_run(key)
+            case ("DELETE", "bill-runs", key):
+                return runs.delete_run(key)
+            case ("POST", "invoices", "bulk-post"):
+                return runs.post_many(body)
+            case ("PUT", "invoices", key, "post"):
+                return runs.post(key, body)
+            case ("PUT", "invoices", key, "cancel"):
+                return runs.cancel_invoice(key)
+            case ("DELETE", "invoices", key):
+                return runs.delete_invoice(key)
         return None
+
+    def _account_made(self, body: Mapping[str, object]) -> Record:
+        """A new account, which may begin with a subscription and its bill; amounts are texts here."""
+        begun = body.get("subscription")
+        if not isinstance(begun, dict):
+            return self._accounts.create(body)
+        self._subscriptions.check(begun)
+        answer = self._accounts.create(body)
+        account = self._accounts.known(answer["accountId"])
+        told = self._subscription_made(self._subscriptions.begin(account, begun), body)
+        return answer | {n: v if isinstance(v, str) else str(v) for n, v in told.items()}
 
     def _change_subscription(self, key: str, body: Mapping[str, object]) -> Record:
         subscriptions = self._subscriptions
@@ -123,13 +175,14 @@ class Business:
             latest = subscriptions.change(name, "TermsAndConditions", told_terms)
         return latest
 
-    def _subscription_made(self, record: Record) -> Record:
+    def _subscription_made(self, record: Record, body: Mapping[str, object]) -> Record:
         told = self._subscriptions.show(record)
         return {
             "subscriptionId": record["Id"],
             "subscriptionNumber": record["Name"],
             "contractedMrr": told["contractedMrr"],
             "totalContractedValue": told["totalContractedValue"],
+            **self._runs.sold(body, record),
         }
 
     def documents(

@@ -6,9 +6,10 @@ folder, in the form in which the API writes them.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 
 from meltano_assets.sandbox.company import Company
@@ -37,12 +38,18 @@ class TenantRecords:
         self._now = now
         self._folder = folder
         self._built = -1
+        self._moment: datetime | None = None
         self._all: dict[str, dict[str, Record]] = {}
         known = folder.read(_FILE) if folder else {}
         self._changes: dict[str, dict[str, Record]] = _nested(known.get("changes"))
         orders = known.get("orders")
         self.orders: dict[str, Record] = orders if isinstance(orders, dict) else {}
         """Orders by their numbers, as they are told."""
+        runs = known.get("bill_runs")
+        self.bill_runs: dict[str, Record] = runs if isinstance(runs, dict) else {}
+        """Bill runs by their ids, as they are told."""
+        self.billed_on = _day_of(known.get("billed_on")) or self.now().date()
+        """The day up to which the nightly bill runs have run."""
         self._next = int(str(known.get("next_number", _FIRST_NUMBER)))
         for name, changes in self._changes.items():
             for change in changes.values():
@@ -79,7 +86,22 @@ class TenantRecords:
 
     def now(self) -> datetime:
         """The present."""
-        return self._now().astimezone(UTC).replace(microsecond=0)
+        return (self._moment or self._now()).astimezone(UTC).replace(microsecond=0)
+
+    @contextlib.contextmanager
+    def night_of(self, day: date) -> Iterator[None]:
+        """What is written within the block happened as that day began, in universal time."""
+        self._moment = datetime.combine(day, time(), UTC)
+        try:
+            yield
+        finally:
+            self._moment = None
+
+    def made(self, name: str) -> list[Record]:
+        """The records of an object that clients made."""
+        self._catch_up()
+        keys = (key for key, change in self._changes.get(name, {}).items() if "Id" in change)
+        return [r for key in keys if not (r := self._all[name][key]).get("Deleted")]
 
     def number(self, prefix: str) -> str:
         """A number that nothing has."""
@@ -87,9 +109,13 @@ class TenantRecords:
         self._next += 1
         return found
 
+    def key(self) -> str:
+        """An id that nothing has."""
+        return f"2c92a0{secrets.token_hex(13)}"
+
     def create(self, name: str, fields: Mapping[str, object]) -> Record:
         """A new record."""
-        key, now = f"2c92a0{secrets.token_hex(13)}", self.now()
+        key, now = self.key(), self.now()
         made: Record = {
             "Id": key, **fields,
             "CreatedById": USER, "CreatedDate": now, "UpdatedById": USER, "UpdatedDate": now,
@@ -117,7 +143,13 @@ class TenantRecords:
                 }
                 for name, found in self._changes.items()
             }
-            content = {"changes": changes, "orders": self.orders, "next_number": self._next}
+            content = {
+                "changes": changes,
+                "orders": self.orders,
+                "bill_runs": self.bill_runs,
+                "billed_on": self.billed_on.isoformat(),
+                "next_number": self._next,
+            }
             self._folder.write(_FILE, content)
 
 
@@ -150,6 +182,10 @@ def _time(kind: str, text: str) -> date | datetime:
         return date.fromisoformat(text[:10])
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _day_of(value: object) -> date | None:
+    return date.fromisoformat(value) if isinstance(value, str) else None
 
 
 def _stored(value: object) -> object:

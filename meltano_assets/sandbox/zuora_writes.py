@@ -194,6 +194,7 @@ class Accounts:
             "accountNumber": account,
             "billToContactId": record.get("BillToContactId"),
             "soldToContactId": record.get("SoldToContactId"),
+            "paymentMethodId": record.get("DefaultPaymentMethodId"),
         }
 
     def _create(self, told: Mapping[str, object]) -> Record:
@@ -202,7 +203,9 @@ class Accounts:
             if isinstance(contact, dict):
                 self._check_contact(contact)
         try:
-            fields = self._crud.new_account(self._fields("Account", told, contacts))
+            fields = self._crud.new_account(
+                {**self._fields("Account", told, contacts), **self._paid_by(told)}
+            )
         except Refused as refused:
             raise Refused(53100020, refused.message) from None
         key = str(self._tenant.create("Account", fields)["Id"])
@@ -214,6 +217,15 @@ class Accounts:
         if "BillToContactId" in made:
             made.setdefault("SoldToContactId", made["BillToContactId"])
         return self._tenant.update("Account", key, made)
+
+    def _paid_by(self, told: Mapping[str, object]) -> Record:
+        """The payment method that a new account brings, which is paid by automatically."""
+        stored = told.get("hpmCreditCardPaymentMethodId")
+        is_new = any(isinstance(told.get(name), dict) for name in ("creditCard", "paymentMethod"))
+        if not (stored or is_new):
+            return {}
+        key = str(stored) if stored else self._tenant.key()
+        return {"DefaultPaymentMethodId": key, "AutoPay": told.get("autoPay") is not False}
 
     def update(self, key: str, told: Mapping[str, object]) -> Record:
         """Other values of an account and its contacts."""

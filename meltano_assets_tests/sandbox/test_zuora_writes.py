@@ -339,6 +339,8 @@ def test_what_was_written_outlives_a_restart_and_the_companys_days(tmp_path: Pat
         writer = Writer(Sandbox(manifest))
         account = writer.account()["accountNumber"]
         number = writer.subscription(account)["subscriptionNumber"]
+        # Billed up to its end, so that no night changes it.
+        writer.told("POST", "/v1/operations/invoice-collect", {"accountKey": account})
         before = writer.told("GET", f"/v1/subscriptions/{number}")
         known = writer.listed("accounts")[0]
         writer.told("PUT", f"/v1/accounts/{known['id']}", {"notes": "kept"})

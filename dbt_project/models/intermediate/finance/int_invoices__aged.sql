@@ -64,10 +64,7 @@ final as (
         dated.created_at
     from dated
     left join rates
-        on
-            dated.currency_code = rates.currency_code
-            and dated.invoice_date >= rates.valid_from
-            and dated.invoice_date < rates.valid_before
+        on {{ is_rate_of('dated.currency_code', 'dated.invoice_date') }}
 )
 
 select * from final

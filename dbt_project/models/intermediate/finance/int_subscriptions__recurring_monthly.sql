@@ -88,10 +88,7 @@ final as (
     left join rooted
         on recurring.account_id = rooted.account_id
     left join rates
-        on
-            recurring.currency_code = rates.currency_code
-            and recurring.as_of_date >= rates.valid_from
-            and recurring.as_of_date < rates.valid_before
+        on {{ is_rate_of('recurring.currency_code', 'recurring.as_of_date') }}
 )
 
 select * from final

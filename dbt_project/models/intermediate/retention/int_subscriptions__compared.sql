@@ -101,10 +101,7 @@ final as (
     left join rooted
         on subscriptions.account_id = rooted.account_id
     left join rates
-        on
-            subscriptions.currency_code = rates.currency_code
-            and compared.as_of_date >= rates.valid_from
-            and compared.as_of_date < rates.valid_before
+        on {{ is_rate_of('subscriptions.currency_code', 'compared.as_of_date') }}
 )
 
 select * from final

@@ -80,15 +80,10 @@ final as (
         on opportunities.lead_source = lead_source_types.lead_source
     -- Rates of the day the deal closes; the latest known one while that lies ahead.
     left join rates
-        on
-            coalesce(opportunities.currency_code, '{{ var("reporting_currency") }}')
-            = rates.currency_code
-            and coalesce(
-                opportunities.close_date, (opportunities.created_at at time zone 'UTC')::date
-            ) >= rates.valid_from
-            and coalesce(
-                opportunities.close_date, (opportunities.created_at at time zone 'UTC')::date
-            ) < rates.valid_before
+        on {{ is_rate_of(
+            "coalesce(opportunities.currency_code, '" ~ var('reporting_currency') ~ "')",
+            "coalesce(opportunities.close_date, (opportunities.created_at at time zone 'UTC')::date)"
+        ) }}
 )
 
 select * from final

@@ -80,10 +80,7 @@ final as (
         priced.created_at
     from priced
     left join rates
-        on
-            priced.currency_code = rates.currency_code
-            and priced.moved_date >= rates.valid_from
-            and priced.moved_date < rates.valid_before
+        on {{ is_rate_of('priced.currency_code', 'priced.moved_date') }}
 )
 
 select * from final

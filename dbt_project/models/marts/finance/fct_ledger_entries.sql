@@ -136,10 +136,7 @@ final as (
     left join departments
         on coalesce(lines.department_id, transactions.department_id) = departments.department_id
     left join rates
-        on
-            transactions.currency_code = rates.currency_code
-            and transactions.transaction_date >= rates.valid_from
-            and transactions.transaction_date < rates.valid_before
+        on {{ is_rate_of('transactions.currency_code', 'transactions.transaction_date') }}
 )
 
 select * from final

@@ -38,10 +38,7 @@ final as (
         payments.created_at
     from payments
     left join rates
-        on
-            payments.currency_code = rates.currency_code
-            and payments.paid_date >= rates.valid_from
-            and payments.paid_date < rates.valid_before
+        on {{ is_rate_of('payments.currency_code', 'payments.paid_date') }}
 )
 
 select * from final

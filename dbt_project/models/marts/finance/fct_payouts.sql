@@ -81,10 +81,7 @@ final as (
         priced.created_at
     from priced
     left join rates
-        on
-            priced.currency_code = rates.currency_code
-            and priced.arrival_date >= rates.valid_from
-            and priced.arrival_date < rates.valid_before
+        on {{ is_rate_of('priced.currency_code', 'priced.arrival_date') }}
 )
 
 select * from final

@@ -88,10 +88,7 @@ final as (
         unified.created_at
     from unified
     left join rates
-        on
-            unified.currency_code = rates.currency_code
-            and unified.refund_date >= rates.valid_from
-            and unified.refund_date < rates.valid_before
+        on {{ is_rate_of('unified.currency_code', 'unified.refund_date') }}
 )
 
 select * from final

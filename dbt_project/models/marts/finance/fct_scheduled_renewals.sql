@@ -48,10 +48,7 @@ final as (
         on subscriptions.subscription_id = at_the_end.subscription_id
     -- Renewals lie ahead: the latest known rate holds.
     left join rates
-        on
-            subscriptions.currency_code = rates.currency_code
-            and subscriptions.term_end_date >= rates.valid_from
-            and subscriptions.term_end_date < rates.valid_before
+        on {{ is_rate_of('subscriptions.currency_code', 'subscriptions.term_end_date') }}
 )
 
 select * from final

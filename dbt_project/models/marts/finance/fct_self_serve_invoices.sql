@@ -53,10 +53,7 @@ final as (
         priced.created_at
     from priced
     left join rates
-        on
-            priced.currency_code = rates.currency_code
-            and priced.invoice_date >= rates.valid_from
-            and priced.invoice_date < rates.valid_before
+        on {{ is_rate_of('priced.currency_code', 'priced.invoice_date') }}
 )
 
 select * from final

@@ -152,14 +152,10 @@ final as (
         stated.valid_before_at
     from stated
     left join rates
-        on
-            stated.currency_code = rates.currency_code
-            and coalesce(
-                stated.close_date, (stated.valid_from_at at time zone 'UTC')::date
-            ) >= rates.valid_from
-            and coalesce(
-                stated.close_date, (stated.valid_from_at at time zone 'UTC')::date
-            ) < rates.valid_before
+        on {{ is_rate_of(
+            'stated.currency_code',
+            "coalesce(stated.close_date, (stated.valid_from_at at time zone 'UTC')::date)"
+        ) }}
 )
 
 select * from final

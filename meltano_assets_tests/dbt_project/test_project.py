@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
 import yaml
 from dbt.cli.main import dbtRunner
@@ -534,6 +535,42 @@ def test_doubled_keys_are_found_with_and_without_an_index(empty: Project) -> Non
         name: "fail: Got 1 result, configured to fail if != 0"
     }
     assert empty.dbt("run", "--select", "int_raw_hosts__matched_to_accounts+1") == {}
+
+
+def test_doubled_keys_of_a_view_are_found_whatever_doubles_them(empty: Project) -> None:
+    """Not a row is read while indexes of the tables below leave no place for them."""
+    name = "unique_agg_usage_monthly_install_month_id"
+    used, hosts = "int_installs__used_monthly", "int_raw_hosts__matched_to_accounts"
+    doubled = {name: "fail: Got 1 result, configured to fail if != 0"}
+    row = "(install_month_id, raw_host, usage_ping_id) values ('i', 'twice', 1)"
+
+    def is_read() -> bool:
+        assert empty.dbt("test", "--select", name) in ({}, doubled)
+        [test] = empty.target.glob(f"compiled/**/{name}.sql")
+        plan = empty.rows(f"explain (analyze, costs off, timing off) {test.read_text()}")
+        return not any("One-Time Filter" in line for (line,) in plan)
+
+    assert empty.dbt("run", "--full-refresh", "--select", used, hosts, "agg_usage_monthly") == {}
+    assert not is_read()
+    with empty.connect() as connection:
+        connection.execute(f"insert into intermediate.{used} {row}".encode())
+        _drop_unique_indexes(connection, hosts)
+        connection.execute(f"insert into intermediate.{hosts} values ('twice'), ('twice')".encode())
+    assert is_read()
+    assert empty.dbt("test", "--select", name) == doubled
+    assert empty.dbt("run", "--select", f"{hosts}+1") == {}
+    assert not is_read()
+    with empty.connect() as connection:
+        _drop_unique_indexes(connection, used)
+        connection.execute(f"insert into intermediate.{used} {row}".encode())
+    assert empty.dbt("test", "--select", name) == doubled
+    assert empty.dbt("run", "--full-refresh", "--select", f"{used}+1") == {}
+
+
+def _drop_unique_indexes(connection: psycopg.Connection, table: str) -> None:
+    found = "select indexrelid::regclass::text from pg_index where indisunique and indrelid = %s::regclass"
+    for (index,) in connection.execute(found, [f"intermediate.{table}"]).fetchall():
+        connection.execute(f"drop index {index}".encode())
 
 
 def test_two_runs_at_once_leave_each_ping_once(

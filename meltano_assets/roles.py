@@ -49,6 +49,9 @@ _ATTRIBUTES = (
 #: A part of a name: quoted as in SQL where it holds a dot, else as it is.
 _PART = r'(?:"((?:[^"]|"")+)"|([^".]+))'
 _NAMED = re.compile(rf"{_PART}\.(?:(\*)|{_PART})")
+#: The last name of an expression, also inside of functions; read backwards, which takes one step a character.
+_LAST_NAME = re.compile(r"\s*(?:[a-z_]+::)?['\s)}]*([a-z0-9_$]+)")
+_NAME_GOES_ON = re.compile(r"[a-z0-9_$]")
 #: Every role of its own schema, in lists of pgbedrock.
 _PERSONAL_SCHEMAS = "personal_schemas"
 
@@ -358,15 +361,16 @@ def impersonal_columns(
     """Columns that are declared and bear no mark, by relation: of raw tables, models, seeds, snapshots.
 
     What nobody has declared is not known to tell of nobody. Nor is a model's column that has its name from a
-    marked one above it, unless it says why it tells of nobody (``meta: {impersonal: why}``). ``sources`` with their ``rules`` add marks to
+    marked one above it, also by ``marked as name``, unless it says why it tells of nobody (``meta: {impersonal: why}``). ``sources`` with their ``rules`` add marks to
     what dbt's sources say of raw tables; they take none away.
     """
     found: dict[Relation, frozenset[str]] = {}
     nodes = {**manifest["sources"], **manifest["nodes"]}
+    known: dict[tuple[str, str], bool] = {}
     for node in nodes.values():
         if node["resource_type"] in ("source", "model", "seed", "snapshot"):
             relation = (node["schema"], node.get("identifier") or node["alias"])
-            found[relation] = frozenset(_unmarked(node, nodes))
+            found[relation] = frozenset(_unmarked(node, nodes, known))
     for source in sources:
         for stream in source.streams:
             chosen = selected(stream, (rules or {}).get(source.name, SourceRules()).of(stream.name))
@@ -377,27 +381,53 @@ def impersonal_columns(
     return found
 
 
-def _unmarked(node: Mapping[str, Any], nodes: Mapping[str, Any]) -> Iterator[str]:
+def _unmarked(
+    node: Mapping[str, Any], nodes: Mapping[str, Any], known: dict[tuple[str, str], bool]
+) -> Iterator[str]:
     names = set(node["columns"])
     if node["resource_type"] == "snapshot":
         # It has the columns of what it is taken of, besides its own.
         names.update(*(nodes[parent]["columns"] for parent in node["depends_on"]["nodes"]))
     for name in names:
-        if not _is_personal(node, name, nodes, set()):
+        if not _is_personal(node["unique_id"], name, nodes, known):
             yield name
 
 
 def _is_personal(
-    node: Mapping[str, Any], name: str, nodes: Mapping[str, Any], seen: set[str]
+    key: str, name: str, nodes: Mapping[str, Any], known: dict[tuple[str, str], bool]
 ) -> bool:
-    """As the macro of that name says it while a model is built."""
-    if words := node["columns"].get(name):
-        meta = {**words.get("meta", {}), **cast(Any, words.get("config", {})).get("meta", {})}
+    """As the macro of that name says it while a model is built; ``known`` is what was found before."""
+    if (key, name) not in known:
+        known[key, name] = _is_found_personal(nodes[key], name, nodes, known)
+    return known[key, name]
+
+
+def _is_found_personal(
+    node: Mapping[str, Any],
+    name: str,
+    nodes: Mapping[str, Any],
+    known: dict[tuple[str, str], bool],
+) -> bool:
+    if described := node["columns"].get(name):
+        meta = {
+            **described.get("meta", {}),
+            **cast(Any, described.get("config", {})).get("meta", {}),
+        }
         if meta.get("pii") or meta.get("impersonal"):
             return bool(meta.get("pii"))
-    for key in node.get("depends_on", {}).get("nodes", ()):
-        if key in nodes and key not in seen:
-            seen.add(key)
-            if _is_personal(nodes[key], name, nodes, seen):
-                return True
-    return False
+    names = _former_names(node.get("raw_code") or "", name)
+    parents = [key for key in node.get("depends_on", {}).get("nodes", ()) if key in nodes]
+    return any(_is_personal(key, former, nodes, known) for key in parents for former in names)
+
+
+def _former_names(raw_code: str, name: str) -> list[str]:
+    """The name and those that the SQL gives it another name of, step by step; as the macro does it."""
+    names, text = [name], raw_code.lower().replace('"', "")
+    for known in names:
+        before, *others = text.split(f" as {known}")
+        for after in others:
+            last = None if _NAME_GOES_ON.match(after) else _LAST_NAME.match(before[:-121:-1])
+            if last and last[1][::-1] not in names:
+                names.append(last[1][::-1])
+            before = after
+    return names

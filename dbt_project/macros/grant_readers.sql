@@ -67,9 +67,9 @@
         {%- endfor -%}
     {%- endif -%}
     {%- do described.update(model.columns) -%}
-    {%- set found = [] -%}
+    {%- set found, known = [], {} -%}
     {%- for name in columns_in_catalog(this) if name in described -%}
-        {%- if not is_personal(model, name, []) -%}
+        {%- if not is_personal(model, name, known) -%}
             {%- do found.append(adapter.quote(name | replace('"', '""'))) -%}
         {%- endif -%}
     {%- endfor -%}
@@ -77,10 +77,18 @@
 {%- endmacro %}
 
 {#-
-    Whether the column is marked, or has its name from a marked one above it and does not say
-    why it is none: who writes a model of their own and forgets the mark opens nothing. As in roles.py.
+    Whether the column is marked, or has its name from a marked one above it and does not say why it is
+    none: who writes a model of their own and forgets the mark opens nothing. As in roles.py.
 -#}
-{% macro is_personal(node, name, seen) -%}
+{% macro is_personal(node, name, known) -%}
+    {%- set place = node.unique_id ~ ' ' ~ name -%}
+    {%- if place not in known -%}
+        {%- do known.update({place: is_found_personal(node, name, known)}) -%}
+    {%- endif -%}
+    {{- return(known[place]) -}}
+{%- endmacro %}
+
+{% macro is_found_personal(node, name, known) -%}
     {%- if name in node.columns -%}
         {%- set column = node.columns[name] -%}
         {%- set meta = column.get('meta') or column.get('config', {}).get('meta') or {} -%}
@@ -90,12 +98,38 @@
             {{- return(false) -}}
         {%- endif -%}
     {%- endif -%}
-    {%- for key in node.get('depends_on', {}).get('nodes', []) if key not in seen -%}
-        {%- do seen.append(key) -%}
+    {%- set names = former_names(node, name) -%}
+    {%- for key in node.get('depends_on', {}).get('nodes', []) -%}
         {%- set parent = graph.nodes.get(key) or graph.sources.get(key) -%}
-        {%- if parent and is_personal(parent, name, seen) -%}
+        {%- for former in names if parent and is_personal(parent, former, known) -%}
             {{- return(true) -}}
-        {%- endif -%}
+        {%- endfor -%}
     {%- endfor -%}
     {{- return(false) -}}
+{%- endmacro %}
+
+{#-
+    The column's own name and those that the model's SQL gives it another name of, step by step: what
+    stands last before `as`, also inside of functions. As in roles.py.
+-#}
+{% macro former_names(node, name) -%}
+    {%- set names = [name] -%}
+    {%- set text = (node.get('raw_code') or '') | lower | replace('"', '') -%}
+    {%- for known in names if ' as ' ~ known in text -%}
+        {%- set pieces = text.split(' as ' ~ known) -%}
+        {%- for before in pieces[:-1] -%}
+            {#- Backwards, which takes one step a character. -#}
+            {%- set last = modules.re.match(
+                '\\s*(?:[a-z_]+::)?[\'\\s)}]*([a-z0-9_$]+)', before[-120:] | reverse
+            ) -%}
+            {%- if
+                last
+                and last.group(1) | reverse not in names
+                and not modules.re.match('[a-z0-9_$]', pieces[loop.index])
+            -%}
+                {%- do names.append(last.group(1) | reverse) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{- return(names) -}}
 {%- endmacro %}

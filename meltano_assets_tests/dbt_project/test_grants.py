@@ -375,17 +375,52 @@ def test_a_table_that_a_load_swaps_keeps_its_grants(built: RoleServer, project: 
     assert planned.is_settled, str(planned)
 
 
-#: A user's own models over contacts, with what their YAML says of e-mail addresses; None: nothing of the model at all.
-OWN: dict[str, tuple[str, str | None]] = {
-    "forgot_the_mark": ("{{ source('salesforce', 'contacts') }}", "description: Address."),
-    "says_nothing": ("{{ ref('forgot_the_mark') }}", None),
-    "two_steps_on": ("{{ ref('says_nothing') }}", "description: Address."),
+CONTACTS = "{{ source('salesforce', 'contacts') }}"
+#: A user's own models over contacts: SQL, the column that has the address, what their YAML says of it; None: nothing of
+#: the model at all.
+OWN: dict[str, tuple[str, str, str | None]] = {
+    "forgot_the_mark": (f"select id, email from {CONTACTS}", "email", "description: Address."),
+    "says_nothing": ("select id, email from {{ ref('forgot_the_mark') }}", "email", None),
+    "two_steps_on": (
+        "select id, email from {{ ref('says_nothing') }}",
+        "email",
+        "description: Address.",
+    ),
+    "renames_it": (
+        "with people as (\n"
+        "    select id, lower(btrim(c.\"email\"))::text as mail from {{ ref('two_steps_on') }} as c\n"
+        ")\n"
+        "select id, people.mail AS contact_address from people",
+        "contact_address",
+        "description: Address.",
+    ),
+    "after_the_new_name": (
+        "select id, {{ 'contact_address' }} as contact from {{ ref('renames_it') }}",
+        "contact",
+        "description: Address.",
+    ),
     "says_why_not": (
-        "{{ ref('two_steps_on') }}",
+        "select id, email from {{ ref('two_steps_on') }}",
+        "email",
         "config: {meta: {impersonal: only whether it has one}}",
     ),
-    "after_the_reason": ("{{ ref('says_why_not') }}", "description: Whether there is one."),
+    "after_the_reason": (
+        "select id, email as has_email from {{ ref('says_why_not') }}",
+        "has_email",
+        "description: Whether there is one.",
+    ),
+    "names_only_the_list": (
+        f"select id, 'email'::text || coalesce('x', 'y') as list from {CONTACTS} where email > ''",
+        "list",
+        "config: {meta: {impersonal: a word that we wrote}}",
+    ),
+    "filters_by_it": (
+        f"select id, id || coalesce(id, 'y') as list from {CONTACTS} where email > ''",
+        "list",
+        "description: A list.",
+    ),
 }
+OPEN = {"says_why_not", "after_the_reason", "names_only_the_list", "filters_by_it"}
 
 
 def test_a_users_model_that_forgets_a_mark_opens_nothing(
@@ -400,10 +435,10 @@ def test_a_users_model_that_forgets_a_mark_opens_nothing(
     email = {"name": "email", "config": {"meta": {"pii": True}}}
     tables = [{"name": "contacts", "columns": [{"name": "id"}, email]}]
     described = []
-    for name, (parent, told) in OWN.items():
-        (models / f"{name}.sql").write_text(f"select id, email from {parent}")
+    for name, (select, column, told) in OWN.items():
+        (models / f"{name}.sql").write_text(select)
         if told is not None:
-            columns = [{"name": "id"}, {"name": "email", **yaml.safe_load(told)}]
+            columns = [{"name": "id"}, {"name": column, **yaml.safe_load(told)}]
             described.append({"name": name, "columns": columns})
     known = {"sources": [{"name": "salesforce", "tables": tables}], "models": described}
     (models / "own.yml").write_text(yaml.safe_dump({"version": 2, **known}))
@@ -413,11 +448,11 @@ def test_a_users_model_that_forgets_a_mark_opens_nothing(
     manifest = json.loads((tmp_path / "target" / "manifest.json").read_text())
     opened = impersonal_columns(manifest)
     with built.login("~analyst") as analyst:
-        for name, (_, told) in OWN.items():
-            is_open = name in ("says_why_not", "after_the_reason")
-            assert analyst.may(f"select email from analytics.{name}") == is_open, name
+        for name, (_, column, told) in OWN.items():
+            is_open = name in OPEN
+            assert analyst.may(f"select {column} from analytics.{name}") == is_open, name
             assert analyst.may(f"select id from analytics.{name}") == (told is not None), name
-            assert ("email" in opened["analytics", name]) == is_open, name
+            assert (column in opened["analytics", name]) == is_open, name
     built.execute(*(f"drop view analytics.{name} cascade" for name in reversed(OWN)))
 
 

@@ -403,6 +403,21 @@ def test_a_vendor_that_was_never_loaded_has_empty_models(empty: Project) -> None
     assert kinds["tags"] == "jsonb"
 
 
+def test_docs_show_every_relation_with_its_columns_as_described(
+    empty: Project, manifest: dict[str, Any]
+) -> None:
+    assert empty.dbt("docs", "generate", "--no-compile") == {}
+    catalog = json.loads((empty.target / "catalog.json").read_text())
+    assert not catalog["errors"]
+    for node in models(manifest).values():
+        shown = catalog["nodes"][node["unique_id"]]["columns"]
+        assert set(shown) == set(node["columns"]), node["name"]
+    kinds = {"model", "seed", "snapshot"}
+    told = {key for key, node in manifest["nodes"].items() if node["resource_type"] in kinds}
+    assert set(catalog["nodes"]) == told
+    assert set(catalog["sources"]) == set(manifest["sources"])
+
+
 def test_snapshots_keep_each_state_of_an_opportunity(empty: Project) -> None:
     with empty.connect() as connection:
         connection.execute(

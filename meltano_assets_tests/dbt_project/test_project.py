@@ -409,13 +409,23 @@ def test_docs_show_every_relation_with_its_columns_as_described(
     assert empty.dbt("docs", "generate", "--no-compile") == {}
     catalog = json.loads((empty.target / "catalog.json").read_text())
     assert not catalog["errors"]
-    for node in models(manifest).values():
-        shown = catalog["nodes"][node["unique_id"]]["columns"]
-        assert set(shown) == set(node["columns"]), node["name"]
     kinds = {"model", "seed", "snapshot"}
-    told = {key for key, node in manifest["nodes"].items() if node["resource_type"] in kinds}
-    assert set(catalog["nodes"]) == told
+    told = {key: n for key, n in manifest["nodes"].items() if n["resource_type"] in kinds}
+    assert set(catalog["nodes"]) == set(told)
+    for key, node in told.items():
+        assert set(catalog["nodes"][key]["columns"]) == set(node["columns"]), key
+        assert all(words["description"] for words in node["columns"].values()), key
     assert set(catalog["sources"]) == set(manifest["sources"])
+
+
+def test_snapshots_say_of_columns_what_their_models_say(manifest: dict[str, Any]) -> None:
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "snapshot":
+            [model] = node["depends_on"]["nodes"]
+            for column, words in manifest["nodes"][model]["columns"].items():
+                said = node["columns"][column]
+                assert said["description"] == words["description"], (node["name"], column)
+                assert _meta(said) == _meta(words), (node["name"], column)
 
 
 def test_snapshots_keep_each_state_of_an_opportunity(empty: Project) -> None:

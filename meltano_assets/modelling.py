@@ -82,13 +82,10 @@ def run_dbt() -> None:
     """dbt as its own program is, two seconds of CPU quicker to start and to end.
 
     dbt makes a million objects that stay and hardly a cycle; Python's collector would look through
-    all of them again and again while they are made, and once more at the end. How a class of dbt is
-    read and written is compiled when it is first needed, not for all classes before anything else.
+    all of them again and again while they are made, and once more at the end.
     """
     gc.set_threshold(200_000, 50, 100)
-    from mashumaro.config import BaseConfig
-
-    BaseConfig.lazy_compilation = True
+    compile_classes_when_needed()
     from dbt.cli.main import cli
 
     forget_the_place()
@@ -101,6 +98,16 @@ def run_dbt() -> None:
         gc.freeze()
 
 
+def compile_classes_when_needed() -> None:
+    """How a class of dbt is read and written is not compiled for all before anything else.
+
+    Call it before dbt is imported.
+    """
+    from mashumaro.config import BaseConfig
+
+    BaseConfig.lazy_compilation = True
+
+
 def write_what_is_logged() -> None:
     """A line of a log is made where its level is logged, and dbt's own file is for people.
 
@@ -109,15 +116,14 @@ def write_what_is_logged() -> None:
     which reads the one alone: a third of the time of a build of small tables.
     """
     from dbt_common.events import logger
-    from dbt_common.events.base_types import EventLevel
 
     os.environ.setdefault("DBT_LOG_FORMAT_FILE", "debug")
     write_line: Any = logger._Logger.write_line
-    debugging = {EventLevel.TEST, EventLevel.DEBUG}
+    levels = {level.value: number for level, number in logger._log_level_map.items()}
 
     def written(self: Any, message: Any) -> None:
-        unread = message.info.level in debugging and self.level not in debugging
-        if not unread or logger._is_print_event(message):
+        read = self._python_logger.isEnabledFor(levels[message.info.level])
+        if read or logger._is_print_event(message):
             write_line(self, message)
 
     setattr(logger._Logger, "write_line", written)  # noqa: B010

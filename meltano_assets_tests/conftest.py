@@ -16,6 +16,7 @@ import pytest
 
 from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.environment import state_directory as local_state
+from meltano_assets.modelling import compile_classes_when_needed
 from meltano_assets.warehouse import server as embedded
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets_tests.databases import Databases
@@ -55,6 +56,7 @@ _OWN_PREFIXES = (
 # Dagster, dbt and Arrow make a million objects that stay: looking through all of them for
 # cycles again and again finds nothing.
 gc.set_threshold(100_000, 50, 100)
+compile_classes_when_needed()
 
 #: Files that share what takes long to make: one worker makes it once.
 _TOGETHER = {

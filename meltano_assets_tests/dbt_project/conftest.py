@@ -17,7 +17,11 @@ from dbt.cli.main import dbtRunner
 from meltano_assets import field_mapping
 from meltano_assets.connections import WAREHOUSE_DATABASE
 from meltano_assets.environment import dbt_project_directory
-from meltano_assets.modelling import dbt_variables, forget_the_place
+from meltano_assets.modelling import (
+    dbt_variables,
+    forget_the_place,
+    write_what_is_logged,
+)
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets_tests.databases import Databases
 from meltano_assets_tests.dbt_project.raw_tables import create_raw_tables
@@ -61,7 +65,9 @@ class Project:
         with environment(connection):
             if mapping not in self._parsed:
                 self._parsed[mapping] = self._invoke("parse")
-            results = self._invoke(*arguments, manifest=self._parsed[mapping])
+            # What was parsed is written already, and what is built is looked at in the database.
+            built = [*arguments, "--no-write-json"]
+            results = self._invoke(*built, manifest=self._parsed[mapping])
         return {
             result.node.name: f"{result.status}: {result.message}"
             for result in getattr(results, "results", [])
@@ -95,6 +101,7 @@ class Project:
 def parsed() -> dict[str, Any]:
     """What dbt understood of the project, by its mapping."""
     forget_the_place()
+    write_what_is_logged()
     return {}
 
 

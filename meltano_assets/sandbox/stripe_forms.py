@@ -160,9 +160,10 @@ def _value(name: str, path: str, value: Any, kind: Any) -> Any:
             raise Problem(400, f"Invalid integer: {value}", "parameter_invalid_integer", path)
         return int(value)
     if kind == BOOLEAN:
-        if value not in ("true", "false"):
+        # Older official clients write a boolean of Python as it is.
+        if value.lower() not in ("true", "false"):
             raise Problem(400, f"Invalid boolean: {value}", None, path)
-        return value == "true"
+        return value.lower() == "true"
     if isinstance(kind, tuple) and value not in kind:
         values = f"{', '.join(kind[:-1])}, or {kind[-1]}" if len(kind) > 1 else kind[0]
         raise Problem(400, f"Invalid {name}: must be one of {values}", None, path)

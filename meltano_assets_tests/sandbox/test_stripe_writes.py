@@ -66,6 +66,12 @@ def desk(served: Sandbox) -> Iterator[Desk]:
     served.clear()
 
 
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("False", False), ("true", True)])
+def test_a_boolean_is_one_as_older_clients_write_it(desk: Desk, text: str, value: bool) -> None:
+    assert desk.post("products", name="Seat", active=text)["active"] is value
+    assert desk.refused("products", name="Seat", active="yes") == (400, None, "active")
+
+
 def test_customers_are_made_changed_and_deleted_with_events(desk: Desk) -> None:
     form = {
         "name": 'Ada "🚀"',

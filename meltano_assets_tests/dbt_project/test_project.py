@@ -406,6 +406,8 @@ def test_a_vendor_that_was_never_loaded_has_empty_models(empty: Project) -> None
 def test_docs_show_every_relation_with_its_columns_as_described(
     empty: Project, manifest: dict[str, Any]
 ) -> None:
+    with empty.connect() as connection:
+        create_raw_tables(connection)
     assert empty.dbt("docs", "generate", "--no-compile") == {}
     catalog = json.loads((empty.target / "catalog.json").read_text())
     assert not catalog["errors"]

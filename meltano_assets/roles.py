@@ -367,10 +367,10 @@ def impersonal_columns(
     found: dict[Relation, frozenset[str]] = {}
     nodes = {**manifest["sources"], **manifest["nodes"]}
     known: dict[tuple[str, str], bool] = {}
-    for node in nodes.values():
+    for key, node in nodes.items():
         if node["resource_type"] in ("source", "model", "seed", "snapshot"):
             relation = (node["schema"], node.get("identifier") or node["alias"])
-            found[relation] = frozenset(_unmarked(node, nodes, known))
+            found[relation] = frozenset(_unmarked(key, nodes, known))
     for source in sources:
         for stream in source.streams:
             chosen = selected(stream, (rules or {}).get(source.name, SourceRules()).of(stream.name))
@@ -382,14 +382,15 @@ def impersonal_columns(
 
 
 def _unmarked(
-    node: Mapping[str, Any], nodes: Mapping[str, Any], known: dict[tuple[str, str], bool]
+    key: str, nodes: Mapping[str, Any], known: dict[tuple[str, str], bool]
 ) -> Iterator[str]:
+    node = nodes[key]
     names = set(node["columns"])
     if node["resource_type"] == "snapshot":
         # It has the columns of what it is taken of, besides its own.
         names.update(*(nodes[parent]["columns"] for parent in node["depends_on"]["nodes"]))
     for name in names:
-        if not _is_personal(node["unique_id"], name, nodes, known):
+        if not _is_personal(key, name, nodes, known):
             yield name
 
 

@@ -79,6 +79,14 @@ class BillRuns:
         )
         return {"invoices": [{"id": each["Id"]} for each in invoices]}
 
+    def check(self, told: Mapping[str, object]) -> None:
+        """Refuse a request that sells, before anything is written, for days that its bill cannot have."""
+        today = self._tenant.now().date()
+        wanted = _object(_object(told.get("processingOptions")).get("billingOptions"))
+        date_in(wanted, "documentDate", today)
+        for each in (told, wanted):
+            target_of(each, today)
+
     def sold(self, told: Mapping[str, object], subscription: Record) -> Record:
         """What a call answers that sold something: its invoice and payment, where it asked for them."""
         if not wants_billing(told):

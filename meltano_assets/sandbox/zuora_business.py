@@ -71,6 +71,7 @@ class Business:
         self, method: str, parts: Sequence[str], body: Mapping[str, object]
     ) -> Record | None:
         accounts, subscriptions, orders = self._accounts, self._subscriptions, self._orders
+        self._runs.check(body)
         match (method, *parts):
             case ("POST", "accounts"):
                 return self._account_made(body)

@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from meltano_assets.sandbox.company_catalog import decimal, money
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.zuora_writes import Refused
 
 _MONTHS = {
     "Month": 1, "Quarter": 3, "Semi_Annual": 6, "Annual": 12, "Eighteen_Months": 18,
@@ -36,10 +37,13 @@ class Span:
 
 
 def after(start: date, term: int, period: str) -> date:
-    """The day on which a term ends that begins on a day."""
-    if period in ("Week", "Day"):
-        return start + timedelta(days=term * (7 if period == "Week" else 1))
-    return _months_after(start, term * (12 if period == "Year" else 1), start.day)
+    """The day on which a term ends that begins on a day; one after the last day of all is refused."""
+    try:
+        if period in ("Week", "Day"):
+            return start + timedelta(days=term * (7 if period == "Week" else 1))
+        return _months_after(start, term * (12 if period == "Year" else 1), start.day)
+    except (ValueError, OverflowError):
+        raise Refused(53200020, f"The term of {term} {period} ends too late") from None
 
 
 def months_of(charge: Record) -> int:

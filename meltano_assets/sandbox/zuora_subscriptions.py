@@ -25,7 +25,6 @@ _AMENDMENTS = {
 }  # fmt: skip
 #: Lists in which a request names a plan's charges with another price or quantity.
 _OVERRIDES = ("chargeOverrides", "chargeUpdateDetails", "chargeUpdates")
-#: Lists of a plan's charges that get another price or quantity._OVERRIDES = ("chargeOverrides", "chargeUpdateDetails")
 
 
 class Subscriptions:

@@ -269,6 +269,43 @@ def test_a_request_that_makes_no_sense_is_refused(
     assert answer.json()["success"] is False
 
 
+@pytest.mark.parametrize(
+    "dates", [{"targetDate": "soon"}, {"invoiceTargetDate": "9999-12-31"}], ids=str
+)
+def test_a_bill_that_cannot_be_leaves_no_sale(writer: Writer, dates: dict[str, str]) -> None:
+    """By any call that sells: it is judged before anything is written."""
+    account = writer.account(billCycleDay=1)["accountNumber"]
+    number = "A-S-UNBILLED"
+    product = {"productRatePlanId": monthly(writer, 5)}
+    sale = {"subscriptionNumber": number, "subscribeToRatePlans": [product]}
+    sold = {"accountKey": account, **sale, "runBilling": True, **dates}
+    action = {"type": "CreateSubscription", "createSubscription": sale}
+    order = {
+        "orderDate": "2025-01-01", "existingAccountNumber": account,
+        "subscriptions": [{"orderActions": [action]}],
+        "processingOptions": {"runBilling": True, "billingOptions": {"targetDate": "soon"}},
+    }  # fmt: skip
+    opened = {"name": "Later", "currency": "USD", "billToContact": BILL_TO, "subscription": sale}
+    for path, body in (
+        ("/v1/subscriptions", sold),
+        ("/v1/orders", order),
+        ("/v1/accounts", {**opened, "accountNumber": "A-UNBILLED", "runBilling": True, **dates}),
+    ):
+        assert writer.send("POST", path, body).json()["success"] is False, path
+    assert writer.send("GET", f"/v1/subscriptions/{number}").json()["success"] is False
+    assert writer.send("GET", "/v1/accounts/A-UNBILLED").json()["success"] is False
+
+
+def test_terms_end_before_the_calendar_does(writer: Writer) -> None:
+    account = writer.account(billCycleDay=1)["accountNumber"]
+    long = {"renewalTerm": 1_200, "renewalTermPeriodType": "Year"}
+    number = begun(writer, account, 5, **long)["subscriptionNumber"]
+    for _ in range(8):
+        answer = writer.send("PUT", f"/v1/subscriptions/{number}/renew", {})
+        assert answer.status_code < 500
+    assert answer.json()["success"] is False
+
+
 def charge(**fields: object) -> dict[str, object]:
     return {
         "ChargeType": "Recurring", "BillingPeriod": "Month", "Quantity": Decimal(1),

@@ -61,6 +61,7 @@ compile_classes_when_needed()
 #: Files that share what takes long to make: one worker makes it once.
 _TOGETHER = {
     "dbt_project/test_project.py": "the project built over nothing",
+    "dbt_project/test_builds.py": "the project built over nothing",
     "dbt_project/test_grants.py": "the project built over nothing",
     "dbt_project/test_hosts_day.py": "the project built over nothing",
 }

@@ -39,6 +39,8 @@ CHANNELS = {
 PROGRESSION = {"Sent": "Member", "Registered": "Registered", "Responded": "Responded"}
 FIRST_LEAD, FIRST_PROGRAM, FIRST_CAMPAIGN, FIRST_LIST = 1_000_001, 1_001, 2_001, 3_001
 SCORING_CAMPAIGN = 2_000
+#: The e-mail of a program has this number and the program's.
+FIRST_MAILING = 10_000
 #: The day of the subscription's first records; who was known before was taken over then.
 BEGAN = -400
 #: How long after Salesforce Marketo takes over a change, in days.
@@ -519,7 +521,7 @@ class MarketingDesk:
     ) -> Iterator[Record]:
         rng = dice(f"{self._company.seed}:marketing:member:{program}:{lead}")
         campaign = FIRST_CAMPAIGN + 2 * (program - FIRST_PROGRAM)
-        mailing = 10_000 + program
+        mailing = FIRST_MAILING + program
         name = f"{self.programs[program]['name']}.Invitation"
         step: Record = {
             "Campaign Run ID": campaign % 97,

@@ -35,7 +35,7 @@ from meltano_assets.sandbox.marketo_schema import (
     MEMBER_FIELDS,
     SEARCHABLE,
     WORKSHOP,
-    WORKSHOP_FIELDS,
+    about_workshops,
     activity_types,
     lead_fields,
 )
@@ -355,21 +355,14 @@ class Marketo:
             case ["stats", "usage" | "errors" as kind, *rest] if rest in ([], ["last7days"]):
                 return self._stats(kind)
             case ["customobjects"]:
-                about = {
-                    "name": WORKSHOP,
-                    "displayName": "Workshop",
-                    "description": "Workshops that leads attended",
-                    "createdAt": "2020-02-11T00:00:00Z",
-                    "updatedAt": "2020-02-11T00:00:00Z",
-                    "idField": "marketoGUID",
-                    "dedupeFields": ["leadId", "workshopName"],
-                    "searchableFields": [["leadId"], ["marketoGUID"]],
-                    "fields": [{"name": n, "dataType": "string"} for n in WORKSHOP_FIELDS],
-                    "relationships": [],
-                }
-                return envelope({"result": [about]})
-            case ["companies" | "opportunities" | "salespersons" as name, "describe"]:
+                names = split_list(query.get("names")) or [WORKSHOP]
+                return envelope({"result": [about_workshops()] if WORKSHOP in names else []})
+            case ["customobjects", name, *_]:
+                raise MarketoError("1013", f"Object '{name}' not found")
+            case ["companies" | "opportunities" | "salespersons" as name, *_]:
                 raise MarketoError("1018", f"CRM Enabled: {name} is managed by salesforce.com")
+            case ["namedaccounts" | "namedAccountLists" | "namedAccountList", *_]:
+                raise MarketoError("603", "Access denied")
         raise MarketoError("610", "Requested resource not found")
 
     def _own_types(self) -> Iterator[Record]:

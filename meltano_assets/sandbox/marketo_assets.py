@@ -1,26 +1,45 @@
-"""Marketo's assets (``/rest/asset/v1``): programs, folders, static lists, smart campaigns."""
+"""Marketo's assets (``/rest/asset/v1``): browsed, by name, by id; static lists can be written."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
-from meltano_assets.sandbox.company_marketing import BEGAN
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FaultBox
 from meltano_assets.sandbox.marketo_desk import Desk
+from meltano_assets.sandbox.marketo_library import PROGRAM_FOLDER, Library, static_list
 from meltano_assets.sandbox.marketo_wire import MarketoError, envelope, wire_time
 from meltano_assets.sandbox.numbers import is_number
+
+#: One asset → its kind, and what the vendor calls it; who is asked for by name alone has no id.
+_SINGLE = {
+    "program": ("programs", "Program"),
+    "staticList": ("staticLists", "Static list"),
+    "smartCampaign": ("smartCampaigns", "Smart campaign"),
+    "smartList": ("smartLists", "Smart list"),
+    "folder": ("folders", "Folder"),
+    "email": ("emails", "Email"),
+    "emailTemplate": ("emailTemplates", "Email template"),
+    "form": ("forms", "Form"),
+    "landingPage": ("landingPages", "Landing page"),
+    "landingPageTemplate": ("landingPageTemplates", "Landing page template"),
+    "snippet": ("snippets", "Snippet"),
+    "file": ("files", "File"),
+    "segmentation": ("segmentation", "Segmentation"),
+    "redirectRule": ("redirectRules", "Redirect rule"),
+}
+_BY_NAME_ONLY = {"channel": "channels", "tagType": "tagTypes"}
 
 
 class Assets:
     """Answers requests for assets."""
 
     def __init__(self, company: Company, faults: FaultBox) -> None:
-        self._company = company
+        self._library = Library(company)
         self._faults = faults
 
     def answer(self, method: str, path: str, query: Mapping[str, str], desk: Desk) -> Response:
@@ -31,52 +50,63 @@ class Assets:
         if method != "GET":
             raise MarketoError("603", "Access denied")
         match parts:
-            case ["programs"]:
-                programs = [desk.programs[number] for number in sorted(desk.programs)]
-                for name, is_after in (("earliestUpdatedAt", True), ("latestUpdatedAt", False)):
-                    if name in query:
-                        bound = wire_time(query[name], name)[:19]
-                        programs = [
-                            p
-                            for p in programs
-                            if (str(p["updatedAt"])[:19] >= bound) is is_after
-                            or str(p["updatedAt"])[:19] == bound
-                        ]
-                if "status" in query:
-                    programs = [p for p in programs if p["status"] == query["status"]]
-                return self._page(query, programs)
-            case ["program", "byName"]:
-                return self._page(
-                    query,
-                    [p for p in desk.programs.values() if p["name"] == query.get("name")],
-                )
-            case ["program", number] if is_number(number):
-                program = desk.programs.get(int(number))
-                if program is None:
-                    raise MarketoError("702", f"Program with id '{number}' not found")
-                return self._page(query, [{**program, "tags": []}])
-            case ["folders"]:
-                return self._page(query, _folders(self._company))
-            case ["channels"]:
+            case [kind] if (records := self._library.records(kind, desk)) is not None:
+                return self._page(query, _chosen(records, query))
+            case ["program", "byTag"]:
+                for name in ("tagType", "tagValue"):
+                    _needed(query, name)
+                # No program of the company carries a tag.
                 return self._page(query, [])
-            case ["tagTypes"] | ["smartLists"]:
-                return self._page(query, [])
-            case ["staticLists"]:
-                return self._page(query, [_static_list(r) for _, r in sorted(desk.lists.items())])
-            case ["staticList", "byName"]:
-                named = [r for r in desk.lists.values() if r["name"] == query.get("name")]
-                return self._page(query, [_static_list(record) for record in named])
-            case ["staticList", number]:
-                return self._page(query, [_static_list(_known_list(number, desk))])
-            case ["smartCampaigns"]:
-                return self._page(
-                    query,
-                    [
-                        {**record, "isActive": record["active"], "isSystem": False}
-                        for _number, record in sorted(desk.campaigns.items())
-                    ],
-                )
+            case [one, "byName"] if one in _SINGLE or one in _BY_NAME_ONLY:
+                kind = _BY_NAME_ONLY.get(one) or _SINGLE[one][0]
+                name = _needed(query, "name")
+                records = self._library.records(kind, desk) or []
+                return self._page(query, [record for record in records if record["name"] == name])
+            case [one, number] if one in _SINGLE:
+                return self._page({}, [self._known(one, number, query, desk)])
+            case ["folder", number, "content" | "tokens" as what]:
+                self._known("folder", number, query, desk)
+                return self._below(what, int(number), query, desk)
+            case ["segmentation", number, "segments"]:
+                return self._page({}, [self._known("segmentation", number, query, desk)])
+            case ["program" | "smartCampaign" as one, number, "smartList"]:
+                return self._page({}, [_smart_list(self._known(one, number, query, desk))])
         raise MarketoError("610", "Requested resource not found")
+
+    def _known(self, one: str, number: str, query: Mapping[str, str], desk: Desk) -> Record:
+        kind, title = _SINGLE[one]
+        if one == "folder":
+            # A program is a folder, too, when it is asked for as one.
+            kind_of = _needed(query, "type")
+            if kind_of not in ("Folder", "Program"):
+                raise MarketoError("701", f"type '{kind_of}' is not valid")
+            kind = "programs" if kind_of == "Program" else kind
+        records = self._library.records(kind, desk) or []
+        found = next((record for record in records if str(record["id"]) == number), None)
+        if found is None:
+            raise MarketoError("702", f"{title} with id '{number}' not found")
+        return _as_folder(found) if one == "folder" and kind == "programs" else found
+
+    def _below(self, what: str, folder: int, query: Mapping[str, str], desk: Desk) -> Response:
+        """What lies in a folder or program: references, by kind and id; tokens there are none."""
+        kind_of = query.get("type") or query.get("folderType")
+        if what == "tokens":
+            own = {"id": folder, "type": kind_of}
+            return self._page({}, [{"folder": own, "tokens": []}])
+        lies: list[Record] = []
+        for one, (kind, _title) in _SINGLE.items():
+            if one in ("folder", "staticList", "program"):
+                continue
+            for record in self._library.records(kind, desk) or []:
+                if _place_of(record) == (folder, kind_of):
+                    lies.append({"id": record["id"], "type": f"{one[0].upper()}{one[1:]}"})
+        if kind_of == "Folder":
+            for record in self._library.records("folders", desk) or []:
+                if record["parent"] == {"id": folder, "type": "Folder"}:
+                    lies.append({"id": record["id"], "type": "Folder"})
+            if folder == PROGRAM_FOLDER:
+                lies += [{"id": number, "type": "Program"} for number in sorted(desk.programs)]
+        return self._page(query, lies)
 
     def _page(self, query: Mapping[str, str], records: list[Record]) -> Response:
         """A page by offset; beyond the end a warning stands for the result."""
@@ -92,9 +122,97 @@ class Assets:
         return envelope({"errors": [], "warnings": [], "result": page})
 
 
-def _static_list(record: Record) -> Record:
-    folder = {"id": 20, "type": "Folder"}
-    return {"folder": folder, "url": None, "workspace": "Default", **record}
+def _chosen(records: list[Record], query: Mapping[str, str]) -> list[Record]:
+    """The assets that the parameters of a browse call leave."""
+    tests: list[Callable[[Record], bool]] = []
+    if "earliestUpdatedAt" in query:
+        earliest = wire_time(query["earliestUpdatedAt"], "earliestUpdatedAt")[:19]
+        tests.append(lambda record: str(record["updatedAt"])[:19] >= earliest)
+    if "latestUpdatedAt" in query:
+        latest = wire_time(query["latestUpdatedAt"], "latestUpdatedAt")[:19]
+        tests.append(lambda record: str(record["updatedAt"])[:19] <= latest)
+    if "status" in query:
+        status = query["status"].lower()
+        tests.append(lambda record: str(record.get("status")).lower() == status)
+    if "isActive" in query:
+        is_active = query["isActive"].lower() in ("true", "1")
+        tests.append(lambda record: record.get("isActive", is_active) is is_active)
+    if "folder" in query:
+        folder = _folder_told(query["folder"])
+        tests.append(lambda record: _place_of(record) == folder)
+    if "root" in query:
+        root = _folder_told(query["root"])
+        inside = _inside(records, root[0])
+        tests.append(lambda record: record["id"] in inside)
+    return [record for record in records if all(test(record) for test in tests)]
+
+
+def _folder_told(text: str) -> tuple[int, str]:
+    """A folder as parameters name it: an object in JSON, or a bare number."""
+    try:
+        told = orjson.loads(text.replace("'", '"'))
+    except ValueError:
+        told = None
+    if isinstance(told, int):
+        return told, "Folder"
+    if isinstance(told, dict) and is_number(str(told.get("id"))):
+        return int(str(told["id"])), str(told.get("type") or "Folder")
+    raise MarketoError("701", "folder is not valid")
+
+
+def _place_of(record: Record) -> tuple[object, object]:
+    folder = record.get("folder")
+    if not isinstance(folder, dict):
+        return None, None
+    return folder.get("value", folder.get("id")), folder.get("type")
+
+
+def _inside(folders: list[Record], root: int) -> set[object]:
+    """A folder and all folders below it."""
+    inside: set[object] = {root}
+    for folder in folders:
+        parent = folder.get("parent")
+        if isinstance(parent, dict) and parent["id"] in inside:
+            inside.add(folder["id"])
+    return inside
+
+
+def _as_folder(program: Record) -> Record:
+    times = {name: program[name] for name in ("name", "description", "createdAt", "updatedAt")}
+    return {
+        "id": program["id"],
+        **times,
+        "url": program["url"],
+        "folderId": {"id": program["id"], "type": "Program"},
+        "folderType": "Marketing Program",
+        "parent": {"id": PROGRAM_FOLDER, "type": "Folder"},
+        "path": f"/Marketing Activities/Programs/{program['name']}",
+        "isArchive": False,
+        "isSystem": False,
+        "accessZoneId": 1,
+        "workspace": "Default",
+    }
+
+
+def _smart_list(asset: Record) -> Record:
+    """The smart list that belongs to a campaign or program: it has no rules."""
+    names = ("name", "description", "createdAt", "updatedAt", "folder")
+    number = asset.get("smartListId") or int(str(asset["id"])) + 20_000
+    return {
+        "id": number,
+        **{name: asset[name] for name in names},
+        "url": f"https://app-sandbox.marketo.com/#SL{number}A1",
+        "workspace": "Default",
+        "rules": {"filterMatchType": "all", "triggers": [], "filters": []},
+    }
+
+
+def _needed(query: Mapping[str, str], name: str) -> str:
+    """A parameter that must be there; where folders are of a kind, either name for it will do."""
+    value = query.get(name) or (query.get("folderType") if name == "type" else None)
+    if not value:
+        raise MarketoError("701", f"{name} cannot be blank")
+    return value
 
 
 def _known_list(number: str, desk: Desk) -> Record:
@@ -138,29 +256,5 @@ def _write_list(parts: list[str], query: Mapping[str, str], desk: Desk) -> Respo
         case _:
             raise MarketoError("610", "Requested resource not found")
     desk.keep()
-    told = record if len(record) == 1 else _static_list(record)
+    told = record if len(record) == 1 else static_list(record)
     return envelope({"errors": [], "warnings": [], "result": [told]})
-
-
-def _folders(company: Company) -> list[Record]:
-    """The root folders, which are as old as the subscription."""
-    began = f"{company.clock.stamp(BEGAN)[:19]}Z+0000"
-    return [
-        {
-            "id": number,
-            "name": name,
-            "description": None,
-            "createdAt": began,
-            "updatedAt": began,
-            "url": None,
-            "folderId": {"id": number, "type": "Folder"},
-            "folderType": "Zone",
-            "parent": None,
-            "path": f"/{name}",
-            "isArchive": False,
-            "isSystem": True,
-            "accessZoneId": 1,
-            "workspace": "Default",
-        }
-        for number, name in ((1, "Design Studio"), (2, "Marketing Activities"))
-    ]

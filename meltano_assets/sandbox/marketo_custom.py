@@ -11,7 +11,7 @@ from starlette.responses import Response
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.marketo_desk import Desk
 from meltano_assets.sandbox.marketo_leads import ACTIONS, Skipped, skipped_result
-from meltano_assets.sandbox.marketo_schema import WORKSHOP, WORKSHOP_FIELDS
+from meltano_assets.sandbox.marketo_schema import WORKSHOP, WORKSHOP_FIELDS, about_workshops
 from meltano_assets.sandbox.marketo_wire import (
     MarketoError,
     envelope,
@@ -160,8 +160,10 @@ class Customs:
         self, method: str, parts: list[str], query: Mapping[str, str], body: object
     ) -> Response | None:
         match method, *parts:
+            case "GET", "describe":
+                return envelope({"result": [about_workshops()]})
             case ("GET",):
-                return self._find_workshops(query)
+                return self._find_workshops(query, body)
             case ("POST",):
                 told = object_of(body)
                 results = [
@@ -176,15 +178,31 @@ class Customs:
                 return envelope({"result": self._delete_workshops(input_of(object_of(body)))})
         return None
 
-    def _find_workshops(self, query: Mapping[str, str]) -> Response:
-        kind = query.get("filterType", "")
-        if kind not in (*WORKSHOP_FIELDS[:3], "idField"):
-            raise MarketoError("1003", f"Invalid filterType '{kind}'")
-        kind = WORKSHOP_FIELDS[0] if kind == "idField" else kind
-        wanted = split_list(query.get("filterValues"))
-        if not wanted:
-            raise MarketoError("1002", "Missing value for required parameter 'filterValues'")
-        found = [w for w in self._desk.workshops.values() if str(w.get(kind)) in wanted]
+    def _find_workshops(self, query: Mapping[str, str], body: object) -> Response:
+        """By one field's values; by ids or all the fields that tell records apart in a body."""
+        told = body if isinstance(body, dict) else {}
+        kind = query.get("filterType") or str(told.get("filterType") or "")
+        if told.get("input") is not None and kind in ("dedupeFields", "idField"):
+            keys = ("leadId", "workshopName") if kind == "dedupeFields" else WORKSHOP_FIELDS[:1]
+            asked = {tuple(str(entry.get(key)) for key in keys) for entry in input_of(told)}
+        else:
+            if kind not in (*WORKSHOP_FIELDS[:3], "idField"):
+                raise MarketoError("1003", f"Invalid filterType '{kind}'")
+            keys = (WORKSHOP_FIELDS[0] if kind == "idField" else kind,)
+            asked = {(value,) for value in split_list(query.get("filterValues"))}
+            if not asked:
+                raise MarketoError("1002", "Missing value for required parameter 'filterValues'")
+        named = told.get("fields")
+        chosen = split_list(query.get("fields")) or (named if isinstance(named, list) else [])
+        for name in chosen:
+            if name not in WORKSHOP_FIELDS:
+                raise MarketoError("1006", f"Field '{name}' not found")
+        shown = {*(chosen or WORKSHOP_FIELDS), WORKSHOP_FIELDS[0]}
+        found = [
+            {name: value for name, value in workshop.items() if name in shown}
+            for workshop in self._desk.workshops.values()
+            if tuple(str(workshop.get(key)) for key in keys) in asked
+        ]
         return envelope({"result": [{"seq": n, **w} for n, w in enumerate(found)]})
 
     def _known_workshop(self, entry: Record) -> Record | None:

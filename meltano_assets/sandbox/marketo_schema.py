@@ -139,6 +139,33 @@ WORKSHOP = "workshop_c"
 WORKSHOP_FIELDS = ("marketoGUID", "leadId", "workshopName", "createdAt", "updatedAt")
 
 
+def about_workshops() -> Record:
+    """The custom object as its list and its description tell it."""
+    read_only = ("marketoGUID", "createdAt", "updatedAt")
+    kinds = {"leadId": "integer", "createdAt": "datetime", "updatedAt": "datetime"}
+    lead = {"name": "Lead", "field": "Id"}
+    return {
+        "name": WORKSHOP,
+        "displayName": "Workshop",
+        "description": "Workshops that leads attended",
+        "createdAt": "2020-02-11T00:00:00Z",
+        "updatedAt": "2020-02-11T00:00:00Z",
+        "idField": "marketoGUID",
+        "dedupeFields": ["leadId", "workshopName"],
+        "searchableFields": [["leadId", "workshopName"], ["marketoGUID"], ["leadId"]],
+        "fields": [
+            {
+                "name": name,
+                "displayName": name,
+                "dataType": kinds.get(name, "string"),
+                "updateable": name not in read_only,
+            }
+            for name in WORKSHOP_FIELDS
+        ],
+        "relationships": [{"field": "leadId", "type": "child", "relatedTo": lead}],
+    }
+
+
 def lead_fields() -> list[Record]:
     """Every lead field as the describe call tells it; ids follow the order."""
     fields: list[Record] = []

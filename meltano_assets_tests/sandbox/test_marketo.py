@@ -335,3 +335,50 @@ def test_days_bring_new_changed_deleted_and_merged_leads(tmp_path: Any) -> None:
     assert changed
     assert all(after.leads[n]["updatedAt"] > before.leads[n]["updatedAt"] for n in changed)
     assert desk(3).activities == after.activities
+
+
+def test_assets_are_browsed_and_found_by_name_and_id(marketo: Client) -> None:
+    folders = marketo.get("/rest/asset/v1/folders.json")["result"]
+    programs = marketo.get("/rest/asset/v1/programs.json", maxReturn=200)["result"]
+    channels = marketo.get("/rest/asset/v1/channels.json")["result"]
+    assert {p["channel"] for p in programs} <= {c["name"] for c in channels}
+    program = programs[0]
+    inside = marketo.get(f"/rest/asset/v1/folder/{program['id']}/content.json", type="Program")
+    assert {item["type"] for item in inside["result"]} == {"Email", "SmartCampaign"}
+    for kind, name in (("emails", "email"), ("smartCampaigns", "smartCampaign"), ("forms", "form")):
+        first = marketo.get(f"/rest/asset/v1/{kind}.json")["result"][0]
+        by_id = marketo.get(f"/rest/asset/v1/{name}/{first['id']}.json")["result"]
+        by_name = marketo.get(f"/rest/asset/v1/{name}/byName.json", name=first["name"])["result"]
+        assert by_id == by_name == [first]
+        missing = marketo.get(f"/rest/asset/v1/{name}/77777777.json")
+        assert missing["errors"][0]["code"] == "702"
+    assert all(
+        marketo.get(f"/rest/asset/v1/folder/{f['id']}.json", type="Folder")["result"] == [f]
+        for f in folders
+    )
+    nothing = marketo.get("/rest/asset/v1/tagTypes.json")
+    assert nothing["warnings"] == ["No assets found for the given search criteria."]
+    assert marketo.get("/rest/asset/v1/folder/1.json")["errors"][0]["code"] == "701"
+
+
+def test_the_custom_object_describes_itself_and_is_found_by_its_keys(marketo: Client) -> None:
+    about = marketo.get("/rest/v1/customobjects/workshop_c/describe.json")["result"][0]
+    assert about == marketo.get("/rest/v1/customobjects.json", names="workshop_c")["result"][0]
+    names = {field["name"] for field in about["fields"]}
+    assert {*about["dedupeFields"], about["idField"]} <= names
+    lead = marketo.get("/rest/v1/lists.json")["result"][0]["id"]
+    lead = marketo.get(f"/rest/v1/lists/{lead}/leads.json")["result"][0]["id"]
+    made = {"leadId": lead, "workshopName": "Keys"}
+    marketo.post("/rest/v1/customobjects/workshop_c.json", {"input": [made]})
+    asked = {"filterType": "dedupeFields", "fields": ["workshopName"], "input": [made]}
+    path = "/rest/v1/customobjects/workshop_c.json?_method=GET"
+    found = marketo.post(path, asked)["result"]
+    assert [record["workshopName"] for record in found] == ["Keys"]
+    assert set(found[0]) == {"seq", "marketoGUID", "workshopName"}
+    for path, code in (
+        ("customobjects/nope_c/describe", "1013"),
+        ("opportunities/roles/describe", "1018"),
+        ("companies", "1018"),
+        ("namedaccounts", "603"),
+    ):
+        assert marketo.code(marketo.get(f"/rest/v1/{path}.json")) == code

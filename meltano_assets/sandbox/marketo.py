@@ -357,6 +357,8 @@ class Marketo:
             case ["customobjects"]:
                 names = split_list(query.get("names")) or [WORKSHOP]
                 return envelope({"result": [about_workshops()] if WORKSHOP in names else []})
+            case ["customobjects", "schema", *_]:
+                raise MarketoError("603", "Access denied")
             case ["customobjects", name, *_]:
                 raise MarketoError("1013", f"Object '{name}' not found")
             case ["companies" | "opportunities" | "salespersons" as name, *_]:

@@ -139,6 +139,11 @@ class Customs:
                 kind |= {name: told[name] for name in names if name in told}
             case "POST", "approve":
                 kind["status"] = "approved"
+            case "POST", "discardDraft":
+                # What is changed here is changed at once: no draft lies beside an approved type.
+                pass
+            case "POST", "attributes", "update" | "delete" as action:
+                _change_attributes(kind, object_of(body).get("attributes"), action)
             case "POST", "delete":
                 del kinds[parts[1]]
             case "POST", "attributes", "create":
@@ -270,6 +275,24 @@ class Customs:
                 }
                 results.append({"name": name, "status": "created"})
         return envelope({"result": results})
+
+
+def _change_attributes(kind: Record, told: object, action: str) -> None:
+    """Change or take away attributes of a kind of activity, each named by its ``apiName``."""
+    listed = kind["attributes"]
+    assert isinstance(listed, list)
+    given = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    if not given:
+        raise MarketoError("1002", "Missing value for required parameter 'attributes'")
+    changes = {str(each.get("apiName")): each for each in given}
+    known = {str(each["apiName"]) for each in listed if "apiName" in each}
+    for name in changes:
+        if name not in known:
+            raise MarketoError("1013", f"Attribute '{name}' not found")
+    if action == "delete":
+        kind["attributes"] = [each for each in listed if each.get("apiName") not in changes]
+    else:
+        kind["attributes"] = [{**each, **changes.get(each.get("apiName"), {})} for each in listed]
 
 
 def _field_schema(field: Record) -> Record:

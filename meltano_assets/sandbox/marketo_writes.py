@@ -81,6 +81,8 @@ class Writes:
                 return self._associate(number, query)
             case "GET", "leads", number, "listMembership" | "programMembership" as kind:
                 return self._memberships(number, kind)
+            case "GET", "leads", number, "smartCampaignMembership":
+                return self._campaigns_of(self._lead(number))
             case "GET", "lists", number, "leads", "ismember":
                 return self._is_member(number, _ids(query, body))
             case "POST", "lists", number, "leads":
@@ -240,6 +242,20 @@ class Writes:
                     told["progressionStatus"] = told.pop("statusName")
                     result.append({"id": len(result), "programId": program, **told})
         return envelope({"result": result})
+
+    def _campaigns_of(self, lead: int) -> Response:
+        """The smart campaigns that did something to the lead."""
+        numbers = {a["campaignId"] for a in self._desk.activities if a["leadId"] == lead}
+        result: list[Record] = [
+            {
+                "smartCampaignId": number,
+                "createdAt": campaign["createdAt"],
+                "updatedAt": campaign["updatedAt"],
+            }
+            for number, campaign in sorted(self._desk.campaigns.items())
+            if number in numbers
+        ]
+        return envelope({"result": result, "moreResult": False})
 
     # Lists
 

@@ -233,6 +233,26 @@ def test_activities_of_ones_own(writer: Writer) -> None:
     assert done["attributes"] == [{"name": "Minutes", "value": 4}]
     types = writer.get("/rest/v1/activities/types.json")["result"]
     assert begun["id"] in {kind["id"] for kind in types}
+    changed = {"attributes": [{"apiName": "minutes", "name": "Length"}]}
+    (kind,) = writer.results(f"{base}/type/visitedBooth/attributes/update.json", changed)
+    assert [attribute["name"] for attribute in kind["attributes"]] == ["Length"]
+    (kind,) = writer.results(f"{base}/type/visitedBooth/attributes/delete.json", changed)
+    assert kind["attributes"] == []
+    assert writer.results(f"{base}/type/visitedBooth/discardDraft.json") == [kind]
+
+
+def test_a_lead_tells_the_smart_campaigns_that_touched_it(writer: Writer) -> None:
+    programs = writer.get("/rest/asset/v1/programs.json", maxReturn=200)["result"]
+    program, lead = next(
+        (program["id"], members[0]["id"])
+        for program in programs
+        if (members := writer.get(f"/rest/v1/leads/programs/{program['id']}.json")["result"])
+    )
+    answer = writer.get(f"/rest/v1/leads/{lead}/smartCampaignMembership.json")
+    touched = answer["result"]
+    assert answer["moreResult"] is False
+    known = {c["id"]: c for c in writer.get("/rest/v1/campaigns.json")["result"]}
+    assert program in {known[c["smartCampaignId"]].get("programId") for c in touched}
 
 
 def test_a_file_of_leads_is_imported(writer: Writer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -22,6 +23,12 @@ class Custom:
     kind: str
     script_id: str
     value: object
+
+
+def customs_of(record: Mapping[str, object]) -> list[Custom]:
+    """The fields of a record that the company has added."""
+    fields = record.get("customFieldList")
+    return fields if isinstance(fields, list) else []
 
 
 BASE_CURRENCY = "USD"

@@ -1,8 +1,9 @@
-"""NetSuite's SuiteTalk web services: SOAP 1.1, document/literal, in any version.
+"""NetSuite's SuiteTalk web services: SOAP 1.1, document/literal, in any version; and REST.
 
 ``/services/NetSuitePort_2023_2`` takes requests, ``/wsdl/v2023_2_0/netsuite.wsdl`` describes them
-(schemas beside it and in ``xsd/``), ``/rest/datacenterurls`` tells where the account lives. Records
-are the company's books, with what clients wrote over and beside them. Concurrency is limited as the
+(schemas beside it and in ``xsd/``), ``/rest/datacenterurls`` tells where the account lives;
+``/services/rest`` is REST (``netsuite_rest``). Records are the company's books, with what clients
+wrote over and beside them. Concurrency is limited as the
 vendor limits it. Faults of its own: ``fault`` (any of the vendor's, by ``name`` and ``code``),
 ``not_success`` (a failure told with HTTP 200, by ``code``), ``expire_search`` (open searches end)
 and ``entities`` (an answer with a DOCTYPE).
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -28,6 +29,14 @@ from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.netsuite_contract import contract_in, own_contract
 from meltano_assets.sandbox.netsuite_operations import Account, Call, Job, Operations
 from meltano_assets.sandbox.netsuite_passport import Credentials, Gate
+from meltano_assets.sandbox.netsuite_rest import (
+    PREFIX,
+    TOKEN_INFO,
+    Problem,
+    Rest,
+    asked_of,
+    refusal,
+)
 from meltano_assets.sandbox.netsuite_search import OpenSearches
 from meltano_assets.sandbox.netsuite_wire import (
     SoapFault,
@@ -57,6 +66,11 @@ class _Port(HttpService):
 
     in_flight = 0
     media_type = _XML
+
+    def _told(self, kind: str, fault: Fault, subject: str) -> Response | None:
+        if f" {PREFIX}" in subject and kind != "forbidden":
+            return refusal(kind, fault)
+        return super()._told(kind, fault, subject)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.in_flight += 1
@@ -94,6 +108,9 @@ class NetSuite:
         self._concurrency = concurrency
         self._requests = 0
         self.service = _Port("netsuite", "NetSuite SuiteTalk", self.handle, self._error)
+        self._rest = Rest(
+            self._contract, self._gate, self._written, self._present, lambda: self.service.faults
+        )
 
     # Requests
 
@@ -101,6 +118,8 @@ class NetSuite:
         """Answer one request."""
         path = request.url.path.rstrip("/")
         base = base_url(request)
+        if path.startswith(PREFIX) or path == TOKEN_INFO:
+            return await self._answer_rest(request, base)
         if request.method in ("GET", "HEAD"):
             return await self._describe(path, request, base)
         found = _PORT.fullmatch(path)
@@ -122,6 +141,20 @@ class NetSuite:
             fault = SoapFault("exceededConcurrentRequestLimitFault", "WS_REQUEST_BLOCKED", _BLOCKED)
             return Response(writer.fault(fault), 500, media_type=_XML)
         return await run_in_threadpool(self._answer, writer, b"".join(chunks), session, base)
+
+    async def _answer_rest(self, request: Request, base: str) -> Response:
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_REQUEST_BYTES:
+                return Problem(413, "INVALID_REQUEST", "The request body is too large.").response()
+        if self.service.in_flight > self._concurrency:
+            return Problem(429, "CONCURRENCY_LIMIT_EXCEEDED", _BLOCKED).response()
+        asked = asked_of(request, body, base)
+        # What was signed is the address as it was sent.
+        path = request.scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
+        signed = parse_qsl(request.url.query, keep_blank_values=True)
+        return await run_in_threadpool(self._rest.answer, asked, base.lower() + path, signed)
 
     async def _describe(self, path: str, request: Request, base: str) -> Response:
         if path == "/rest/datacenterurls":
@@ -200,6 +233,9 @@ class NetSuite:
         return Response(writer.envelope(content, request_id), 200, headers, media_type=_XML)
 
     def _operations(self) -> Operations:
+        return Operations(self._contract, self._present(), self._written, self._jobs)
+
+    def _present(self) -> Account:
         """The account as it is today."""
         day, writes = self._day(), self._written.writes
         if self._account is None or self._account[0] != (day, writes):
@@ -209,9 +245,7 @@ class NetSuite:
             deleted = [*books.deleted(now), *self._written.deleted]
             self._account = ((day, writes), Account(state, deleted, now))
         account = self._account[1]
-        if self._now is not None:
-            account = replace(account, now=self._now())
-        return Operations(self._contract, account, self._written, self._jobs)
+        return account if self._now is None else replace(account, now=self._now())
 
     def _error(self, kind: str, fault: Fault) -> Response | None:
         writer = self._writer(DEFAULT_VERSION)

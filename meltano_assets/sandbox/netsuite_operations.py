@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import cast
 from xml.sax.saxutils import quoteattr
 
-from meltano_assets.sandbox.company_books import Custom, Ref
+from meltano_assets.sandbox.company_books import Ref, customs_of
 from meltano_assets.sandbox.company_netsuite_records import Deleted
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
@@ -197,7 +197,7 @@ class Operations:
 
             rows = [record for _, record in page]
             return call.writer.rows(rows, opened.columns, opened.row_type, value)
-        changed, extra = _changed(page, call.changes)
+        changed, extra = changed_by(page, call.changes)
         return call.writer.records(changed, body_only=opened.body_only, extra=extra)
 
     # Reading by id
@@ -223,7 +223,7 @@ class Operations:
 
     def _read(self, call: Call, ref: Node) -> str:
         kind, record = self._find(ref)
-        changed, extra = _changed([(kind, record)], call.changes)
+        changed, extra = changed_by([(kind, record)], call.changes)
         return call.writer.status() + call.writer.record(
             kind, changed[0][1], extra=extra, package="messages"
         )
@@ -251,7 +251,7 @@ class Operations:
         kind = _GET_ALL.get(str(wanted))
         if kind is None:
             raise StatusError("INVALID_RCRD_TYPE", f"{wanted} has no getAll.")
-        found, extra = _changed(
+        found, extra = changed_by(
             [(kind, item) for item in self._account.state[kind].values()], call.changes
         )
         return (
@@ -405,7 +405,7 @@ class Operations:
         names: dict[str, Ref] = {}
         for records in self._account.state.values():
             for record in records.values():
-                for place, field in enumerate(_customs(record)):
+                for place, field in enumerate(customs_of(record)):
                     if field.script_id.startswith(prefix):
                         names.setdefault(field.script_id, Ref(str(place + 100), field.script_id))
         listed = "".join(
@@ -482,7 +482,7 @@ def _allows(filters: Node | None, name: str, ref: Ref) -> bool:
     return ref.id in {item.get("internalId") for item in wanted.iterchildren("*")}
 
 
-def _changed(found: list[Found], fault: Fault | None) -> tuple[list[Found], Mapping[str, object]]:
+def changed_by(found: list[Found], fault: Fault | None) -> tuple[list[Found], Mapping[str, object]]:
     """The records as a changed schema would have them, and the fields that came new."""
     if fault is None:
         return found, {}
@@ -497,11 +497,6 @@ def _changed(found: list[Found], fault: Fault | None) -> tuple[list[Found], Mapp
         for kind, record in found
     ]
     return changed, add if isinstance(add, dict) else {}
-
-
-def _customs(record: Record) -> list[Custom]:
-    fields = record.get("customFieldList")
-    return fields if isinstance(fields, list) else []
 
 
 def _lower(kind: str) -> str:

@@ -1,6 +1,7 @@
-"""Who may use the simulated NetSuite: token passports, and passports of user and password.
+"""Who may use the simulated NetSuite: token passports, signed headers, and users with a password.
 
 A token passport is signed anew for every request: its nonce counts once, its time must be near.
+REST has the same parts in a header ``Authorization: OAuth …``, which signs the address, too.
 A user's passport is taken with each request or once at ``login``, which opens a session by cookie.
 """
 
@@ -14,6 +15,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
 
 from meltano_assets.sandbox.netsuite_wire import Node, SoapFault, child, text_of
 
@@ -37,6 +39,10 @@ class Credentials:
     token_secret: str = field(repr=False)
     email: str
     password: str = field(repr=False)
+
+
+class NotSigned(Exception):
+    """A request whose signature is not right; it doesn't say why."""
 
 
 def refused(message: str = "Invalid login attempt.") -> SoapFault:
@@ -113,11 +119,9 @@ class Gate:
         )
         if signature is None or algorithm is None:
             raise refused()
-        if not re.fullmatch(r"[A-Za-z0-9]{6,64}", parts["nonce"]):
-            raise refused()
-        if not re.fullmatch(r"\d{1,12}", parts["timestamp"]):
-            raise refused()
-        if abs(time.time() - int(parts["timestamp"])) > CLOCK_TOLERANCE_SECONDS:
+        if not re.fullmatch(r"[A-Za-z0-9]{6,64}", parts["nonce"]) or not _is_near(
+            parts["timestamp"]
+        ):
             raise refused()
         key = f"{known.consumer_secret}&{known.token_secret}".encode()
         message = "&".join(parts.values()).encode()
@@ -133,15 +137,75 @@ class Gate:
         )
         if not hmac.compare_digest(wanted, given) or not is_known:
             raise refused()
+        if not self._is_first(parts["nonce"]):
+            raise refused()
+
+    def check_signature(
+        self, method: str, url: str, parameters: list[tuple[str, str]], header: str
+    ) -> None:
+        """NotSigned unless the header signs this request, by OAuth 1.0 and the token."""
+        known = self._known
+        scheme, _, rest = header.strip().partition(" ")
+        given = {
+            unquote(name.strip()): unquote(value.strip().strip('"'))
+            for name, equals, value in (part.partition("=") for part in rest.split(","))
+            if equals
+        }
+        algorithm = _ALGORITHMS.get(given.get("oauth_signature_method", ""))
+        nonce, stamp = given.get("oauth_nonce", ""), given.get("oauth_timestamp", "")
+        if scheme.lower() != "oauth" or algorithm is None or not nonce or not _is_near(stamp):
+            raise NotSigned
+        signed = [
+            *parameters,
+            *((n, v) for n, v in given.items() if n not in ("realm", "oauth_signature")),
+        ]
+        pairs = sorted((_encoded(name), _encoded(value)) for name, value in signed)
+        listed = "&".join(f"{name}={value}" for name, value in pairs)
+        message = "&".join((method.upper(), _encoded(url), _encoded(listed)))
+        key = f"{_encoded(known.consumer_secret)}&{_encoded(known.token_secret)}"
+        digest = hmac.new(key.encode(), message.encode(), algorithm).digest()
+        is_known = (
+            _same(given.get("realm", "").upper().replace("-", "_"), known.account)
+            and _same(given.get("oauth_consumer_key", ""), known.consumer_key)
+            and _same(given.get("oauth_token", ""), known.token_id)
+        )
+        wanted = base64.b64encode(digest).decode()
+        if not _same(given.get("oauth_signature", ""), wanted) or not is_known:
+            raise NotSigned
+        if not self._is_first(nonce):
+            raise NotSigned
+
+    def token_info(self) -> dict[str, object]:
+        """Whose token it is."""
+        return {
+            "companyName": "Meltano Sandbox", "companyId": self._known.account,
+            "roleName": "Administrator", "roleId": 3, "userName": "Sandbox Administrator",
+            "userId": 1, "applicationName": "sandbox",
+        }  # fmt: skip
+
+    def _is_first(self, nonce: str) -> bool:
+        """Whether a nonce was never seen, which it is from now on."""
         now = time.monotonic()
         self._nonces = {
             nonce: at
             for nonce, at in self._nonces.items()
             if now - at < 2 * CLOCK_TOLERANCE_SECONDS
         }
-        if parts["nonce"] in self._nonces:
-            raise refused()
-        self._nonces[parts["nonce"]] = now
+        if nonce in self._nonces:
+            return False
+        self._nonces[nonce] = now
+        return True
+
+
+def _is_near(timestamp: str) -> bool:
+    """Whether a moment in seconds is near enough to now."""
+    if not re.fullmatch(r"\d{1,12}", timestamp):
+        return False
+    return abs(time.time() - int(timestamp)) <= CLOCK_TOLERANCE_SECONDS
+
+
+def _encoded(text: str) -> str:
+    return quote(text, safe="~-._")
 
 
 def _same(given: str, known: str) -> bool:

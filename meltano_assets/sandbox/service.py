@@ -215,7 +215,7 @@ class HttpService:
     def _refusal(self, subject: str) -> Response | None:
         for kind in ("expire_session", "forbidden", "throttle", "unavailable", "server_error"):
             if (fault := self.faults.take(kind, subject)) and (
-                answer := self._error_answer(kind, fault)
+                answer := self._told(kind, fault, subject)
             ) is not None:
                 return answer
         if fault := self.faults.take("html", subject):
@@ -230,6 +230,10 @@ class HttpService:
         if fault := self.faults.take("redirect", subject):
             return Response(b"", 302, {"Location": fault.text("location", METADATA)})
         return None
+
+    def _told(self, kind: str, fault: Fault, subject: str) -> Response | None:
+        """The vendor's own answer for a fault; ``subject`` is the request's line."""
+        return self._error_answer(kind, fault)
 
     async def _end_badly(
         self, fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send

@@ -1,7 +1,7 @@
-"""Other people's client against the simulated NetSuite: netsuitesdk, unchanged (W2).
+"""Other people's clients against the simulated NetSuite, unchanged (W2): netsuitesdk and netsuite.
 
-It lives in an environment of its own and is told the sandbox's address in place of the vendor's,
-which it spells out in two constants; nothing else differs from real use.
+Each lives in an environment of its own. netsuitesdk is told the sandbox's address in place of the
+vendor's, which it spells out in two constants; netsuite comes through a proxy that ends TLS.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.server import serve_in_thread
 from meltano_assets_tests.sandbox.conftest import SCALE, SEED, TODAY
 from meltano_assets_tests.sandbox.other_environment import installed
+from meltano_assets_tests.sandbox.tls_proxy import tls_proxy
 
 pytestmark = pytest.mark.slow
 
 PACKAGE = "netsuitesdk==3.3.0"
+REST_PACKAGE = "netsuite[rest_api]==0.12.0"
 SCRIPT = """
 import json, sys
 from netsuitesdk.internal.client import NetSuiteClient
@@ -93,8 +96,6 @@ def run(python: Path, settings: dict[str, object]) -> Any:
 def test_netsuitesdk_reads_the_company(other_python: Path, tmp_path: Path) -> None:
     with serve_in_thread(state_dir=tmp_path, seed=SEED, scale=SCALE, today=TODAY) as manifest:
         answer = run(other_python, manifest["netsuite"])
-        from meltano_assets.sandbox.company import Company
-
         company = Company(SEED, SCALE, TODAY)
         state = company.books(0).state(company.now(0))
     found, errors = answer["found"], answer["errors"]
@@ -113,3 +114,75 @@ def test_netsuitesdk_reads_the_company(other_python: Path, tmp_path: Path) -> No
     assert "RCRD_DSNT_EXIST" in errors["missing"]
     assert "RCRD_DSNT_EXIST" in errors["deleted"]
     assert errors["login"].startswith("NetSuiteLoginError")
+
+
+REST_SCRIPT = """
+import asyncio, json, sys
+from netsuite import Config, NetSuite, TokenAuth
+known = json.loads(sys.stdin.read())
+
+def api(**wrong):
+    names = ("consumer_key", "consumer_secret", "token_id", "token_secret")
+    auth = TokenAuth(**{**{name: known[name] for name in names}, **wrong})
+    return NetSuite(Config(account=known["account"], auth=auth)).rest_api
+
+async def work():
+    rest, found, errors = api(), {}, {}
+    for kind in ("account", "customer", "invoice", "vendorBill", "contact"):
+        page = await rest.get(f"/record/v1/{kind}", params={"limit": 1})
+        found[kind] = page["totalResults"]
+    rows, offset = [], 0
+    while True:
+        page = await rest.suiteql("SELECT id, entityid FROM customer ORDER BY id", 10, offset)
+        rows += page["items"]
+        offset += 10
+        if not page["hasMore"]:
+            break
+    found["rows"] = len(rows)
+    await rest.post("/record/v1/customer", json={"companyName": "A", "externalId": "new"})
+    await rest.patch("/record/v1/customer/eid:new", json={"phone": "1"})
+    found["phone"] = (await rest.get("/record/v1/customer/eid:new"))["phone"]
+    await rest.delete("/record/v1/customer/eid:new")
+    found["fields"] = len((await rest.jsonschema("customer"))["properties"])
+    found["paths"] = len((await rest.openapi(["customer"]))["paths"])
+    for name, ask in {
+        "missing": lambda: rest.get("/record/v1/customer/eid:new"),
+        "query": lambda: rest.suiteql("SELECT x FROM nowhere"),
+        "login": lambda: api(token_secret="wrong").get("/record/v1/customer"),
+    }.items():
+        try:
+            await ask()
+        except Exception as error:
+            errors[name] = str(error)
+    print(json.dumps({"found": found, "errors": errors}))
+
+asyncio.run(work())
+"""
+
+
+def test_netsuite_reads_and_writes_by_rest(tmp_path: Path) -> None:
+    bin_folder = installed(tmp_path / "netsuite", REST_PACKAGE)
+    with serve_in_thread(state_dir=tmp_path, seed=SEED, scale=SCALE, today=TODAY) as manifest:
+        known = manifest["netsuite"]
+        host = f"{str(known['account']).lower().replace('_', '-')}.suitetalk.api.netsuite.com"
+        with tls_proxy({host: str(known["base_url"])}, tmp_path / "tls") as proxy:
+            ran = subprocess.run(
+                [str(bin_folder / "python"), "-c", REST_SCRIPT], input=json.dumps(known),
+                capture_output=True, text=True, check=False, timeout=300,
+                env={"PATH": os.environ["PATH"], **proxy.environment},
+            )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr[-4000:]
+        answer = json.loads(ran.stdout.splitlines()[-1])
+        company = Company(SEED, SCALE, TODAY)
+        state = company.books(0).state(company.now(0))
+    found, errors = answer["found"], answer["errors"]
+    for name, kind in {
+        "account": "Account", "customer": "Customer", "invoice": "Invoice",
+        "vendorBill": "VendorBill", "rows": "Customer",
+    }.items():  # fmt: skip
+        assert found[name] == len(state[kind]), name
+    assert (found["contact"], found["phone"], found["paths"]) == (0, "1", 2)
+    assert found["fields"] > 50
+    assert "NONEXISTENT_ID" in errors["missing"]
+    assert "Record 'nowhere' was not found" in errors["query"]
+    assert "INVALID_LOGIN" in errors["login"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from meltano_assets.sandbox.company_hiring_papers import Life, Papers
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_words import dice, mailbox, person
 from meltano_assets.sandbox.company_world import scaled
@@ -102,6 +103,7 @@ class HiringDesk:
         self._days = -1
         self._team = 0
         self._users = self._make_users()
+        self._papers = Papers(company.seed, self._id, self._users)
 
     def _id(self, kind: str, number: object) -> str:
         """A UUID of version 4's form, the same for the same thing."""
@@ -365,6 +367,25 @@ class HiringDesk:
             for event in past
             if event.kind == "offer"
         ]
+
+    def papers(self, opportunity: str, name: str, now: int) -> list[Record]:
+        """What else hangs on that opportunity, by its kind (``resumes``, ``notes`` …)."""
+        found = self._person(opportunity, now)
+        if found is None:
+            return []
+        one, past = found
+        life = Life(
+            one.number, one.name, _JOBS[one.posting][0], self._id("posting", one.posting),
+            self._id("application", one.number), one.origin,
+            str(self._users[one.number % len(self._users)]["id"]),
+            str(self._users[one.user]["id"]) if one.user is not None else None,
+            [(event.value, event.at) for event in past if event.kind == "stage"],
+        )  # fmt: skip
+        return self._papers.of(life, name, now)
+
+    def templates(self, name: str) -> list[Record]:
+        """What feedback and forms are made from."""
+        return self._papers.templates(name)
 
     def postings(self, now: int) -> list[Record]:
         """The jobs as advertised."""

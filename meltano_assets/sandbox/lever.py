@@ -22,26 +22,16 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_hiring import HiringDesk
+from meltano_assets.sandbox.company_hiring_papers import KINDS
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
-from meltano_assets.sandbox.lever_writes import (
-    LeverError,
-    Writes,
-    Written,
-    contact_of,
-    missing,
-    read_body,
-    shown,
-)
+from meltano_assets.sandbox.lever_kept import LeverError, Written, missing, read_body, shown
+from meltano_assets.sandbox.lever_writes import Writes, contact_of
 from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, json_response
 from meltano_assets.sandbox.state import StateFolder
 
 PAGE = 100
-#: Children of opportunities that are always empty here.
-_EMPTY_CHILDREN = (
-    "referrals", "resumes", "interviews", "feedback", "notes", "panels", "forms", "files",
-)  # fmt: skip
 _EXPANDABLE = (
     "applications", "stage", "owner", "followers", "sourcedBy", "contact", "user", "hiringManager",
     "posting", "creator",
@@ -93,7 +83,7 @@ class Lever:
         self._lists_at = (-1, 0)
         self._now_at = now
         self._written = Written(folder)
-        self._writes = Writes(self._written, self._records, self._present)
+        self._writes = Writes(self._written, self._records, self._children, self._present)
         self.service = HttpService("lever", "Lever", self.handle, self._error)
 
     # Requests
@@ -118,7 +108,8 @@ class Lever:
             return self._answer(path, query)
         except LeverError as error:
             body = {"code": error.code, "message": error.message}
-            return json_response(body, error.status)
+            headers = {"Allow": error.allowed} if error.allowed else None
+            return json_response(body, error.status, headers)
 
     async def _write(self, request: Request, path: str, query: Mapping[str, list[str]]) -> Response:
         body = read_body(request.headers.get("content-type", ""), await request.body())
@@ -169,9 +160,10 @@ class Lever:
                 "stages": desk.stages,
                 "archive_reasons": desk.archive_reasons,
                 "audit_events": list,
-                "feedback_templates": list,
-                "form_templates": list,
+                "feedback_templates": lambda: desk.templates("feedback_templates"),
+                "form_templates": lambda: desk.templates("form_templates"),
                 "requisition_fields": list,
+                "webhooks": list,
             }
             if name not in makers:
                 raise LeverError(404, "ResourceNotFound", f"Resource not found: {name}")
@@ -219,13 +211,16 @@ class Lever:
         raise LeverError(404, "ResourceNotFound", "Resource not found")
 
     def _children(self, opportunity: str, name: str) -> list[Record]:
-        written = self._written.children(opportunity, name)
-        if name in _EMPTY_CHILDREN:
-            return written
-        if name not in ("applications", "offers"):
+        now = self._now()
+        if name == "applications":
+            known = self._desk.applications(opportunity, now) or []
+        elif name == "offers":
+            known = self._desk.offers(opportunity, now) or []
+        elif name in KINDS:
+            known = self._desk.papers(opportunity, name, now)
+        else:
             raise LeverError(404, "ResourceNotFound", f"Resource not found: {name}")
-        known = self._desk.applications if name == "applications" else self._desk.offers
-        return [*(known(opportunity, self._now()) or []), *written]
+        return self._written.children_over(opportunity, name, known)
 
     @staticmethod
     def _seen(records: list[Record], query: Mapping[str, list[str]]) -> list[Record]:

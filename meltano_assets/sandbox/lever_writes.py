@@ -1,7 +1,6 @@
-"""What clients write into Lever: opportunities with their notes and files, contacts, postings, requisitions, users.
+"""What clients write into Lever: opportunities with what hangs on them, contacts, postings and other lists.
 
-A client's values lie over the company's records and outlive the process in one file of the state
-folder. Written from the vendor's documentation: who acts is told by ``perform_as``, and what is
+Written from the vendor's documentation: who acts is told by ``perform_as``, and what is
 made is answered by 201.
 """
 
@@ -10,20 +9,31 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from email.parser import BytesParser
-from email.policy import HTTP
-
-import orjson
 
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.state import StateFolder
+from meltano_assets.sandbox.lever_kept import LeverError, Written, bad, missing, shown
 
-_FILE = "lever"
 #: Collections of which clients make and change records, with what a new one must have.
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "postings": ("text",),
     "requisitions": ("requisitionCode", "name", "headcountTotal"),
     "users": ("name", "email"),
+    "feedback_templates": ("text", "fields"),
+    "form_templates": ("text", "fields"),
+    "requisition_fields": ("text", "type"),
+    "webhooks": ("url", "event"),
+}
+_DELETABLE = (
+    "requisitions", "feedback_templates", "form_templates", "requisition_fields", "webhooks",
+)  # fmt: skip
+#: Lists that are only read.
+_READ_ONLY = ("archive_reasons", "audit_events", "sources", "stages", "tags")
+#: What hangs on an opportunity and is made by clients, with what a new one must have.
+_PAPERS: dict[str, tuple[str, ...]] = {
+    "panels": ("timezone", "interviews"),
+    "interviews": ("panel", "interviewers", "date", "duration"),
+    "feedback": ("baseTemplateId",),
+    "forms": ("baseTemplateId",),
 }
 _BEGUN: dict[str, Record] = {
     "postings": {
@@ -57,79 +67,27 @@ _BEGUN: dict[str, Record] = {
         "jobTitle": None,
         "managerId": None,
     },
-}
+    "feedback_templates": {"instructions": "", "group": None},
+    "form_templates": {"instructions": "", "secret": False},
+    "requisition_fields": {"isRequired": False},
+    "webhooks": {"conditions": {"origins": []}, "verifiedAt": None},
+    "panels": {
+        "applications": [], "canceledAt": None, "externallyManaged": True, "externalUrl": None,
+        "feedbackReminder": "once", "note": "",
+    },
+    "interviews": {
+        "subject": "", "note": "", "timezone": "UTC", "location": "", "feedbackTemplate": None,
+        "feedbackForms": [], "feedbackReminder": "once", "canceledAt": None, "postings": [],
+        "gcalEventUrl": None,
+    },
+    "feedback": {"type": "interview", "interview": None, "panel": None, "deletedAt": None},
+    "forms": {"type": "form", "deletedAt": None},
+}  # fmt: skip
 #: Lists of texts to which an opportunity's own calls add and from which they take.
 _TEXTS = {"Tags": "tags", "Sources": "sources", "Links": "links"}
 _OWN = ("name", "headline", "location", "emails", "phones")
-
-
-class LeverError(Exception):
-    """An error in Lever's form."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-
-
-def bad(message: str) -> LeverError:
-    """400 for a request that makes no sense."""
-    return LeverError(400, "BadRequestError", message)
-
-
-def missing(what: str) -> LeverError:
-    """404 for a record that is not there."""
-    return LeverError(404, "ResourceNotFound", f"{what} was not found")
-
-
-class Written:
-    """What clients wrote, over and beside the company's records."""
-
-    def __init__(self, folder: StateFolder | None) -> None:
-        self._folder = folder
-        known = folder.read(_FILE) if folder else {}
-        self._changes = _nested(known.get("changes"))
-        children = known.get("children")
-        self._children: dict[str, dict[str, list[Record]]] = (
-            children if isinstance(children, dict) else {}
-        )
-        self.writes = 0
-        """How often anything was written."""
-
-    def laid_over(self, name: str, records: list[Record]) -> list[Record]:
-        """The collection with what clients wrote; opportunities by their last change."""
-        changes = self._changes.get(name)
-        if not changes:
-            return records
-        merged = {str(record["id"]): record for record in records}
-        for key, change in changes.items():
-            if change.get("_gone"):
-                merged.pop(key, None)
-            elif key in merged or "id" in change:
-                merged[key] = {**merged.get(key, {}), **change}
-        if name != "opportunities":
-            return list(merged.values())
-        return sorted(merged.values(), key=lambda r: (int(str(r["updatedAt"])), str(r["id"])))
-
-    def children(self, opportunity: str, name: str) -> list[Record]:
-        """Notes, files or applications that clients made for an opportunity."""
-        return self._children.get(name, {}).get(opportunity, [])
-
-    def write(self, name: str, key: str, change: Mapping[str, object]) -> None:
-        """Make a record or change some of its fields."""
-        self._changes.setdefault(name, {}).setdefault(key, {}).update(change)
-
-    def write_children(self, opportunity: str, name: str, children: list[Record]) -> None:
-        """Replace an opportunity's notes, files or applications."""
-        self._children.setdefault(name, {})[opportunity] = children
-
-    def keep(self) -> None:
-        """Remember what was written."""
-        self.writes += 1
-        if self._folder is not None:
-            content = {"changes": self._changes, "children": self._children}
-            self._folder.write(_FILE, content)
+#: What clients make below an opportunity.
+_CHILDREN = ("notes", "files", *_PAPERS)
 
 
 class Writes:
@@ -139,10 +97,12 @@ class Writes:
         self,
         written: Written,
         records: Callable[[str], list[Record]],
+        children: Callable[[str, str], list[Record]],
         now: Callable[[], int],
     ) -> None:
         self._written = written
         self._records = records
+        self._children = children
         self._now = now
 
     def answer(
@@ -168,10 +128,14 @@ class Writes:
                 return 200, self._archive(key, _object(body))
             case "POST", "opportunities", key, action if action[:3] in ("add", "rem"):
                 return 200, self._change_texts(key, action, _object(body))
-            case _, "opportunities", key, "notes", *rest:
-                return self._note(method, key, rest, actor, body)
-            case _, "opportunities", key, "files", *rest:
-                return self._file(method, key, rest, actor, body)
+            case ("POST", "opportunities", key, name) if name in _CHILDREN:
+                self._find("opportunities", key)
+                made = self._child(key, name, actor, body)
+                self._written.write_child(key, name, made)
+                self._touch(key, {})
+                return 201, shown(made)
+            case ("PUT" | "DELETE", "opportunities", key, name, child) if name in _CHILDREN:
+                return self._change_child(method, key, name, child, body)
             case "PUT", "contacts", key:
                 return 200, self._change_contact(key, _object(body))
             case "POST", "users", key, "deactivate" | "reactivate" as action:
@@ -183,11 +147,11 @@ class Writes:
                 return 201, self._create(name, actor, _object(body))
             case "PUT" | "POST", name, key if name in _REQUIRED:
                 return 200, self._change(name, key, _object(body))
-            case "DELETE", "requisitions", key:
-                self._find("requisitions", key)
-                self._written.write("requisitions", key, {"_gone": True})
+            case "DELETE", name, key if name in _DELETABLE:
+                self._find(name, key)
+                self._written.write(name, key, {"_gone": True})
                 return 204, None
-        raise LeverError(403, "Forbidden", "This key may not change that.")
+        raise _not_served(method, parts)
 
     def _find(self, name: str, key: str) -> Record:
         for record in self._records(name):
@@ -255,7 +219,7 @@ class Writes:
         if posting:
             application = self._application(record, posting[0], actor)
             record["applications"] = [application["id"]]
-            self._written.write_children(key, "applications", [application])
+            self._written.write_child(key, "applications", application)
         self._written.write("opportunities", key, record)
         return record
 
@@ -341,70 +305,104 @@ class Writes:
 
     # What hangs on an opportunity
 
-    def _note(
-        self, method: str, key: str, rest: Sequence[str], actor: str, body: object
-    ) -> tuple[int, object]:
-        self._find("opportunities", key)
-        notes = list(self._written.children(key, "notes"))
-        now = self._now()
-        if method == "POST" and not rest:
-            told = _object(body)
-            if not told.get("value"):
-                raise bad("value is required")
-            fields = [{"type": "note", "text": "", "value": told["value"], "createdAt": now}]
-            note: Record = {
-                "id": str(uuid.uuid4()),
-                "text": "New Note",
-                "fields": fields,
-                "user": actor or None,
-                "secret": bool(told.get("secret")),
-                "completedAt": now,
-                "createdAt": told.get("createdAt") or now,
-                "deletedAt": None,
-            }
-            self._written.write_children(key, "notes", [*notes, note])
-            self._touch(key, {})
-            return 201, note
-        place = next((n for n, note in enumerate(notes) if [note["id"]] == list(rest)), None)
-        if place is None:
-            raise missing(f"notes {'/'.join(rest)}")
-        if method == "PUT":
-            value = _object(body).get("value")
-            fields = [{"type": "note", "text": "", "value": value, "createdAt": now}]
-            notes[place] = {**notes[place], "fields": fields}
-            self._written.write_children(key, "notes", notes)
-            return 200, notes[place]
-        if method == "DELETE":
-            self._written.write_children(key, "notes", [*notes[:place], *notes[place + 1 :]])
-            return 204, None
-        raise LeverError(405, "MethodNotAllowed", f"{method} is not allowed here.")
-
-    def _file(
-        self, method: str, key: str, rest: Sequence[str], actor: str, body: object
-    ) -> tuple[int, object]:
-        self._find("opportunities", key)
-        files = list(self._written.children(key, "files"))
-        if method == "POST" and not rest:
+    def _child(self, key: str, name: str, actor: str, body: object) -> Record:
+        """A new note, file, panel, interview, feedback or form."""
+        now, made = self._now(), str(uuid.uuid4())
+        if name == "files":
             if not isinstance(body, tuple):
                 raise bad("file is required")
-            name, content = body
-            made: Record = {
-                "id": str(uuid.uuid4()),
-                "name": name,
-                "ext": name.rpartition(".")[2] if "." in name else None,
-                "size": len(content),
-                "uploadedAt": self._now(),
-                "status": "processed",
-                "uploader": actor or None,
-                "_content": base64.b64encode(content).decode(),
+            title, content = body
+            return {
+                "id": made, "name": title, "ext": title.rpartition(".")[2] if "." in title else None,
+                "size": len(content), "uploadedAt": now, "status": "processed",
+                "downloadUrl": f"https://api.lever.co/v1/opportunities/{key}/files/{made}/download",
+                "uploader": actor or None, "_content": base64.b64encode(content).decode(),
+            }  # fmt: skip
+        told = _object(body)
+        if name == "notes":
+            if not told.get("value"):
+                raise bad("value is required")
+            return {
+                "id": made, "text": "New Note", "fields": [_note(told["value"], now)],
+                "user": actor or None, "secret": bool(told.get("secret")), "completedAt": now,
+                "createdAt": told.get("createdAt") or now, "deletedAt": None,
+            }  # fmt: skip
+        for field in _PAPERS[name]:
+            if told.get(field) in (None, "", []):
+                raise bad(f"{field} is required")
+        record: Record = {"id": made, **_BEGUN[name], **told, "user": _acting(actor)}
+        record["createdAt"] = told.get("createdAt") or now
+        if name in ("feedback", "forms"):
+            templates = "feedback_templates" if name == "feedback" else "form_templates"
+            template = self._find(templates, self._known(templates, told["baseTemplateId"]))
+            record |= {"text": template["text"], "instructions": template.get("instructions")}
+            record["fields"] = _answered(template.get("fields"), record.pop("fieldValues", None))
+            record["completedAt"] = told.get("completedAt")
+            return record
+        record["stage"] = self._find("opportunities", key)["stage"]
+        if name == "interviews":
+            panels = {str(panel["id"]): panel for panel in self._children(key, "panels")}
+            panel = panels.get(str(told["panel"]))
+            if panel is None:
+                raise bad(f"Invalid panel: {told['panel']}")
+            record["interviewers"] = self._interviewers(told["interviewers"])
+            self._written.write_child(key, "panels", _with_talk(panel, record))
+            return record
+        talks = told["interviews"]
+        if not isinstance(talks, list) or not all(isinstance(talk, dict) for talk in talks):
+            raise bad("interviews must be a list of objects")
+        begun: list[Record] = [
+            {
+                "id": str(uuid.uuid4()), **_BEGUN["interviews"], "timezone": told["timezone"], **talk,
+                "panel": made, "user": actor, "createdAt": now, "stage": record["stage"],
+                "interviewers": self._interviewers(talk.get("interviewers") or []),
             }
-            self._written.write_children(key, "files", [*files, made])
-            return 201, shown(made)
-        kept = [each for each in files if [each["id"]] != list(rest)]
-        if method != "DELETE" or len(kept) == len(files):
-            raise missing(f"files {'/'.join(rest)}")
-        self._written.write_children(key, "files", kept)
-        return 204, None
+            for talk in talks
+        ]  # fmt: skip
+        record["interviews"] = []
+        for talk in begun:
+            record = _with_talk(record, talk)
+            self._written.write_child(key, "interviews", talk)
+        return record
+
+    def _interviewers(self, told: object) -> list[Record]:
+        if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
+            raise bad("interviewers must be a list of objects")
+        people = []
+        for one in told:
+            user = self._find("users", self._known("users", one.get("id")))
+            template = one.get("feedbackTemplate")
+            people.append({"id": user["id"], "name": user["name"], "email": user["email"],
+                           "feedbackTemplate": template})  # fmt: skip
+        return people
+
+    def _change_child(
+        self, method: str, key: str, name: str, child: str, body: object
+    ) -> tuple[int, object]:
+        self._find("opportunities", key)
+        found = next((one for one in self._children(key, name) if one["id"] == child), None)
+        if found is None:
+            raise missing(f"{name} {child}")
+        if method == "DELETE":
+            self._written.write_child(key, name, {"id": child, "_gone": True})
+            return 204, None
+        if name == "files":
+            raise _not_served(method, ["opportunities", key, name, child])
+        told = _object(body)
+        if name == "notes":
+            changed = {**found, "fields": [_note(told.get("value"), self._now())]}
+        elif name in ("feedback", "forms"):
+            fields = _answered(found["fields"], told.get("fieldValues"))
+            changed = {**found, "fields": fields, "updatedAt": self._now()}
+            if "completedAt" in told:
+                changed["completedAt"] = told["completedAt"]
+        else:
+            kept = ("id", "createdAt", "interviews", "panel", "user")
+            changed = {**found, **{n: v for n, v in told.items() if n not in kept}}
+            if "interviewers" in told:
+                changed["interviewers"] = self._interviewers(told["interviewers"])
+        self._written.write_child(key, name, changed)
+        return 200, changed
 
     # Other collections
 
@@ -416,11 +414,15 @@ class Writes:
             raise LeverError(409, "Conflict", "A user with this email exists already")
         now, key = self._now(), str(uuid.uuid4())
         record: Record = {"id": key, **_BEGUN[name], **told, "createdAt": now}
-        if name == "users":
+        if name in ("webhooks", "requisition_fields"):
+            record["updatedAt"] = now
+        elif name == "users":
             record.setdefault("username", str(told["email"]).partition("@")[0])
         else:
             by = actor or str(self._records("users")[0]["id"])
-            record = {"owner": by, "creator" if name == "requisitions" else "user": by, **record}
+            if name in ("postings", "requisitions"):
+                who = "creator" if name == "requisitions" else "user"
+                record = {"owner": by, who: by, **record}
             record["updatedAt"] = now
         self._written.write(name, key, record)
         return record
@@ -443,26 +445,56 @@ def contact_of(opportunity: Record) -> Record:
     }
 
 
-def shown(record: Record) -> Record:
-    """A record without what only the service itself knows of it."""
-    return {name: value for name, value in record.items() if not name.startswith("_")}
+def _not_served(method: str, parts: Sequence[str]) -> LeverError:
+    """405 for a path that is served another way, 404 for one that is not."""
+    allowed = ""
+    match parts:
+        case [name] if name in (*_READ_ONLY, "opportunities", *_REQUIRED):
+            allowed = "GET" if name in _READ_ONLY else "GET, POST"
+        case [name, _] if name in (*_READ_ONLY, "opportunities", "contacts", *_REQUIRED):
+            allowed = "GET, PUT" if name == "contacts" or name in _REQUIRED else "GET"
+            allowed += ", DELETE" if name in _DELETABLE else ""
+        case ["opportunities", _, "stage" | "archived"]:
+            allowed = "PUT"
+        case ["opportunities", _, name, *rest] if len(rest) < 2:
+            if name in _CHILDREN:
+                allowed = "GET, PUT, DELETE" if rest else "GET, POST"
+            elif name in ("applications", "offers", "resumes", "referrals"):
+                allowed = "GET"
+    if allowed:
+        return LeverError(405, "MethodNotAllowedError", f"{method} is not allowed", allowed)
+    return LeverError(404, "ResourceNotFound", f"/v1/{'/'.join(parts)} does not exist")
 
 
-def read_body(content_type: str, content: bytes) -> object:
-    """A JSON body; of a form with a file, the file's name and content."""
-    if "multipart/" in content_type:
-        head = f"Content-Type: {content_type}\r\n\r\n".encode()
-        for part in BytesParser(policy=HTTP).parsebytes(head + content).iter_parts():
-            data = part.get_payload(decode=True)
-            if part.get_filename() and isinstance(data, bytes):
-                return part.get_filename(), data
-        return None
-    if not content:
-        return {}
-    try:
-        return orjson.loads(content)
-    except ValueError:
-        raise bad("The body is not valid JSON") from None
+def _note(value: object, at: int) -> Record:
+    return {"type": "note", "text": "", "value": value, "createdAt": at}
+
+
+def _answered(fields: object, values: object) -> list[Record]:
+    """The fields of a form with the answers that were sent (``fieldValues``)."""
+    given = values if isinstance(values, list) else []
+    told = {
+        str(one["id"]): one.get("value") for one in given if isinstance(one, dict) and "id" in one
+    }
+    listed = [one for one in fields if isinstance(one, dict)] if isinstance(fields, list) else []
+    known = {str(one.get("id")) for one in listed}
+    if unknown := next((key for key in told if key not in known), None):
+        raise bad(f"Invalid field: {unknown}")
+    return [{**one, "value": told.get(str(one.get("id")), one.get("value"))} for one in listed]
+
+
+def _with_talk(panel: Record, talk: Record) -> Record:
+    """A panel with one interview more; it lasts from the first one's begin to the last one's end."""
+    before = panel.get("interviews")
+    talks = [*(before if isinstance(before, list) else []), talk]
+    begins, ends = [], []
+    for one in talks:
+        begin, minutes = one.get("date"), one.get("duration")
+        if not isinstance(begin, int) or not isinstance(minutes, int):
+            raise bad("date and duration must be numbers")
+        begins.append(begin)
+        ends.append(begin + minutes * 60_000)
+    return {**panel, "interviews": talks, "start": min(begins), "end": max(ends)}
 
 
 def _acting(actor: str) -> str:
@@ -486,7 +518,3 @@ def _texts(told: Mapping[str, object], name: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise bad(f"{name} must be a list of texts")
     return value
-
-
-def _nested(value: object) -> dict[str, dict[str, Record]]:
-    return value if isinstance(value, dict) else {}

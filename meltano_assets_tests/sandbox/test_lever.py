@@ -152,3 +152,44 @@ def test_days_move_the_funnel(tmp_path: Any) -> None:
     assert set(after) - set(before)
     assert [key for key in before if key in after and after[key]["stage"] != before[key]["stage"]]
     assert state(9) == after
+
+
+def test_what_hangs_on_opportunities_fits_their_lives(lever: Client) -> None:
+    seen: Counter[str] = Counter()
+    users = {user["id"] for user in lever.all("users", includeDeactivated="true")}
+    templates = {one["id"] for one in lever.all("feedback_templates")}
+    for one in lever.all("opportunities")[:40]:
+        path = f"opportunities/{one['id']}"
+        stages = {change["toStageId"] for change in one["stageChanges"]}
+        kinds = (
+            "resumes",
+            "files",
+            "notes",
+            "panels",
+            "interviews",
+            "feedback",
+            "forms",
+            "referrals",
+        )
+        found = {kind: lever.all(f"{path}/{kind}") for kind in kinds}
+        seen.update({kind: len(records) for kind, records in found.items()})
+        talks = {talk["id"]: talk for talk in found["interviews"]}
+        assert [panel["interviews"] for panel in found["panels"]] == [[t] for t in talks.values()]
+        for talk in talks.values():
+            assert talk["stage"] in stages
+            assert {who["id"] for who in talk["interviewers"]} <= users
+        for form in found["feedback"]:
+            talk = talks[form["interview"]]
+            assert talk["feedbackForms"] == [form["id"]]
+            assert form["completedAt"] > talk["date"]
+            assert form["baseTemplateId"] in templates
+        assert bool(found["referrals"]) is (one["origin"] == "referred")
+        for record in found["resumes"]:
+            assert record["createdAt"] == one["createdAt"]
+            assert lever.ask(f"{path}/resumes/{record['id']}").json()["data"] == record
+            file = lever.ask(f"{path}/resumes/{record['id']}/download")
+            assert len(file.content) == record["file"]["size"]
+        if found["resumes"]:
+            again = lever.all(f"{path}/resumes")
+            assert again == found["resumes"]
+    assert all(seen[kind] for kind in kinds), seen

@@ -162,7 +162,14 @@ def test_postings_requisitions_and_users(writer: Writer) -> None:
         ("opportunities", [], None, 400),
         ("opportunities/nothing/notes", {"value": "x"}, None, 404),
         ("postings", {}, None, 400),
-        ("stages", {"text": "x"}, None, 403),
+        ("stages", {"text": "x"}, None, 405),
+        ("stages/x", {"text": "x"}, None, 405),
+        ("contacts/x", {}, None, 405),
+        ("nothing", {}, None, 404),
+        ("nothing/x/y/z", {}, None, 404),
+        ("opportunities/nothing/resumes", {}, None, 405),
+        ("opportunities/nothing/wings", {}, None, 404),
+        ("webhooks", {"url": "x"}, None, 400),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -186,3 +193,84 @@ def test_what_was_written_outlives_a_restart_and_the_companys_days(tmp_path: Pat
         writer.sandbox.advance(3)
         assert writer.now(made) == made
         assert "kept" in writer.now(known)["tags"]
+
+
+def test_a_method_that_is_not_served_is_told_what_is(writer: Writer) -> None:
+    for method, path, allowed in (
+        ("DELETE", "stages", "GET"),
+        ("PATCH", "opportunities", "GET, POST"),
+        ("DELETE", "postings/x", "GET, PUT"),
+        ("PATCH", "requisitions/x", "GET, PUT, DELETE"),
+        ("POST", "opportunities/x/stage", "PUT"),
+        ("PUT", "opportunities/x/notes", "GET, POST"),
+    ):
+        answer = writer.send(method, path, {})
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == allowed
+        assert answer.json() == {
+            "code": "MethodNotAllowedError", "message": f"{method} is not allowed",
+        }  # fmt: skip
+
+
+def test_panels_hold_interviews_which_get_feedback(writer: Writer) -> None:
+    made = writer.begin()
+    path = f"opportunities/{made['id']}"
+    talk = {"date": 1_700_000_000_000, "duration": 30, "interviewers": [{"id": writer.user}]}
+    asked = {"timezone": "UTC", "interviews": [talk]}
+    panel = writer.data("POST", f"{path}/panels", asked, 201)
+    assert (panel["start"], panel["end"]) == (1_700_000_000_000, 1_700_001_800_000)
+    later = {**talk, "date": 1_700_007_200_000, "panel": panel["id"]}
+    second = writer.data("POST", f"{path}/interviews", later, 201)
+    talks = writer.all(f"{path}/interviews")
+    assert [one["panel"] for one in talks] == [panel["id"], panel["id"]]
+    assert talks[1] == second
+    assert writer.all(f"{path}/panels")[0]["end"] == 1_700_009_000_000
+    moved = writer.data("PUT", f"{path}/interviews/{second['id']}", {"location": "call"})
+    assert (moved["location"], moved["date"]) == ("call", second["date"])
+    template = writer.all("feedback_templates")[0]
+    told = {
+        "baseTemplateId": template["id"], "interview": second["id"], "panel": panel["id"],
+        "fieldValues": [{"id": template["fields"][0]["id"], "value": "3 - Hire"}],
+    }  # fmt: skip
+    feedback = writer.data("POST", f"{path}/feedback", told, 201)
+    assert feedback["fields"][0]["value"] == "3 - Hire"
+    assert feedback["text"] == template["text"]
+    answer = {"id": template["fields"][1]["id"], "value": "Good"}
+    writer.data("PUT", f"{path}/feedback/{feedback['id']}", {"fieldValues": [answer]})
+    (kept,) = writer.all(f"{path}/feedback")
+    assert [field["value"] for field in kept["fields"]] == ["3 - Hire", "Good"]
+    for body in (
+        {**told, "baseTemplateId": "x"}, {**told, "fieldValues": [{"id": "x", "value": 1}]}, {},
+    ):  # fmt: skip
+        assert writer.send("POST", f"{path}/feedback", body).status_code == 400
+    for body in ({**later, "panel": "x"}, {**later, "interviewers": [{"id": "x"}]},
+                 {**later, "date": "soon"}, {**later, "interviewers": 7}):  # fmt: skip
+        assert writer.send("POST", f"{path}/interviews", body).status_code == 400
+    assert writer.send("POST", f"{path}/panels", asked, params={}).status_code == 400
+    assert writer.send("DELETE", f"{path}/feedback/{feedback['id']}").status_code == 204
+    assert writer.all(f"{path}/feedback") == []
+
+
+def test_what_the_company_made_can_be_changed_and_deleted(writer: Writer) -> None:
+    opportunity, note = next(
+        (one, notes[0])
+        for one in writer.all("opportunities")
+        if (notes := writer.all(f"opportunities/{one['id']}/notes"))
+    )
+    path = f"opportunities/{opportunity['id']}/notes"
+    before = writer.all(path)
+    changed = writer.data("PUT", f"{path}/{note['id']}", {"value": "Else"})
+    assert changed["fields"][0]["value"] == "Else"
+    assert writer.all(path) == [changed, *before[1:]]
+    assert writer.send("DELETE", f"{path}/{note['id']}").status_code == 204
+    assert writer.all(path) == before[1:]
+
+
+def test_webhooks_and_templates_are_kept(writer: Writer) -> None:
+    hook = writer.data(
+        "POST", "webhooks", {"url": "https://x.example", "event": "candidateHired"}, 201
+    )
+    assert writer.all("webhooks") == [hook]
+    assert writer.send("DELETE", f"webhooks/{hook['id']}").status_code == 204
+    made = writer.data("POST", "form_templates", {"text": "T", "fields": []}, 201)
+    assert made in writer.all("form_templates")

@@ -80,6 +80,10 @@ def load_file(
         ),
     ] = False,
     format: Annotated[FileFormat, typer.Option(help="Told by the content.")] = FileFormat.auto,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(metavar="SIGN", help="CSV: what separates values. Told by the header."),
+    ] = None,
     singer_metadata: Annotated[
         bool, typer.Option("--singer-metadata", help="Singer: add the columns _sdc_*.")
     ] = False,
@@ -111,6 +115,7 @@ def load_file(
             "--primary-key": primary_key,
             "--replication-key": replication_key,
             "--full-refresh": full_refresh,
+            "--delimiter": delimiter,
         }
         for option, value in ours.items():
             if value:
@@ -144,6 +149,7 @@ def load_file(
         disposition=disposition,
         options=options,
         full_refresh=full_refresh,
+        delimiter=delimiter,
         wait=wait,
     )
 
@@ -158,6 +164,7 @@ def _load_records(
     disposition: Into | None,
     options: dict[str, object],
     full_refresh: bool,
+    delimiter: str | None,
     wait: float,
 ) -> None:
     from meltano_assets.streams import Batch, Stream
@@ -176,8 +183,14 @@ def _load_records(
         raise FatalError(
             f"{how.value} needs --primary-key", hint="name it, or use --disposition append"
         )
+    if delimiter is not None:
+        delimiter = delimiter.replace("\\t", "\t")
+        if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0':
+            raise FatalError(
+                f"--delimiter {delimiter!r} is not one sign", hint=r"such as ';', '|' or '\t'"
+            )
     is_whole = tells_its_columns(file, cast(Any, file_format.value))
-    columns, batches = read_file(file, cast(Any, file_format.value))
+    columns, batches = read_file(file, cast(Any, file_format.value), delimiter=delimiter)
     known = {column.name: column.name for column in columns}
     known |= {column.vendor_field: column.name for column in columns}
     for wanted in (*keys, *filter(None, [replication_key])):

@@ -8,36 +8,35 @@ whole (cut off, not the format that it claims) is a FatalError.
 
 from __future__ import annotations
 
-import csv
 import gc
 import gzip
 import io
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, cast, get_args
+from typing import IO, Literal, TypeVar, cast, get_args
 
-import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from meltano_assets import json_objects
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Column, ColumnType
-from meltano_assets.warehouse import json_records
+from meltano_assets.warehouse import csv_files, json_records
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.json_columns import Columns
 from meltano_assets.warehouse.names import fold_all
 from meltano_assets.warehouse.parquet_files import read_parquet
-from meltano_assets.warehouse.records import DELETED_AT, MALFORMED, NUMBER, REASON
+from meltano_assets.warehouse.records import DELETED_AT, with_malformed
 
 FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
+
+Block = TypeVar("Block")
 
 BLOCK_BYTES = 4 * 1024 * 1024
 _HEAD_BYTES = 1 << 16
@@ -55,16 +54,22 @@ _OTHERS = {
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
     _GZIP_MAGIC: "compressed twice",
     b"PARE": "an encrypted Parquet file",
-    b"BZh": "compressed with bzip2",
+    **{b"BZh%d1AY" % level: "compressed with bzip2" for level in range(1, 10)},
     b"\xfd7zXZ\x00": "compressed with xz",
     b"ORC": "an ORC file",
     b"Obj\x01": "an Avro file",
 }
 
+#: What no text has in its first line, and every binary file has there.
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_LINE_BYTES = 1024
+
 #: Often an error page that was saved under the name of the file.
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\b|html\b|\?xml\b)", re.I)
-#: Spreadsheet programs write, and understand, the delimiter in a line of its own before the header.
-_TOLD_DELIMITER = re.compile(rb"sep=([,\t;|])(?:\r\n|\r|\n)", re.I)
+#: An object, or a list of them; no header begins like this.
+_JSON = re.compile(
+    rb'(?:\xef\xbb\xbf)?\s*+(?:\[\s*+)?+\{\s*+(?:"(?:[^"\\]|\\.)*+"\s*+:|\}\s*+[\n,\]])', re.S
+)
 
 #: Digits and points become 0, signs -, exponents e, what may follow a number ; – so numbers can be
 #: found without a regex.
@@ -125,22 +130,31 @@ def read_file(
     if kind == "parquet":
         kinds_of, batches = read_parquet(opened, name)
         return _columns(kinds_of), batches
-    blocks = _guarded(opened, _blocks(opened, is_csv=kind == "csv"), name)
     if kind == "csv":
-        return _read_csv(blocks, name, delimiter)
-    return _read_ndjson(blocks, name, dict(kinds or {}))
+        return _read_csv(opened, name, delimiter)
+    return _read_ndjson(_guarded(opened, _blocks(opened), name), name, dict(kinds or {}))
+
+
+def _begins_with(head: bytes, magic: bytes) -> bool:
+    """True when the bytes begin like that, and not with a word of text that does."""
+    if not head.startswith(magic):
+        return False
+    line = head.split(b"\n", 1)[0][:_LINE_BYTES].rstrip()
+    return not magic.isalnum() or head == magic or _CONTROL.search(line) is not None
 
 
 def _something_else(head: bytes, kind: FileFormat) -> str | None:
     """What a file is that has none of the formats; None for one that may have its format."""
     for magic, words in _OTHERS.items():
-        if head.startswith(magic):
+        if _begins_with(head, magic):
             return words
     # No text begins like this, while a value further down may well hold a NUL.
     if kind != "parquet" and b"\x00" in head.lstrip().split(b"\n", 1)[0][:_HEAD_BYTES]:
         return "no text, or text in UTF-16"
     if kind != "parquet" and _MARKUP.match(head):
         return "an HTML or XML document"
+    if kind == "csv" and _JSON.match(head):
+        return "JSON"
     return None
 
 
@@ -167,10 +181,10 @@ def _open(name: str) -> io.BufferedReader:
 
 
 def _detect(name: str, head: bytes) -> FileFormat:
-    if head.startswith(_PARQUET_MAGIC):
+    if _begins_with(head, _PARQUET_MAGIC):
         return "parquet"
     plain = name.lower().removesuffix(".gz")
-    if plain.endswith((".ndjson", ".jsonl", ".json")):
+    if plain.endswith((".ndjson", ".jsonl", ".json")) or _JSON.match(head):
         return "ndjson"
     if plain.endswith((".csv", ".tsv", ".txt")):
         return "csv"
@@ -205,7 +219,7 @@ def _guarded_peek(opened: io.BufferedReader, name: str) -> bytes:
         raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
 
 
-def _guarded(opened: IO[bytes], blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
+def _guarded(opened: IO[bytes], blocks: Iterator[Block], name: str) -> Iterator[Block]:
     try:
         yield from blocks
     except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -215,12 +229,12 @@ def _guarded(opened: IO[bytes], blocks: Iterator[bytes], name: str) -> Iterator[
             opened.close()
 
 
-def _blocks(opened: IO[bytes], *, is_csv: bool) -> Iterator[bytes]:
-    """Pieces of about BLOCK_BYTES that end where a record ends."""
+def _blocks(opened: IO[bytes]) -> Iterator[bytes]:
+    """Pieces of about BLOCK_BYTES that end where a line ends."""
     rest = opened.read(BLOCK_BYTES).removeprefix(_BOM)
     wanted = BLOCK_BYTES
     while rest:
-        end = _last_record_end(rest, is_csv=is_csv)
+        end = rest.rfind(b"\n") + 1
         if end:
             yield rest[:end]
             rest = rest[end:]
@@ -235,29 +249,8 @@ def _blocks(opened: IO[bytes], *, is_csv: bool) -> Iterator[bytes]:
         rest += more
 
 
-def _last_record_end(data: bytes, *, is_csv: bool) -> int:
-    """The place behind the last line end that is no part of a quoted value; 0 for none."""
-    if not is_csv:
-        return data.rfind(b"\n") + 1
-    quotes = _quotes(data)
-    end = len(data)
-    while True:
-        place = data.rfind(b"\n", 0, end)
-        if place < 0:
-            return 0
-        quotes -= data.count(b'"', place, end)
-        if quotes % 2 == 0:
-            return place + 1
-        end = place
-
-
-def _quotes(data: bytes) -> int:
-    """How many quotes there are; several times as fast as ``bytes.count`` where they are many."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord('"')))
-
-
 def _parsed(
-    blocks: Iterator[bytes], parse: Callable[[bytes], pa.RecordBatch]
+    blocks: Iterator[Block], parse: Callable[[Block], pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Each block parsed, in order, by a thread that is one block ahead of who stores them."""
     with ThreadPoolExecutor(1, "parse") as ahead:
@@ -270,35 +263,17 @@ def _parsed(
             yield parsing.result()
 
 
-# CSV
-
-_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-
-
 def _read_csv(
-    blocks: Iterator[bytes], name: str, delimiter: str | None
+    opened: IO[bytes], name: str, delimiter: str | None
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
-    first = next(blocks, b"")
-    if told := _TOLD_DELIMITER.match(first):
-        first, delimiter = first[told.end() :], delimiter or told[1].decode()
-    header, separator, start = _header(first, name, delimiter)
-    rows = 0
-
-    def parse(piece: bytes) -> pa.RecordBatch:
-        nonlocal rows
-        if _quotes(piece) % 2 and _ends_in_quotes(piece, separator):
-            raise FatalError(f"{name} ends inside a quoted value", hint="is the file cut off?")
-        batch = _csv_batch(piece, header, separator, name, rows)
-        rows += batch.num_rows
-        return batch
-
-    pieces = (piece for piece in chain([first[start:]], blocks) if piece)
+    reader = csv_files.Reader(opened, name, delimiter, BLOCK_BYTES)
+    pieces = _guarded(opened, reader.pieces(), name)
     leading = next(pieces, None)
     if leading is None:
-        return _columns(dict.fromkeys(header)), iter(())
-    batch = parse(leading)
-    kinds = {field: infer(batch.column(field)) for field in header}
-    return _columns(kinds), chain([batch], _parsed(pieces, parse))
+        return _columns(dict.fromkeys(reader.header)), iter(())
+    batch = reader.parse(leading)
+    kinds = {field: infer(batch.column(field)) for field in reader.header}
+    return _columns(kinds), chain([batch], _parsed(pieces, reader.parse))
 
 
 def _columns(kinds: Mapping[str, ColumnType | None]) -> tuple[Column, ...]:
@@ -308,151 +283,6 @@ def _columns(kinds: Mapping[str, ColumnType | None]) -> tuple[Column, ...]:
         Column(column, kinds[field] or "text", field=field, is_type_known=kinds[field] is not None)
         for field, column in names.items()
     )
-
-
-def _ends_in_quotes(piece: bytes, delimiter: str) -> bool:
-    """True when a value that begins with a quote is never closed; other quotes are just text."""
-    sign = re.escape(delimiter.encode())
-    rest = rb"[^\r\n" + sign + rb"]*(?:\r\n?|\n|" + sign + rb"|\Z)"
-    value = re.compile(rb'(?P<quoted>"[^"]*(?:""[^"]*)*(?P<closed>"?))?' + rest)
-    return any(
-        found["quoted"] is not None and not found["closed"] for found in value.finditer(piece)
-    )
-
-
-def _header(first: bytes, name: str, delimiter: str | None) -> tuple[list[str], str, int]:
-    """The field names, what separates them, and where the records begin."""
-    if not first.strip():
-        raise FatalError(f"{name} is empty", hint="a CSV needs a header line")
-    end, quotes = 0, 0
-    for line in _LINE.finditer(first):
-        end = line.end()
-        quotes += line[0].count(b'"')
-        if quotes % 2 == 0 and line[0].strip():
-            break
-    text = first[:end].decode("utf-8", "backslashreplace").lstrip("\r\n")
-    separator = delimiter or _delimiter(text)
-    row = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    names: list[str] = []
-    for number, field in enumerate(row, 1):
-        wanted = field or f"column_{number}"
-        while wanted in names:
-            wanted += f"_{number}"
-        names.append(wanted)
-    return names, separator, end
-
-
-def _delimiter(header: str) -> str:
-    """The sign that occurs most in a header, what stands in quotes left out."""
-    bare = re.sub(r'"[^"]*"', "", header)
-    return max(",\t;|", key=bare.count)
-
-
-def _csv_batch(
-    piece: bytes, header: list[str], delimiter: str, name: str, rows_before: int
-) -> pa.RecordBatch:
-    if not _is_utf8(piece):
-        # Arrow's parser says nothing of a ragged row that is not UTF-8. Byte by byte, all is.
-        each = piece.decode("latin-1").encode()
-        return _bytes_again(_csv_batch(each, header, delimiter, name, rows_before))
-    ragged: list[str] = []
-    numbers: list[int] = []
-
-    def keep(row: pa_csv.InvalidRow) -> str:
-        ragged.append(row.text)
-        numbers.append(rows_before + row.number)
-        return "skip"
-
-    try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(piece),
-            read_options=pa_csv.ReadOptions(
-                column_names=header, block_size=len(piece) + 1, use_threads=False
-            ),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=delimiter,
-                newlines_in_values=True,
-                invalid_row_handler=keep,
-                ignore_empty_lines=len(header) > 1,
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-                check_utf8=False,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" not in str(error):
-            raise FatalError(f"{name} is not a CSV that can be read") from None
-        table = pa.table({field: pa.array([], pa.string()) for field in header})
-    batch = table.combine_chunks().to_batches()
-    records = batch[0] if batch else _nothing(header)
-    return with_malformed(records, ragged, numbers) if ragged else records
-
-
-def _is_utf8(piece: bytes) -> bool:
-    ends = pa.array([0, len(piece)], pa.int64()).buffers()[1]
-    try:
-        pa.LargeStringArray.from_buffers(1, ends, pa.py_buffer(piece)).validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _bytes_again(records: pa.RecordBatch) -> pa.RecordBatch:
-    """The strings with the bytes that they had; what is not UTF-8 is the loader's to judge."""
-    arrays = []
-    for name, array in zip(records.schema.names, records.columns, strict=True):
-        if name == MALFORMED:
-            texts = array.to_pylist()
-            readable = [
-                None if text is None else text.encode("latin-1").decode("utf-8", "replace")
-                for text in texts
-            ]
-            arrays.append(pa.array(readable, pa.string()))
-        elif pa.types.is_string(array.type):
-            raw = [None if text is None else text.encode("latin-1") for text in array.to_pylist()]
-            binary = pa.array(raw, pa.large_binary())
-            arrays.append(
-                pa.Array.from_buffers(
-                    pa.large_string(), len(binary), binary.buffers(), binary.null_count
-                )
-            )
-        else:
-            arrays.append(array)
-    return pa.RecordBatch.from_arrays(arrays, names=records.schema.names)
-
-
-def _nothing(names: Iterable[str]) -> pa.RecordBatch:
-    fields = list(names)
-    return pa.RecordBatch.from_arrays([pa.array([], pa.string()) for _ in fields], names=fields)
-
-
-def with_malformed(
-    records: pa.RecordBatch,
-    texts: Sequence[str],
-    numbers: Sequence[int | None] = (),
-    reasons: Sequence[str] = (),
-) -> pa.RecordBatch:
-    """The records, and behind them rows that hold nothing but the text of a malformed one.
-
-    ``numbers`` says which line or row each was, ``reasons`` what is wrong with it.
-    """
-    arrays = [
-        pa.concat_arrays([column, pa.nulls(len(texts), column.type)]) for column in records.columns
-    ]
-    before = [None] * records.num_rows
-    names = [*records.schema.names, MALFORMED]
-    arrays.append(pa.array([*before, *texts], pa.string()))
-    if numbers:
-        names.append(NUMBER)
-        arrays.append(pa.array([*before, *numbers], pa.int64()))
-    if reasons:
-        names.append(REASON)
-        arrays.append(pa.array([*before, *reasons], pa.string()))
-    return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
 # NDJSON

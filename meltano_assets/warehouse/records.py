@@ -333,6 +333,31 @@ class Fitter:
         return FatalError(message, source=self.stream.source, stream=self.stream.name, hint=hint)
 
 
+def with_malformed(
+    records: pa.RecordBatch,
+    texts: Sequence[str],
+    numbers: Sequence[int | None] = (),
+    reasons: Sequence[str | None] = (),
+) -> pa.RecordBatch:
+    """The records, and behind them rows that hold nothing but the text of a malformed one.
+
+    ``numbers`` says which line or row each was, ``reasons`` what is wrong with it.
+    """
+    arrays = [
+        pa.concat_arrays([column, pa.nulls(len(texts), column.type)]) for column in records.columns
+    ]
+    before = [None] * records.num_rows
+    names = [*records.schema.names, MALFORMED]
+    arrays.append(pa.array([*before, *texts], pa.string()))
+    if numbers:
+        names.append(NUMBER)
+        arrays.append(pa.array([*before, *numbers], pa.int64()))
+    if reasons:
+        names.append(REASON)
+        arrays.append(pa.array([*before, *reasons], pa.string()))
+    return pa.RecordBatch.from_arrays(arrays, names=names)
+
+
 def _note(
     reasons: dict[int, tuple[str, str | None]],
     found: np.ndarray,

@@ -36,7 +36,7 @@ from meltano_assets.warehouse.evolution import IS_WHOLE, OBSERVED
 from meltano_assets.warehouse.json_columns import Columns
 from meltano_assets.warehouse.load import load, new_load_id
 from meltano_assets.warehouse.names import fold_all
-from meltano_assets.warehouse.records import DELETED_AT, INFERRED
+from meltano_assets.warehouse.records import DELETED_AT, INFERRED, with_malformed
 from meltano_assets.warehouse.schema import TableName, find
 
 #: Everything gathered is loaded when one of these is reached.
@@ -427,7 +427,7 @@ class SingerTarget:
         batches = table.batches or [json_records.batch([], table.told_kinds, table.kinds)]
         last = batches[-1]
         if table.refused:
-            last = files.with_malformed(last, *zip(*table.refused, strict=True))
+            last = with_malformed(last, *zip(*table.refused, strict=True))
         batches[-1] = json_objects.with_repeated(last, table.repeated)
         table.batches, table.refused, table.repeated = [], [], 0
         self._store(table, iter(batches))

@@ -148,6 +148,21 @@ def test_load_takes_csv_and_says_what_it_set_aside(stored: Warehouse, tmp_path: 
     assert "Did you mean crm.people?" in wrong.err
 
 
+def test_load_takes_the_delimiter_that_is_named(stored: Warehouse, tmp_path: Path) -> None:
+    path = tmp_path / "things.csv"
+    path.write_text("id\ta^b\n1\tx^y\n")
+    words = ("load", str(path), "--table", "files.things", "--delimiter")
+    assert command(*words, "\\t").code == 0
+    assert rows(stored, "select id, a_b from files.things") == [(1, "x^y")]
+    assert command(*words, "^", "--disposition", "replace", "--policy", "evolve").code == 0
+    assert rows(stored, "select id_a, b from files.things") == [("1\tx", "y")]
+    for sign in ("", "||", '"', "€"):
+        ran = command(*words, sign)
+        assert (ran.code, "is not one sign" in ran.err) == (2, True)
+    ran = command("load", str(path), "--schema", "tap", "--format", "singer", "--delimiter", ";")
+    assert (ran.code, "--delimiter is not for Singer" in ran.err) == (2, True)
+
+
 def test_load_takes_standard_input_plain_and_gzip(stored: Warehouse) -> None:
     text = b'{"id": 1, "tags": ["a"]}\n{"id": 2, "price": 7.25}\n'
     for data, loaded in ((text, "loaded 2 + unchanged 0"), (gzip.compress(text), "loaded 0")):

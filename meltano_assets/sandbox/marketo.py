@@ -8,6 +8,7 @@ records by the company's.
 
 from __future__ import annotations
 
+import posixpath
 import secrets
 import time
 from bisect import bisect_left
@@ -19,7 +20,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_marketing import CHANGE_VALUE, DELETE_LEAD
@@ -60,6 +61,8 @@ from meltano_assets.sandbox.state import StateFolder
 TOKEN_SECONDS = 3_600
 #: So many activities are looked through for one answer, whether they fit the question or not.
 SCANNED = 1_000
+#: Bytes of an address, of a body and of a form with a file.
+_LONGEST_ADDRESS, _LARGEST_BODY, _LARGEST_FILE = 8 << 10, 1 << 20, 11 << 20
 
 
 class Marketo:
@@ -97,15 +100,20 @@ class Marketo:
         self._assets = Assets(company, self.service.faults)
         self._bulk = BulkExtract(self, folder, self.service.faults, limits)
         self._writes = Writes(lambda: self.desk, self.described)
-        self._imports = BulkImport(lambda: self.desk, self.described)
+        self._imports = BulkImport(lambda: self.desk, self.described, self._writes)
 
     # Requests
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
-        path = request.url.path.removesuffix(".json").rstrip("/")
+        # Clients write ``/rest/../bulk``, which servers follow.
+        path = posixpath.normpath(request.url.path).removesuffix(".json")
+        if len(request.url.path) + len(request.url.query) > _LONGEST_ADDRESS:
+            return PlainTextResponse("Request-URI Too Long", 414)
         try:
             query, body = await _asked(request)
+        except _TooLarge:
+            return PlainTextResponse("Request Entity Too Large", 413)
         except ValueError:
             return self._refuse(MarketoError("609", "Invalid JSON"))
         if path == "/identity/oauth/token":
@@ -357,8 +365,6 @@ class Marketo:
             case ["customobjects"]:
                 names = split_list(query.get("names")) or [WORKSHOP]
                 return envelope({"result": [about_workshops()] if WORKSHOP in names else []})
-            case ["customobjects", "schema", *_]:
-                raise MarketoError("603", "Access denied")
             case ["customobjects", name, *_]:
                 raise MarketoError("1013", f"Object '{name}' not found")
             case ["companies" | "opportunities" | "salespersons" as name, *_]:
@@ -569,15 +575,24 @@ def _is_read_only(field: Record) -> bool:
     return isinstance(rest, dict) and bool(rest.get("readOnly"))
 
 
+class _TooLarge(Exception):
+    """A body beyond the vendor's limit."""
+
+
 async def _asked(request: Request) -> tuple[dict[str, str], object]:
     """Parameters of the address and of a form; the body where it is JSON."""
     query: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         query[name] = f"{query[name]},{value}" if name in query else value
-    content = await request.body()
+    kind = request.headers.get("content-type", "")
+    most = _LARGEST_FILE if "multipart/" in kind else _LARGEST_BODY
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > most:
+            raise _TooLarge
     if not content:
         return query, None
-    kind = request.headers.get("content-type", "")
     if "multipart/" in kind:
         return query, content
     if "form-urlencoded" in kind:

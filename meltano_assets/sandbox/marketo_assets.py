@@ -10,6 +10,7 @@ from starlette.responses import Response
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FaultBox
+from meltano_assets.sandbox.marketo_contents import content_of, form_fields
 from meltano_assets.sandbox.marketo_desk import Desk
 from meltano_assets.sandbox.marketo_library import PROGRAM_FOLDER, Library, static_list
 from meltano_assets.sandbox.marketo_wire import MarketoError, envelope, wire_time
@@ -62,8 +63,25 @@ class Assets:
                 name = _needed(query, "name")
                 records = self._library.records(kind, desk) or []
                 return self._page(query, [record for record in records if record["name"] == name])
+            case ["form", "fields" | "programMemberFields" as which]:
+                return self._page(query, form_fields(which))
             case [one, number] if one in _SINGLE:
-                return self._page({}, [self._known(one, number, query, desk)])
+                # What is not there is no error here: a warning stands for the result.
+                return self._page({}, self._found(one, number, query, desk))
+            case [
+                "email"
+                | "emailTemplate"
+                | "form"
+                | "landingPage"
+                | "landingPageTemplate"
+                | "emailTemplates" as one,
+                number,
+                what,
+            ]:
+                known = self._known(one.removesuffix("s"), number, query, desk)
+                content = content_of(one.removesuffix("s"), what, known)
+                if content is not None:
+                    return self._page(query if what == "usedBy" else {}, content)
             case ["folder", number, "content" | "tokens" as what]:
                 self._known("folder", number, query, desk)
                 return self._below(what, int(number), query, desk)
@@ -74,7 +92,13 @@ class Assets:
         raise MarketoError("610", "Requested resource not found")
 
     def _known(self, one: str, number: str, query: Mapping[str, str], desk: Desk) -> Record:
-        kind, title = _SINGLE[one]
+        """The asset of that id; 702 when there is none."""
+        for record in self._found(one, number, query, desk):
+            return record
+        raise MarketoError("702", f"{_SINGLE[one][1]} with id '{number}' not found")
+
+    def _found(self, one: str, number: str, query: Mapping[str, str], desk: Desk) -> list[Record]:
+        kind = _SINGLE[one][0]
         if one == "folder":
             # A program is a folder, too, when it is asked for as one.
             kind_of = _needed(query, "type")
@@ -82,10 +106,8 @@ class Assets:
                 raise MarketoError("701", f"type '{kind_of}' is not valid")
             kind = "programs" if kind_of == "Program" else kind
         records = self._library.records(kind, desk) or []
-        found = next((record for record in records if str(record["id"]) == number), None)
-        if found is None:
-            raise MarketoError("702", f"{title} with id '{number}' not found")
-        return _as_folder(found) if one == "folder" and kind == "programs" else found
+        found = [record for record in records if str(record["id"]) == number]
+        return [_as_folder(r) for r in found] if one == "folder" and kind == "programs" else found
 
     def _below(self, what: str, folder: int, query: Mapping[str, str], desk: Desk) -> Response:
         """What lies in a folder or program: references, by kind and id; tokens there are none."""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.marketo_desk import Desk
+from meltano_assets.sandbox.marketo_fields import schema_answer
 from meltano_assets.sandbox.marketo_leads import ACTIONS, Skipped, skipped_result
 from meltano_assets.sandbox.marketo_schema import WORKSHOP, WORKSHOP_FIELDS, about_workshops
 from meltano_assets.sandbox.marketo_wire import (
@@ -48,10 +49,12 @@ class Customs:
                 return self._types(method, rest, body)
             case _, "customobjects", name, *rest if name == WORKSHOP:
                 return self._workshops(method, rest, query, body)
-            case "GET", "leads", "schema", "fields":
-                return envelope({"result": [_field_schema(f) for f in self._described()]})
+            case "GET", *rest if "schema" in rest:
+                return schema_answer(rest, query, self._described)
             case "POST", "leads", "schema", "fields":
                 return self._add_fields(object_of(body))
+            case "POST", "leads", "schema", "fields", name:
+                return self._change_field(name, object_of(body))
         return None
 
     # Activities of the subscription's own
@@ -174,7 +177,7 @@ class Customs:
                 results = [
                     {
                         "seq": seq,
-                        **self._save_workshop(entry, str(told.get("action") or ACTIONS[0])),
+                        **self.save_workshop(entry, str(told.get("action") or ACTIONS[0])),
                     }
                     for seq, entry in enumerate(input_of(told))
                 ]
@@ -218,7 +221,8 @@ class Customs:
                 return known
         return None
 
-    def _save_workshop(self, entry: Record, action: str) -> Record:
+    def save_workshop(self, entry: Record, action: str) -> Record:
+        """Make or change a record of the custom object; what became of it."""
         try:
             for name in entry:
                 if name not in WORKSHOP_FIELDS:
@@ -276,6 +280,18 @@ class Customs:
                 results.append({"name": name, "status": "created"})
         return envelope({"result": results})
 
+    def _change_field(self, name: str, told: Record) -> Response:
+        """Change what is told of a field that clients made."""
+        entry = input_of(told)[0]
+        known = self._desk.fields.get(name)
+        if known is None:
+            is_there = any("rest" in f and rest_name(f) == name for f in self._described())
+            code, words = ("1011", "cannot be updated") if is_there else ("1006", "not found")
+            raise MarketoError(code, f"Field '{name}' {words}")
+        names = ("displayName", "description", "isHidden", "isHtmlEncodingInEmail", "isSensitive")
+        self._desk.fields[name] = {**known, **{n: entry[n] for n in names if n in entry}}
+        return envelope({"result": [{"name": name, "status": "updated"}]})
+
 
 def _change_attributes(kind: Record, told: object, action: str) -> None:
     """Change or take away attributes of a kind of activity, each named by its ``apiName``."""
@@ -293,18 +309,3 @@ def _change_attributes(kind: Record, told: object, action: str) -> None:
         kind["attributes"] = [each for each in listed if each.get("apiName") not in changes]
     else:
         kind["attributes"] = [{**each, **changes.get(each.get("apiName"), {})} for each in listed]
-
-
-def _field_schema(field: Record) -> Record:
-    name = rest_name(field) if "rest" in field else str(field["displayName"])
-    return {
-        "name": name,
-        "displayName": field["displayName"],
-        "dataType": field["dataType"],
-        "length": field.get("length"),
-        "isHidden": False,
-        "isHtmlEncodingInEmail": True,
-        "isSensitive": False,
-        "isCustom": name.endswith("__c"),
-        "isApiCreated": int(str(field["id"])) >= 9_000_000,
-    }

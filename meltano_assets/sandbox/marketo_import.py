@@ -1,4 +1,4 @@
-"""Marketo's bulk import of leads: a file becomes a batch, whose outcome is asked for later.
+"""Marketo's bulk imports: a file of leads, program members or objects becomes a batch, told of later.
 
 A batch is carried out when it is first asked for after it was queued, so that a client sees it wait.
 """
@@ -18,7 +18,9 @@ from starlette.responses import Response
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.marketo_desk import Desk
 from meltano_assets.sandbox.marketo_leads import LeadWriter
+from meltano_assets.sandbox.marketo_schema import WORKSHOP
 from meltano_assets.sandbox.marketo_wire import MarketoError, envelope
+from meltano_assets.sandbox.marketo_writes import Writes
 from meltano_assets.sandbox.numbers import is_number
 
 _DELIMITERS = {"csv": ",", "tsv": "\t", "ssv": ";"}
@@ -26,32 +28,41 @@ _BIGGEST = 10 << 20
 _AT_ONCE = 10
 
 
+#: Saves the rows of a file, each as a record; an outcome with ``reasons`` is a failure.
+Save = Callable[[list[Record]], list[Record]]
+
+
 @dataclass(slots=True)
 class _Batch:
     number: int
+    kind: str
     header: list[str]
     rows: list[list[str]]
-    writer: LeadWriter
-    list_id: int | None
+    save: Save
+    has_list: bool = False
     status: str = "Queued"
     done: int = 0
     failures: list[list[str]] = field(default_factory=list)
 
     def rendered(self) -> Record:
-        told: Record = {
-            "batchId": self.number,
-            "importId": str(self.number),
-            "status": self.status,
-        }
+        told: Record = {"batchId": self.number, "status": self.status}
+        is_object = self.kind == WORKSHOP
+        told |= {"objectApiName": WORKSHOP, "operation": "import"} if is_object else {
+            "importId": str(self.number)
+        }  # fmt: skip
         if self.status == "Complete":
             failed = len(self.failures)
             words = "with errors" if failed else "successfully"
+            members = (
+                f" ({self.done if self.has_list else 0} members)" if self.kind == "leads" else ""
+            )
             told |= {
-                "numOfLeadsProcessed": self.done,
+                "numOfObjectsProcessed" if is_object else "numOfLeadsProcessed": self.done,
                 "numOfRowsFailed": failed,
                 "numOfRowsWithWarning": 0,
-                "message": f"Import completed {words}, {self.done} records imported "
-                f"({self.done if self.list_id else 0} members), {failed} failed",
+                "message": f"Import completed {words}, {self.done} records imported"
+                f"{members}, {failed} failed",
+                **({"importTime": "1 second(s)"} if is_object else {}),
             }
         return told
 
@@ -59,30 +70,53 @@ class _Batch:
 class BulkImport:
     """All imports of the subscription."""
 
-    def __init__(self, desk: Callable[[], Desk], described: Callable[[], list[Record]]) -> None:
+    def __init__(
+        self,
+        desk: Callable[[], Desk],
+        described: Callable[[], list[Record]],
+        writes: Writes,
+    ) -> None:
         self._desk = desk
         self._described = described
+        self._writes = writes
         self._batches: dict[int, _Batch] = {}
 
     def answer(
         self, method: str, path: str, query: Mapping[str, str], body: object, headers: Headers
     ) -> Response | None:
         """Answers a request below ``/bulk/v1/``; None where it is no import."""
+        content_type = headers.get("content-type", "")
         match method, *path.split("/"):
             case "POST", "leads":
-                return self._begin(query, body, headers)
-            case "GET", "leads", "batch", number:
-                return envelope({"result": [self._asked(number).rendered()]})
-            case "GET", "leads", "batch", number, "failures" | "warnings" as kind:
-                batch = self._asked(number)
-                return _file(batch, batch.failures if kind == "failures" else [])
+                return self._begin_leads(query, _form(content_type, body))
+            case "POST", "customobjects", name, "import":
+                return self._begin_objects(name, query, _form(content_type, body))
+            case "POST", "program", number, "members", "import":
+                program = self._writes.program(number)
+                return self._begin_members(program, query, _form(content_type, body))
+            case "GET", "leads", "batch", number, *what if len(what) < 2:
+                return self._told("leads", number, what or ["status"])
+            case "GET", "customobjects", name, "import", number, *what:
+                return self._told(name, number, what)
+            case "GET", "program", "members", "import", number, *what:
+                return self._told("members", number, what)
         return None
 
-    def _begin(self, query: Mapping[str, str], body: object, headers: Headers) -> Response:
-        fields = _form(headers.get("content-type", ""), body)
-        kind = (query.get("format") or fields.get("format", b"").decode()).lower()
-        if kind not in _DELIMITERS:
-            raise MarketoError("1003", f"Invalid value '{kind}' for 'format'")
+    def _told(self, kind: str, number: str, what: list[str]) -> Response:
+        """How a batch is, or the rows that failed in it."""
+        if what not in (["status"], ["failures"], ["warnings"]):
+            raise MarketoError("610", "Requested resource not found")
+        batch = self._asked(kind, number)
+        if what == ["status"]:
+            return envelope({"result": [batch.rendered()]})
+        return _file(batch, batch.failures if what == ["failures"] else [])
+
+    def _begin(
+        self, kind: str, query: Mapping[str, str], fields: Mapping[str, bytes], save: Save
+    ) -> _Batch:
+        form = (query.get("format") or fields.get("format", b"").decode("utf-8", "replace")).lower()
+        if form not in _DELIMITERS:
+            raise MarketoError("1003", f"Invalid value '{form}' for 'format'")
         content = fields.get("file")
         if content is None:
             raise MarketoError("1002", "Missing value for required parameter 'file'")
@@ -93,51 +127,100 @@ class BulkImport:
         if sum(batch.status == "Queued" for batch in self._batches.values()) >= _AT_ONCE:
             raise MarketoError("1016", "Too many imports")
         text = content.decode("utf-8-sig", "replace")
-        header, *rows = csv.reader(io.StringIO(text), delimiter=_DELIMITERS[kind])
-        desk = self._desk()
+        try:
+            header, *rows = csv.reader(io.StringIO(text), delimiter=_DELIMITERS[form])
+        except csv.Error as error:
+            raise MarketoError("1003", f"The file cannot be read: {error}") from None
+        number = len(self._batches) + 1_001
+        return _Batch(number, kind, header, [row for row in rows if row], save)
+
+    def _keep(self, batch: _Batch) -> Response:
+        self._batches[batch.number] = batch
+        return envelope({"result": [batch.rendered()]})
+
+    def _leads(self, query: Mapping[str, str]) -> LeadWriter:
+        lookup = query.get("lookupField")
+        return LeadWriter(self._desk(), self._described(), "createOrUpdate", lookup)
+
+    def _begin_leads(self, query: Mapping[str, str], fields: Mapping[str, bytes]) -> Response:
         list_id = query.get("listId", "")
-        if list_id and (not is_number(list_id) or int(list_id) not in desk.lists):
+        if list_id and (not is_number(list_id) or int(list_id) not in self._desk().lists):
             raise MarketoError("1013", f"List '{list_id}' not found")
-        writer = LeadWriter(desk, self._described(), "createOrUpdate", query.get("lookupField"))
-        if writer.lookup not in header:
+        writer = self._leads(query)
+
+        def save(records: list[Record]) -> list[Record]:
+            results = writer.save(records)
+            for result in results:
+                if list_id and "id" in result:
+                    self._desk().join_list(int(list_id), int(str(result["id"])), is_in=True)
+            return results
+
+        batch = self._begin("leads", query, fields, save)
+        batch.has_list = bool(list_id)
+        self._check_lookup(writer, batch)
+        return self._keep(batch)
+
+    def _begin_members(
+        self, program: int, query: Mapping[str, str], fields: Mapping[str, bytes]
+    ) -> Response:
+        status = query.get("programMemberStatus", "")
+        if not status:
+            raise MarketoError("1002", "Missing value for required parameter 'programMemberStatus'")
+        writer = self._leads(query)
+
+        def save(records: list[Record]) -> list[Record]:
+            results = writer.save(records)
+            for result in results:
+                if "id" in result:
+                    self._writes.join(program, int(str(result["id"])), status)
+            return results
+
+        batch = self._begin("members", query, fields, save)
+        self._check_lookup(writer, batch)
+        return self._keep(batch)
+
+    def _begin_objects(
+        self, name: str, query: Mapping[str, str], fields: Mapping[str, bytes]
+    ) -> Response:
+        if name != WORKSHOP:
+            raise MarketoError("1013", f"Object '{name}' not found")
+        customs = self._writes.customs
+
+        def save(records: list[Record]) -> list[Record]:
+            return [customs.save_workshop(record, "createOrUpdate") for record in records]
+
+        return self._keep(self._begin(WORKSHOP, query, fields, save))
+
+    @staticmethod
+    def _check_lookup(writer: LeadWriter, batch: _Batch) -> None:
+        if writer.lookup not in batch.header:
             raise MarketoError(
                 "1003", f"Lookup field '{writer.lookup}' is not a column of the file"
             )
-        number = len(self._batches) + 1_001
-        batch = _Batch(
-            number, header, [row for row in rows if row], writer, int(list_id or 0) or None
-        )
-        self._batches[number] = batch
-        return envelope({"result": [batch.rendered()]})
 
-    def _asked(self, text: str) -> _Batch:
+    def _asked(self, kind: str, text: str) -> _Batch:
         batch = self._batches.get(int(text)) if is_number(text) else None
-        if batch is None:
+        if batch is None or batch.kind != kind:
             raise MarketoError("1013", f"Batch '{text}' not found")
         if batch.status == "Queued":
             self._carry_out(batch)
         return batch
 
     def _carry_out(self, batch: _Batch) -> None:
-        desk = self._desk()
         whole = [row for row in batch.rows if len(row) == len(batch.header)]
         batch.failures = [
             [*row, "Row has another number of columns than the header"]
             for row in batch.rows
             if len(row) != len(batch.header)
         ]
-        results = batch.writer.save([dict(zip(batch.header, row, strict=True)) for row in whole])
+        results = batch.save([dict(zip(batch.header, row, strict=True)) for row in whole])
         for row, result in zip(whole, results, strict=True):
-            if "id" not in result:
-                reasons = result["reasons"]
-                assert isinstance(reasons, list)
+            if isinstance(reasons := result.get("reasons"), list):
                 batch.failures.append([*row, str(reasons[0]["message"])])
-                continue
-            batch.done += 1
-            if batch.list_id is not None:
-                desk.join_list(batch.list_id, int(str(result["id"])), is_in=True)
+            else:
+                batch.done += 1
         batch.status = "Complete"
-        desk.keep()
+        self._desk().keep()
 
 
 def _form(content_type: str, body: object) -> dict[str, bytes]:

@@ -46,7 +46,7 @@ class Writes:
     def __init__(self, desk: Callable[[], Desk], described: Callable[[], list[Record]]) -> None:
         self._find = desk
         self._described = described
-        self._customs = Customs(desk, described)
+        self.customs = Customs(desk, described)
 
     @property
     def _desk(self) -> Desk:
@@ -107,7 +107,7 @@ class Writes:
                 return envelope({"result": [{"id": int(number)}]})
             case "POST", "companies" | "opportunities" | "salespersons" as name, *_:
                 raise MarketoError("1018", f"CRM Enabled: {name} is managed by salesforce.com")
-        return self._customs.answer(method, parts, query, body)
+        return self.customs.answer(method, parts, query, body)
 
     # Leads
 
@@ -133,7 +133,7 @@ class Writes:
         for result in results:
             if "id" in result:
                 lead = int(str(result["id"]))
-                self._join(number, lead, status)
+                self.join(number, lead, status)
                 about: Record = {"Source": told.get("source"), "Reason": told.get("reason")}
                 self._desk.add_activity(lead, PUSH_LEAD, (number, str(name)), about)
         return envelope({"result": results})
@@ -287,13 +287,15 @@ class Writes:
 
     # Programs and campaigns
 
-    def _program(self, text: str) -> int:
+    def program(self, text: str) -> int:
+        """The program of that number; 1013 when there is none."""
         number = int(text) if is_number(text) else 0
         if number not in self._desk.programs:
             raise MarketoError("1013", f"Program '{text}' not found")
         return number
 
-    def _join(self, program: int, lead: int, status: str) -> str:
+    def join(self, program: int, lead: int, status: str) -> str:
+        """A lead enters a program, moves on in it or leaves it; what became of it."""
         before = self._desk.members.get((program, lead))
         now = self._desk.stamp()
         if status == "Not in Program":
@@ -325,18 +327,18 @@ class Writes:
         return "created" if before is None else "updated"
 
     def _progress(self, text: str, status: object, ids: Sequence[str], key: str) -> Response:
-        program = self._program(text)
+        program = self.program(text)
         if not isinstance(status, str) or not status:
             name = "status" if key == "id" else "statusName"
             raise MarketoError("1002", f"Missing value for required parameter '{name}'")
-        return self._each(ids, lambda lead: self._join(program, lead, status), key)
+        return self._each(ids, lambda lead: self.join(program, lead, status), key)
 
     def _leaving(self, text: str) -> Callable[[int], str]:
-        program = self._program(text)
-        return lambda lead: self._join(program, lead, "Not in Program")
+        program = self.program(text)
+        return lambda lead: self.join(program, lead, "Not in Program")
 
     def _change_members(self, text: str, told: Record) -> Response:
-        program = self._program(text)
+        program = self.program(text)
         entries = {str(entry.get("leadId")): entry for entry in input_of(told)}
 
         def act(lead: int) -> str:

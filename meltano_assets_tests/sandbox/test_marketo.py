@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import http.client
 import io
 import json
 import time
@@ -351,7 +352,9 @@ def test_assets_are_browsed_and_found_by_name_and_id(marketo: Client) -> None:
         by_name = marketo.get(f"/rest/asset/v1/{name}/byName.json", name=first["name"])["result"]
         assert by_id == by_name == [first]
         missing = marketo.get(f"/rest/asset/v1/{name}/77777777.json")
-        assert missing["errors"][0]["code"] == "702"
+        assert missing["success"] is True
+        assert missing["warnings"] == ["No assets found for the given search criteria."]
+        assert "result" not in missing
     assert all(
         marketo.get(f"/rest/asset/v1/folder/{f['id']}.json", type="Folder")["result"] == [f]
         for f in folders
@@ -382,3 +385,82 @@ def test_the_custom_object_describes_itself_and_is_found_by_its_keys(marketo: Cl
         ("namedaccounts", "603"),
     ):
         assert marketo.code(marketo.get(f"/rest/v1/{path}.json")) == code
+
+
+def test_assets_tell_what_is_inside(marketo: Client) -> None:
+    asset = "/rest/asset/v1"
+    email = marketo.get(f"{asset}/emails.json", maxReturn=1)["result"][0]
+    sections = marketo.get(f"{asset}/email/{email['id']}/content.json")["result"]
+    assert [part["index"] for part in sections] == [1, 2]
+    assert all({v["type"] for v in part["value"]} == {"HTML", "Text"} for part in sections)
+    full = marketo.get(f"{asset}/email/{email['id']}/fullContent.json")["result"][0]
+    assert full["content"].startswith("<!DOCTYPE html>")
+    fields = marketo.get(f"{asset}/form/601/fields.json")["result"]
+    known = {f["rest"]["name"].lower() for f in marketo.get("/rest/v1/leads/describe.json")["result"] if "rest" in f}  # fmt: skip
+    assert {field["id"].lower() for field in fields} <= known
+    form = marketo.get(f"{asset}/form/601.json")["result"][0]
+    thanks = marketo.get(f"{asset}/form/601/thankYouPage.json")["result"][0]
+    assert thanks == {"id": 601, "thankYouList": form["thankYouList"]}
+    page = marketo.get(f"{asset}/landingPage/501/content.json")["result"]
+    assert page[1]["content"] == 601
+    for path in (
+        "landingPage/501/fullContent", "landingPage/501/variables", "emailTemplate/301/content",
+        "landingPageTemplate/302/content", f"email/{email['id']}/variables", "form/fields",
+        "form/programMemberFields",
+    ):  # fmt: skip
+        assert marketo.get(f"{asset}/{path}.json")["result"], path
+    for path, code in {
+        "email/7/content": "702", "form/7/fields": "702", "landingPage/7/content": "702",
+        "form/601/wings": "610", "email/x/fullContent": "702",
+    }.items():  # fmt: skip
+        assert marketo.code(marketo.get(f"{asset}/{path}.json")) == code, path
+
+
+def test_schemas_tell_the_fields_of_every_object(marketo: Client) -> None:
+    first = marketo.get("/rest/v1/leads/schema/fields.json", batchSize=50)
+    rest = marketo.get(
+        "/rest/v1/leads/schema/fields.json", batchSize=300, nextPageToken=first["nextPageToken"]
+    )
+    assert "nextPageToken" not in rest
+    names = [field["name"] for field in (*first["result"], *rest["result"])]
+    assert len(set(names)) == len(names) > 80
+    one = marketo.get("/rest/v1/leads/schema/fields/email.json")["result"]
+    assert [field["name"] for field in one] == ["email"]
+    company = marketo.get("/rest/v1/companies/schema/fields.json")["result"]
+    assert {field["name"] for field in company} <= set(names)
+    for path in (
+        "opportunities/schema/fields", "programs/members/schema/fields", "customobjects/schema",
+        "programs/members/schema/fields/statusName", "customobjects/schema/workshop_c/describe",
+        "customobjects/schema/fieldDataTypes", "customobjects/schema/linkableObjects",
+    ):  # fmt: skip
+        assert marketo.get(f"/rest/v1/{path}.json")["result"], path
+    for path, code in {
+        "leads/schema/fields/none": "1006", "customobjects/schema/none_c/describe": "1013",
+        "leads/schema/fields/email/x": "610",
+    }.items():  # fmt: skip
+        assert marketo.code(marketo.get(f"/rest/v1/{path}.json")) == code, path
+
+
+def test_a_path_may_lead_up(marketo: Client) -> None:
+    host = marketo.base.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    connection.request("GET", "/rest/../bulk/v1/leads/export.json", headers=marketo.headers)
+    assert json.loads(connection.getresponse().read())["success"] is True
+    connection.close()
+
+
+def test_what_is_too_long_is_refused_by_http(marketo: Client) -> None:
+    ids = ",".join(str(n) for n in range(2_000))
+    url = f"{marketo.base}/rest/v1/leads.json"
+    long = requests.get(
+        url, params={"filterType": "id", "filterValues": ids}, headers=marketo.headers, timeout=10
+    )
+    assert long.status_code == 414
+    # The same question fits into a body.
+    asked = requests.post(
+        url, params={"_method": "GET"}, headers=marketo.headers, timeout=10,
+        data={"filterType": "id", "filterValues": ",".join(ids.split(",")[:300])},
+    )  # fmt: skip
+    assert asked.json()["success"] is True
+    body = {"input": [{"email": "big@x.example", "address": "x" * (1 << 20)}]}
+    assert requests.post(url, json=body, headers=marketo.headers, timeout=10).status_code == 413

@@ -312,6 +312,59 @@ def test_custom_objects_and_fields(writer: Writer) -> None:
     assert writer.code(crm) == "1018"
 
 
+def test_files_of_members_and_objects_are_imported(writer: Writer) -> None:
+    def imported(path: str, text: str, **params: str) -> dict[str, Any]:
+        return requests.post(
+            f"{writer.base}/bulk/v1/{path}/import.json", params={"format": "csv", **params},
+            files={"file": ("f.csv", text, "text/csv")}, headers=writer.headers, timeout=10,
+        ).json()  # fmt: skip
+
+    program = writer.get("/rest/asset/v1/programs.json")["result"][0]["id"]
+    members = f"program/{program}/members"
+    text = "email,firstName\nm1@new.example,Mo\nshort\n"
+    assert writer.code(imported(members, text)) == "1002"
+    assert writer.code(imported("program/7/members", text, programMemberStatus="Member")) == "1013"
+    (batch,) = imported(members, text, programMemberStatus="Registered")["result"]
+    path = f"/bulk/v1/program/members/import/{batch['batchId']}"
+    (done,) = writer.get(f"{path}/status.json")["result"]
+    assert (done["status"], done["numOfRowsFailed"]) == ("Complete", 1)
+    lead = writer.found("m1@new.example")[0]["id"]
+    joined = writer.get(f"/rest/v1/leads/{lead}/programMembership.json")["result"]
+    assert [(m["programId"], m["progressionStatus"]) for m in joined] == [(program, "Registered")]
+    failures = requests.get(
+        f"{writer.base}{path}/failures.json", headers=writer.headers, timeout=10
+    )
+    assert "short" in failures.text
+
+    rows = f"leadId,workshopName\n{lead},Imported\n{lead},Imported\n,Nobody\n"
+    assert writer.code(imported("customobjects/none_c", rows)) == "1013"
+    (batch,) = imported("customobjects/workshop_c", rows)["result"]
+    assert batch["objectApiName"] == "workshop_c"
+    path = f"/bulk/v1/customobjects/workshop_c/import/{batch['batchId']}"
+    (done,) = writer.get(f"{path}/status.json")["result"]
+    assert (done["numOfObjectsProcessed"], done["numOfRowsFailed"]) == (2, 1)
+    found = writer.get(
+        "/rest/v1/customobjects/workshop_c.json", filterType="leadId", filterValues=lead
+    )["result"]
+    assert [record["workshopName"] for record in found] == ["Imported"]
+    assert writer.code(writer.get(f"/bulk/v1/leads/batch/{batch['batchId']}.json")) == "1013"
+    assert writer.code(writer.get(f"{path}/wings.json")) == "610"
+
+
+def test_a_field_of_ones_own_is_renamed(writer: Writer) -> None:
+    path = "/rest/v1/leads/schema/fields"
+    field = {"displayName": "Hat", "name": "hatSize", "dataType": "integer"}
+    writer.results(f"{path}.json", {"input": [field]})
+    writer.results(
+        f"{path}/hatSize.json", {"input": [{"displayName": "Hat size", "isHidden": True}]}
+    )
+    (told,) = writer.get(f"{path}/hatSize.json")["result"]
+    assert (told["displayName"], told["isHidden"], told["isApiCreated"]) == ("Hat size", True, True)
+    for name, code in {"email": "1011", "none": "1006"}.items():
+        answer = writer.post(f"{path}/{name}.json", {"input": [{"displayName": "x"}]})
+        assert writer.code(answer) == code
+
+
 def test_what_was_written_outlives_a_restart_and_the_companys_days(tmp_path: Path) -> None:
     where = {"state_dir": tmp_path, "seed": 7, "scale": 0.05, "today": TODAY}
     with serve_in_thread(**where) as manifest:

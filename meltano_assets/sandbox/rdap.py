@@ -1,7 +1,8 @@
-"""RDAP (RFC 9082, 9083, 9224): bootstrap files, domain and network look-ups.
+"""RDAP (RFC 9082, 9083, 9224): bootstrap files, look-ups of domains, networks and what goes with them.
 
 The bootstrap files lead back to this service, one path per registry. The registry of ``uk``
-redirects to the registrar (302); ``52.0.0.0/8`` is redirected from ARIN to RIPE (303). Top-level
+redirects to the registrar (302); a path of another form (``/com/v1/domain/…``), under which a registry is
+known outside, is answered as its own; ``52.0.0.0/8`` is redirected from ARIN to RIPE (303). Top-level
 domains without RDAP are missing from the bootstrap, as in the world outside.
 """
 
@@ -14,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from meltano_assets.sandbox.faults import Fault
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.registries import (
+    NAME_SERVERS,
     REDACTED,
     TOP_LEVEL_DOMAINS,
     Network,
@@ -30,13 +33,23 @@ _BOOTSTRAP = re.compile(r"/(?:rdap/)?(?:dns\.json/)?(dns|ipv4|ipv6|asn|object-ta
 _REGISTRY = re.compile(
     r"/rdap/(?P<registry>[a-z]+)/(?P<kind>domain|ip|nameserver|entity|autnum)/(?P<name>.+)"
 )
+#: The same at an address of the world outside: any path before the kind.
+_ELSEWHERE = re.compile(r"/(?:[\w.-]+/)*?(?P<kind>domain|ip|nameserver|entity|autnum)/(?P<name>.+)")
+_SEARCHES = re.compile(r"/(?:[\w.-]+/)*(?:domains|nameservers|entities)")
 _REGISTRARS = {"uk": "registrar"}
-#: Which registry holds which numbers of autonomous systems: the first blocks of each.
+#: Which registry holds which numbers of autonomous systems.
 _ASN = {
-    "arin": ("1-1876", "1902-2042"),
-    "ripe": ("1877-1901", "2043", "2047"),
-    "apnic": ("4608-4865", "7467-7722"),
-}
+    "arin": (
+        "1-1876", "1902-2042", "2044-2046", "2048-4607", "4866-6655", "7723-8191", "10240-12287",
+        "13312-15359", "16384-17407", "18432-20479", "21504-23455", "25600-28671", "393216-401308",
+    ),
+    "ripe": (
+        "1877-1901", "2043", "2047", "6656-7466", "8192-9215", "12288-13311", "15360-16383",
+        "20480-21503", "24576-25599", "28672-64495", "196608-216475",
+    ),
+    "apnic": ("4608-4865", "7467-7722", "9216-10239", "17408-18431", "23456-24575", "131072-153913"),
+}  # fmt: skip
+_REGISTRAR = "9999"
 _GROUPS = {"com": "verisign", "net": "verisign"}
 
 
@@ -59,15 +72,46 @@ class Rdap:
             return json_response(self._bootstrap(found[1], base_url(request) + "/rdap"))
         if path.endswith("/help"):
             return _rdap({"rdapConformance": ["rdap_level_0"], "notices": []})
+        if _SEARCHES.fullmatch(path):
+            return _problem(501, "Not Implemented", "searches are not offered here")
         found = _REGISTRY.fullmatch(path)
+        registry = found["registry"] if found else ""
+        found = found or _ELSEWHERE.fullmatch(path)
         if found is None:
             return _problem(400, "Bad Request", "no such query")
-        registry, kind, name = found["registry"], found["kind"], found["name"].rstrip("/")
+        kind, name = found["kind"], found["name"].rstrip("/")
         if kind == "domain":
             return self._domain(request, registry, name.lower().rstrip("."))
         if kind == "ip":
             return self._network(request, registry, name)
-        return _problem(404, "Not Found", f"{kind} not found")
+        url = base_url(request) + path
+        if kind == "autnum":
+            return self._system(name, url)
+        made = self._entity(name, url) if kind == "entity" else _nameserver_object(name, url)
+        return _rdap(made) if made else _problem(404, "Not Found", f"{kind} not found")
+
+    def _system(self, text: str, url: str) -> Response:
+        """An autonomous system, whoever holds it."""
+        if not is_number(text) or int(text) >= 1 << 32:
+            return _problem(400, "Bad Request", "not a number of an autonomous system")
+        number = int(text)
+        for registry, spans in _ASN.items():
+            for span in spans:
+                first, _, last = span.partition("-")
+                if int(first) <= number <= int(last or first):
+                    return _rdap(_system_object(number, registry, url))
+        return _problem(404, "Not Found", "autnum not found")
+
+    def _entity(self, handle: str, url: str) -> dict[str, object] | None:
+        """The registrar, or who holds a domain under that handle."""
+        common: dict[str, object] = {
+            "rdapConformance": ["rdap_level_0"],
+            "links": [{"value": url, "rel": "self", "href": url, "type": MEDIA_TYPE}],
+        }
+        if handle == _REGISTRAR:
+            return {**_registrar(), **common}
+        held = self._registries.held_by(handle.removeprefix("C")) if handle[:1] == "C" else None
+        return {**_registrant(held), **common} if held and held.organisation else None
 
     def _bootstrap(self, name: str, base: str) -> dict[str, object]:
         services: list[list[list[str]]]
@@ -102,6 +146,7 @@ class Rdap:
     def _domain(self, request: Request, registry: str, name: str) -> Response:
         held = self._registries.domain(_ascii(name))
         group = _GROUPS.get(held.tld, held.tld) if held else ""
+        registry = registry or group
         if held is None or registry not in (group, _REGISTRARS.get(held.tld, "")):
             return _problem(404, "Not Found", f"Domain {name} is not registered here")
         base = base_url(request)
@@ -114,6 +159,7 @@ class Rdap:
         if network is None:
             return _problem(400, "Bad Request", "not an address")
         base = base_url(request)
+        registry = registry or network.registry
         if registry == "arin" and text.startswith("52."):
             return RedirectResponse(f"{base}/rdap/ripe/ip/{text}", 303)
         if registry not in (network.registry, "ripe"):
@@ -167,7 +213,7 @@ def _vcard(name: str, kind: str, *, country: str = "", city: str = "") -> list[o
     return ["vcard", fields]
 
 
-def _domain_object(held: Registration, url: str) -> dict[str, object]:
+def _registrant(held: Registration) -> dict[str, object]:
     is_redacted = held.organisation is None
     registrant: dict[str, object] = {
         "objectClassName": "entity",
@@ -188,11 +234,15 @@ def _domain_object(held: Registration, url: str) -> dict[str, object]:
                 "description": ["Some of the data in this object has been removed."],
             }
         ]
-    registrar = {
+    return registrant
+
+
+def _registrar() -> dict[str, object]:
+    return {
         "objectClassName": "entity",
-        "handle": "9999",
+        "handle": _REGISTRAR,
         "roles": ["registrar"],
-        "publicIds": [{"type": "IANA Registrar ID", "identifier": "9999"}],
+        "publicIds": [{"type": "IANA Registrar ID", "identifier": _REGISTRAR}],
         "vcardArray": _vcard("Sandbox Registrar Ltd", "individual"),
         "entities": [
             {
@@ -202,6 +252,46 @@ def _domain_object(held: Registration, url: str) -> dict[str, object]:
             }
         ],
     }
+
+
+def _nameserver_object(name: str, url: str) -> dict[str, object] | None:
+    if name.lower() not in NAME_SERVERS:
+        return None
+    return {
+        "objectClassName": "nameserver",
+        "ldhName": name.lower(),
+        "status": ["active"],
+        "links": [{"value": url, "rel": "self", "href": url, "type": MEDIA_TYPE}],
+        "rdapConformance": ["rdap_level_0"],
+    }
+
+
+def _system_object(number: int, registry: str, url: str) -> dict[str, object]:
+    return {
+        "objectClassName": "autnum",
+        "handle": f"AS{number}",
+        "startAutnum": number,
+        "endAutnum": number,
+        "name": f"RACKHAUS-AS{number}",
+        "type": "DIRECT ALLOCATION",
+        "status": ["active"],
+        "country": "NL",
+        "events": [{"eventAction": "registration", "eventDate": "2004-02-02T10:00:00Z"}],
+        "entities": [
+            {
+                "objectClassName": "entity",
+                "handle": f"ORG-AS{number}",
+                "roles": ["registrant"],
+                "vcardArray": _vcard("Rackhaus Hosting B.V.", "org", country="NL"),
+            }
+        ],
+        "port43": f"whois.{registry}.net",
+        "links": [{"value": url, "rel": "self", "href": url, "type": MEDIA_TYPE}],
+        "rdapConformance": ["rdap_level_0"],
+    }
+
+
+def _domain_object(held: Registration, url: str) -> dict[str, object]:
     domain: dict[str, object] = {
         "objectClassName": "domain",
         "handle": held.handle,
@@ -212,7 +302,7 @@ def _domain_object(held: Registration, url: str) -> dict[str, object]:
             {"eventAction": "expiration", "eventDate": held.expires},
             {"eventAction": "last changed", "eventDate": held.changed},
         ],
-        "entities": [registrar, registrant],
+        "entities": [_registrar(), _registrant(held)],
         "nameservers": [
             {"objectClassName": "nameserver", "ldhName": name} for name in held.name_servers
         ],

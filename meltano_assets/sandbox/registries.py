@@ -31,6 +31,8 @@ THIN = ("com", "net")
 #: Registries that tell nobody who the registrant is.
 SILENT = ("de", "jp")
 REDACTED = "REDACTED FOR PRIVACY"
+#: Of every registered domain.
+NAME_SERVERS = ("ns1.dns-sandbox.net", "ns2.dns-sandbox.net")
 _PRIVATE_SUFFIXES = ("github.io", "herokuapp.com", "dyndns.org")
 
 
@@ -81,6 +83,13 @@ class Registries:
         if facts is None or facts.registrant == "unregistered":
             return None
         return _registration(facts)
+
+    def held_by(self, handle: str) -> Registration | None:
+        """The registration of that handle; None when there is none."""
+        names = self._company.domain_facts(self._day())
+        return next(
+            (held for name in names if (held := self.domain(name)) and held.handle == handle), None
+        )
 
     def network(self, text: str) -> Network | None:
         """The block that holds the address; None when the text is no address."""
@@ -163,5 +172,5 @@ def _registration(facts: DomainFacts) -> Registration | None:
         created=f"{year}-05-12T04:00:00Z",
         changed="2023-04-13T09:12:45Z",
         expires="2031-05-12T04:00:00Z",
-        name_servers=("ns1.dns-sandbox.net", "ns2.dns-sandbox.net"),
+        name_servers=NAME_SERVERS,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 
 from meltano_assets.sandbox.fault_kinds import KINDS
@@ -28,6 +29,9 @@ from meltano_assets.sandbox.registries import (
 from meltano_assets.sandbox.service import Counters
 
 _END = "\r\n"
+#: How registries of numbers and IANA end their lines.
+_UNIX_END = "\n"
+_SYSTEM = re.compile(r"as\d{1,10}")
 _DAYS = ("created", "changed", "expires")
 _READ_SECONDS = 30
 _LONGEST_QUERY = 4096
@@ -100,6 +104,10 @@ class Whois:
             if role == "iana":
                 return self._referral("inetnum", str(network.block), "registry")
             return _network_answer(network)
+        if _SYSTEM.fullmatch(name):
+            if role == "iana":
+                return self._referral("as-block", name.upper(), "registry")
+            return _system_answer(name.upper())
         tld = name.rsplit(".", 1)[-1]
         if role == "iana":
             if tld not in TOP_LEVEL_DOMAINS:
@@ -107,6 +115,7 @@ class Whois:
                     "% IANA WHOIS server",
                     "% for more information on IANA, visit http://www.iana.org",
                     "% This query returned 0 objects.",
+                    end=_UNIX_END,
                 )
             return self._referral("domain", tld.upper(), "registry")
         if "." not in name and name in TOP_LEVEL_DOMAINS:
@@ -144,6 +153,7 @@ class Whois:
             "source:       IANA",
             "",
             f"ReferralServer: whois://{host}:{port}",
+            end=_UNIX_END,
         )
 
     def _thin(self, held: Registration) -> str:
@@ -178,8 +188,8 @@ async def _write(writer: asyncio.StreamWriter, data: bytes, drip: Fault | None) 
     await writer.drain()
 
 
-def _lines(*lines: str) -> str:
-    return _END.join(lines) + _END
+def _lines(*lines: str, end: str = _END) -> str:
+    return end.join(lines) + end
 
 
 def _ascii(name: str) -> str:
@@ -317,4 +327,23 @@ def _network_answer(network: Network) -> str:
         f"organisation:   ORG-{network.handle}",
         f"org-name:       {network.organisation}",
         "org-type:       LIR",
+        end=_UNIX_END,
+    )
+
+
+def _system_answer(name: str) -> str:
+    return _lines(
+        "% This is a simulated registry's answer",
+        "",
+        f"aut-num:        {name}",
+        f"as-name:        RACKHAUS-{name}",
+        "descr:          Rackhaus Hosting B.V.",
+        "country:        NL",
+        "status:         ASSIGNED",
+        "source:         RIPE",
+        "",
+        f"organisation:   ORG-{name}",
+        "org-name:       Rackhaus Hosting B.V.",
+        "org-type:       LIR",
+        end=_UNIX_END,
     )

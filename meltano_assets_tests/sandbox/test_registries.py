@@ -120,6 +120,51 @@ def test_networks_are_found_and_reserved_ones_belong_to_iana(sandbox: Sandbox) -
     assert moved.json()["objectClassName"] == "ip network"
 
 
+def test_what_goes_with_domains_is_found(sandbox: Sandbox, small_company: Company) -> None:
+    name = domain_with(small_company, "com", "organisation")
+    base = bases(sandbox)["com"]
+    domain = rdap(sandbox, name).json()
+    for entity in domain["entities"]:
+        found = requests.get(f"{base}entity/{entity['handle']}", timeout=10).json()
+        assert found["vcardArray"] == entity["vcardArray"]
+    server = domain["nameservers"][0]["ldhName"]
+    found = requests.get(f"{base}nameserver/{server}", timeout=10).json()
+    assert (found["objectClassName"], found["ldhName"]) == ("nameserver", server)
+    for path, status in {
+        "entity/nobody": 404, "entity/C": 404, "nameserver/ns.nowhere.com": 404, "autnum/x": 400,
+        "autnum/4294967296": 400, "autnum/64512": 404, "wings/7": 400,
+    }.items():  # fmt: skip
+        answer = requests.get(base + path, timeout=10)
+        assert answer.status_code == status, path
+        assert answer.json()["errorCode"] == status
+    search = base.replace("/rdap/", "/other/") + "domains?name=x*.com"
+    assert requests.get(search, timeout=10).status_code == 501
+
+
+def test_numbers_of_autonomous_systems_are_found(sandbox: Sandbox) -> None:
+    spans = bases(sandbox, "asn")
+    for number in (1, 2043, 13335, 15169, 4608, 131072, 200000):
+        (base,) = (
+            base
+            for span, base in spans.items()
+            if int(span.partition("-")[0]) <= number <= int(span.rpartition("-")[2])
+        )
+        found = requests.get(f"{base}autnum/{number}", timeout=10).json()
+        assert (found["objectClassName"], found["handle"]) == ("autnum", f"AS{number}")
+        assert found["startAutnum"] <= number <= found["endAutnum"]
+
+
+def test_a_registrys_own_path_is_answered_too(sandbox: Sandbox, small_company: Company) -> None:
+    host = sandbox.manifest["rdap"]["bootstrap_url"].split("/rdap/")[0]
+    name = domain_with(small_company, "com", "organisation")
+    known = rdap(sandbox, name).json()
+    for path in ("com/v1/", "", "registry/"):
+        found = requests.get(f"{host}/{path}domain/{name}", timeout=10).json()
+        assert found["handle"] == known["handle"]
+    assert requests.get(f"{host}/registry/ip/1.1.1.1", timeout=10).status_code == 200
+    assert requests.get(f"{host}/com/v1/domain/nobody-at-all.com", timeout=10).status_code == 404
+
+
 def test_rdap_can_be_throttled(sandbox: Sandbox) -> None:
     sandbox.arm("rdap", "throttle", match="domain/", retry_after_seconds=2)
     answer = rdap(sandbox, "anything.com")
@@ -172,6 +217,23 @@ def test_whois_chain_leads_from_iana_to_the_registrar(
     thick = ask(registrar, port, domain)
     organisation: Any = small_company.domain_facts(0)[domain].organisation
     assert field(thick, "Registrant Organization") == organisation.legal_name
+
+
+def test_lines_end_as_each_registry_ends_them(sandbox: Sandbox, small_company: Company) -> None:
+    settings = sandbox.manifest["whois"]
+    iana = ask(settings["iana_host"], settings["iana_port"], "nl")
+    assert "\r" not in iana
+    assert "\n\ndomain:" in iana  # blank lines part the groups
+    assert "\r" not in gateway(sandbox, "8.8.8.8")
+    held = gateway(sandbox, domain_with(small_company, "com", "organisation"))
+    assert held.count("\r\n") == held.count("\n") > 5
+
+
+def test_autonomous_systems_are_told(sandbox: Sandbox) -> None:
+    settings = sandbox.manifest["whois"]
+    iana = ask(settings["iana_host"], settings["iana_port"], "AS15169")
+    assert field(iana, "whois")
+    assert field(gateway(sandbox, "AS15169"), "aut-num") == "AS15169"
 
 
 def test_other_registries_tell_all_themselves(sandbox: Sandbox, small_company: Company) -> None:

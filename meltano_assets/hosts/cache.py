@@ -109,7 +109,7 @@ def refresh_cleaned_hosts(
 
     is_first = full_refresh or not existing_tables(warehouse, [CLEANED_HOSTS.key])
     query = recent_pings(warehouse) + (_ALL if is_first else _NEW_OR_CHANGED)
-    _ensure_indexes(warehouse)
+    ensure_indexes(warehouse)
     parameters = [now] if is_first else [now, unseen_since(warehouse)]
 
     def batches() -> Iterator[Batch]:
@@ -161,7 +161,7 @@ def unseen_since(warehouse: Warehouse) -> datetime:
     return min(margin, row[0]) if row and row[0] else margin
 
 
-def _ensure_indexes(warehouse: Warehouse) -> None:
+def ensure_indexes(warehouse: Warehouse) -> None:
     """Indexes that find new and latest pings; left for the next run where a load holds the table.
 
     They make cleaning and the models quick and are no condition of either. An invalid one, left by

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from meltano_assets.errors import FatalError
+from meltano_assets.warehouse.names import unique_names
 from meltano_assets.warehouse.records import MALFORMED, REASON, with_malformed
 
 _BOM = b"\xef\xbb\xbf"
@@ -105,7 +106,7 @@ class Reader:
             quotes = _Quotes(separator)
             names = quotes.record(data[start:stop])
             if names is not None and (is_all or stop < len(data)):
-                self.header, self._separator, self._quotes = _unique(names), separator, quotes
+                self.header, self._separator, self._quotes = unique_names(names), separator, quotes
                 return stop
         if is_all:
             raise FatalError(
@@ -294,17 +295,6 @@ def _most_frequent(header: bytes) -> str:
     """The delimiter that occurs most in a header, what stands in quotes left out."""
     bare = re.sub(rb'"[^"]*"', b"", header)
     return max(_DELIMITERS, key=lambda sign: bare.count(sign.encode()))
-
-
-def _unique(row: Iterable[str]) -> list[str]:
-    """A name for every field: those without one, or with one that stands before, get a number."""
-    names: dict[str, None] = {}
-    for number, field in enumerate(row, 1):
-        wanted = field or f"column_{number}"
-        while wanted in names:
-            wanted += f"_{number}"
-        names[wanted] = None
-    return list(names)
 
 
 def _is_utf8(piece: bytes) -> bool:

@@ -249,7 +249,7 @@ def _default(value: object) -> object:
         nanos = value // timedelta(microseconds=1) * 1000 + getattr(value, "nanoseconds", 0)
         return duration_text(nanos, 10**9)
     if isinstance(value, pa.MonthDayNano):
-        return interval_text(value)
+        return interval_text(*value)
     if type(value).__name__ in ("NaTType", "NAType"):
         # pandas' words for what is missing.
         return None

@@ -72,3 +72,14 @@ def fold_all(fields: Iterable[str], known: Mapping[str, str] | None = None) -> d
 
 def _digest(name: str) -> str:
     return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def unique_names(fields: Iterable[str]) -> list[str]:
+    """A name for every field: those without one, or with one that stands before, get a number."""
+    names: dict[str, None] = {}
+    for number, field in enumerate(fields, 1):
+        wanted = field or f"column_{number}"
+        while wanted in names:
+            wanted += f"_{number}"
+        names[wanted] = None
+    return list(names)

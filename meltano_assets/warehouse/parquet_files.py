@@ -4,64 +4,149 @@ from __future__ import annotations
 
 import io
 import shutil
+import struct
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import ColumnType
+from meltano_assets.warehouse.names import unique_names
+from meltano_assets.warehouse.time_values import interval_text
 from meltano_assets.warehouse.types import from_arrow
 
 #: The server waits for the first ones, and larger batches are no quicker.
 _PARQUET_ROWS = 16_384
 _COPY_BYTES = 4 * 1024 * 1024
 
+_PARTS = struct.Struct("<III")
+
 
 def read_parquet(
     opened: io.BufferedReader, name: str
 ) -> tuple[dict[str, ColumnType | None], Iterator[pa.RecordBatch]]:
     """The fields' types, None for those without a value, and the records of an open file."""
-    source: IO[bytes] | str = name
+    kept = None
     if name == "-" or not isinstance(getattr(opened, "raw", None), io.FileIO):
         # Parquet is read from its end: what cannot be sought is kept in a file meanwhile.
-        source = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the batches
+        kept = tempfile.NamedTemporaryFile()  # noqa: SIM115 - lives as long as the batches
         try:
-            shutil.copyfileobj(opened, source, _COPY_BYTES)
+            shutil.copyfileobj(opened, kept, _COPY_BYTES)
         except (EOFError, zlib.error):
             raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
-        source.seek(0)
+        kept.flush()
     if name != "-":
         opened.close()
-    try:
-        parquet = pa_parquet.ParquetFile(source)
-    except (pa.ArrowException, OSError):
-        if not isinstance(source, str):
-            source.close()
-        raise FatalError(f"{name} is damaged, cut off or no Parquet file") from None
+    with _told(name):
+        file = _File(name if kept is None else kept.name)
     kinds = {
-        field.name: None if pa.types.is_null(field.type) else from_arrow(field.type)
-        for field in parquet.schema_arrow
+        name: None if pa.types.is_null(kind) else from_arrow(kind)
+        for name, kind in file.types.items()
     }
 
     def batches() -> Iterator[pa.RecordBatch]:
         try:
-            yield from parquet.iter_batches(_PARQUET_ROWS)
-        except pa.ArrowNotImplementedError:
-            raise FatalError(
-                f"{name} has a column in a form that cannot be read here",
-                hint="write it with another type or compression",
-            ) from None
-        except (pa.ArrowInvalid, OSError):
-            raise FatalError(f"{name} is damaged or cut off") from None
+            with _told(name):
+                yield from file.batches()
         finally:
-            parquet.close(force=True)
+            file.close()
+            if kept is not None:
+                kept.close()
 
     return kinds, batches()
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowNotImplementedError:
+        raise FatalError(
+            f"{name} has a column in a form that cannot be read here",
+            hint="write it with another type or compression",
+        ) from None
+    except (pa.ArrowException, OSError):
+        raise FatalError(f"{name} is damaged, cut off or no Parquet file") from None
+
+
+class _File:
+    """An open file; ``types`` are those of its columns, each with a name of its own."""
+
+    def __init__(self, path: str) -> None:
+        #: Times of 96 bits reach further than nanoseconds in 64, which most programs make of them.
+        self._parquet = pa_parquet.ParquetFile(path, coerce_int96_timestamp_unit="us")
+        schema, columns = self._parquet.schema_arrow, self._parquet.schema
+        self._long_times: list[str] = []
+        self._spans: list[str] = []
+        self._fine: pa_parquet.ParquetFile | None = None
+        leaf = 0
+        for field in schema:
+            leaves = [columns.column(leaf + n) for n in range(_leaves(field.type))]
+            leaf += len(leaves)
+            is_alone = schema.names.count(field.name) == 1
+            if is_alone and any(one.physical_type == "INT96" for one in leaves):
+                self._long_times.append(field.name)
+            is_span = pa.types.is_fixed_size_binary(field.type)
+            if is_alone and is_span and leaves[0].converted_type == "INTERVAL":
+                self._spans.append(field.name)
+        self._names = unique_names(schema.names)
+        self.types = dict(zip(self._names, schema.types, strict=True))
+        self.types |= dict.fromkeys(self._spans, pa.string())
+        if self._long_times:
+            self._fine = pa_parquet.ParquetFile(path)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The records."""
+        fine = None
+        if self._fine is not None:
+            fine = self._fine.iter_batches(_PARQUET_ROWS, columns=self._long_times)
+        for batch in self._parquet.iter_batches(_PARQUET_ROWS):
+            if fine is not None:
+                batch = _with_nanoseconds(batch, next(fine))  # noqa: PLW2901
+            for span in self._spans:
+                place = batch.schema.get_field_index(span)
+                batch = batch.set_column(place, span, _texts(batch.column(place)))  # noqa: PLW2901
+            yield batch.rename_columns(self._names)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._parquet.close(force=True)
+        if self._fine is not None:
+            self._fine.close(force=True)
+
+
+def _leaves(kind: pa.DataType) -> int:
+    """How many columns of the file a field takes."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _leaves(kind.storage_type)
+    if not pa.types.is_nested(kind):
+        return 1
+    return sum(_leaves(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _with_nanoseconds(batch: pa.RecordBatch, fine: pa.RecordBatch) -> pa.RecordBatch:
+    """The times to the nanosecond, where all of a column are within the years that it reaches."""
+    for name in fine.schema.names:
+        place = batch.schema.get_field_index(name)
+        coarse, exact = batch.column(place), fine.column(name)
+        if exact.cast(coarse.type, safe=False).equals(coarse):
+            batch = batch.set_column(place, name, exact)
+    return batch
+
+
+def _texts(spans: pa.Array) -> pa.Array:
+    """Parquet's intervals, which are months, days and milliseconds, as text."""
+    return pa.array([None if one is None else _text(one) for one in spans.to_pylist()], pa.string())
+
+
+def _text(span: bytes) -> str:
+    months, days, milliseconds = _PARTS.unpack(span)
+    return interval_text(months, days, milliseconds * 10**6)
 
 
 def write_parquet(path: Path, batches: Iterable[pa.RecordBatch]) -> int:

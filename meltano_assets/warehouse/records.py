@@ -238,8 +238,10 @@ class Fitter:
         known = self._try(column, array) if trial is None else trial.result()
         self.types[column], converted = known
         if converted.bad is not None and is_inferred and self.policy == "evolve":
-            self.types[column] = "text"
-            return convert(array, "text")
+            as_text = convert(array, "text")
+            if as_text.bad is None or as_text.bad.sum() < converted.bad.sum():
+                self.types[column] = "text"
+                return as_text
         while converted.wider is not None:
             wider = join(self.types[column], converted.wider)
             if column == DELETED_AT or (self.policy == "quarantine" and self.stream.columns):

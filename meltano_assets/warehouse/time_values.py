@@ -7,8 +7,6 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import pyarrow as pa
-
 _TIME = re.compile(
     r"\s*(?P<sign>[+-]?)(?P<year>\d{4,6})-(?P<month>\d\d)-(?P<day>\d\d)"
     r"(?:[Tt ]\s*(?P<clock>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d+))?"
@@ -63,6 +61,6 @@ def duration_text(number: int, per_second: int) -> str:
     return f"PT{format((Decimal(number) / per_second).normalize(), 'f')}S"
 
 
-def interval_text(value: pa.MonthDayNano) -> str:
+def interval_text(months: int, days: int, nanoseconds: int) -> str:
     """ISO 8601 with the parts apart: no month has a certain number of days."""
-    return f"P{value.months}M{value.days}D{duration_text(value.nanoseconds, 10**9)[1:]}"
+    return f"P{months}M{days}D{duration_text(nanoseconds, 10**9)[1:]}"

@@ -158,7 +158,7 @@ def as_text(array: pa.Array) -> pa.Array:
     if pa.types.is_duration(kind):
         return _durations(array)
     if pa.types.is_interval(kind):
-        texts = [None if value is None else interval_text(value) for value in array.to_pylist()]
+        texts = [None if value is None else interval_text(*value) for value in array.to_pylist()]
         return pa.array(texts, pa.large_string())
     return array.cast(pa.string())
 

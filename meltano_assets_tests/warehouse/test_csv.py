@@ -9,9 +9,10 @@ import pytest
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import LoadOutcome
-from meltano_assets.warehouse import csv_files, files
+from meltano_assets.warehouse import files
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.files import read_file
+from meltano_assets.warehouse.names import unique_names
 from meltano_assets_tests.warehouse.tables import query
 from meltano_assets_tests.warehouse.test_hostile import store
 
@@ -168,7 +169,7 @@ def test_a_header_may_begin_like_a_file_of_another_kind(tmp_path: Path, header: 
 
 
 def test_a_name_that_stands_twice_is_found_quickly() -> None:
-    names = csv_files._unique(["a"] * 3000)
+    names = unique_names(["a"] * 3000)
     assert len(set(names)) == 3000
 
 

@@ -32,6 +32,7 @@ from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, RateLimit, json_response
 from meltano_assets.sandbox.state import StateFolder
 from meltano_assets.sandbox.stripe_books import Books, items_of
+from meltano_assets.sandbox.stripe_cards import source_of
 from meltano_assets.sandbox.stripe_forms import read_form, required_problem
 from meltano_assets.sandbox.stripe_lists import (
     ANY_FILTERS,
@@ -46,6 +47,7 @@ from meltano_assets.sandbox.stripe_lists import (
     stem,
     within,
 )
+from meltano_assets.sandbox.stripe_previews import line_items
 from meltano_assets.sandbox.stripe_search import FIELDS, SearchError, found
 from meltano_assets.sandbox.stripe_versions import shaped
 from meltano_assets.sandbox.stripe_wire import (
@@ -273,6 +275,8 @@ class Stripe:
             case ["events", key]:
                 event = next((e for e in self._events(request) if e["id"] == key), None)
                 return self._single(request, "event", key, event)
+            case ["invoices", "upcoming", *rest] if rest in ([], ["lines"]):
+                return self._upcoming(request, has_lines=bool(rest))
             case ["invoices", key, "lines"]:
                 invoice = existing(self._books, "invoice", key)
                 return self._page(request, items_of(invoice["lines"]), "invoices/lines")
@@ -315,13 +319,14 @@ class Stripe:
             case ["customers", key, ("sources" | "cards")]:
                 existing(self._books, "customer", key)
                 cards = [c for c in books.live("card").values() if c["customer"] == key]
-                return self._page(request, cards, "customers/subscriptions")
+                return self._page(request, cards, "customers/sources")
+            case ["customers", key, ("sources" | "cards"), card]:
+                customer = existing(self._books, "customer", key)
+                return self._single(request, "card", card, source_of(books, customer, card))
             case ["accounts"]:
                 return self._page(request, [], "accounts")
             case ["accounts", key, ("persons" | "external_accounts" | "capabilities") as name]:
                 return self._page(request, [], name)
-            case ["invoices", "upcoming"]:
-                raise self._nothing_upcoming(request)
             case ["setup_attempts"]:
                 if "setup_intent" not in request.query_params:
                     raise required_problem("setup_intent")
@@ -354,14 +359,17 @@ class Stripe:
                 return self._single(request, kind, key, books.live(kind).get(key))
         raise _unknown_path(request)
 
-    def _nothing_upcoming(self, request: Request) -> Problem:
-        """What a customer is to be billed next is not foreseen here."""
-        key = request.query_params.get("customer")
-        if key is None:
-            return required_problem("customer")
-        existing(self._books, "customer", key)
-        message = f"No upcoming invoices for customer: {key}"
-        return Problem(404, message, "invoice_upcoming_none")
+    def _upcoming(self, request: Request, *, has_lines: bool) -> object:
+        """What is to be billed next, as versions before 2025-03-31 ask for it; or its lines."""
+        if request.headers.get("stripe-version", API_VERSION) >= "2025-03-31":
+            raise _unknown_path(request)
+        asked = read_form(request.url.query, "", b"")
+        pages = ("limit", "starting_after", "ending_before") if has_lines else ()
+        given = {name: value for name, value in asked.items() if name not in pages}
+        invoice = self._writes.previews.upcoming(given)
+        if has_lines:
+            return self._page(request, line_items(invoice), "invoices/upcoming/lines")
+        return self._shown(request, invoice, _expands(request))
 
     def _account(self) -> Record:
         created = int(self._company.now(0).timestamp()) - 500 * 86_400

@@ -61,7 +61,7 @@ _ITEM: Shape = {
     "quantity": INTEGER,
     "unit_amount": INTEGER,
 }
-_NEW_ITEM: Shape = {**_ITEM, **texts("currency customer invoice subscription")}
+NEW_ITEM: Shape = {**_ITEM, **texts("currency customer invoice subscription")}
 
 
 class Billing:
@@ -105,8 +105,8 @@ class Billing:
                     existing(self._books, "invoice", key), "uncollectible", name
                 )
             case "POST", ["invoiceitems"]:
-                params = checked(given, _NEW_ITEM, "customer")
-                return lambda: self._new_item(params)
+                params = checked(given, NEW_ITEM, "customer")
+                return lambda: self.new_item(params)
             case "POST", ["invoiceitems", key]:
                 params = checked(given, _ITEM)
                 return lambda: self._change_item(existing(self._books, "invoiceitem", key), params)
@@ -385,7 +385,8 @@ class Billing:
 
     # Items of invoices
 
-    def _new_item(self, params: dict[str, Any]) -> Record:
+    def new_item(self, params: dict[str, Any]) -> Record:
+        """An item for a draft or for the customer's next bill."""
         customer = existing(self._books, "customer", params["customer"], "customer")
         invoice = None
         if key := params.get("invoice"):

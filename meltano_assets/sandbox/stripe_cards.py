@@ -8,6 +8,7 @@ from typing import Any
 
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.stripe_books import Books
+from meltano_assets.sandbox.stripe_forms import merged_metadata, required_problem
 from meltano_assets.sandbox.stripe_wire import Problem, missing
 
 _BRANDS = {
@@ -50,6 +51,55 @@ def attached(books: Books, params: Mapping[str, Any], customer: Record) -> Recor
         check_attachable(method)
         books.put("payment_method.attached", {**method, "customer": customer["id"]})
     return {}
+
+
+def add_source(books: Books, customer: Record, params: Mapping[str, Any]) -> Record:
+    """The customer has one card more, by its token; the first is the one that is charged."""
+    name = params.get("source")
+    if not name:
+        raise required_problem("source")
+    if isinstance(name, Mapping):
+        message = (
+            "Sending credit card numbers directly to the Stripe API is generally unsafe. We suggest "
+            "you use test tokens that map to the test card you are using."
+        )
+        raise Problem(402, message, kind="card_error")
+    card = new_card(books, name, "source")
+    check_attachable(card)
+    metadata = merged_metadata({}, params.get("metadata") or {})
+    card = books.put(
+        "customer.source.created", {**card, "customer": customer["id"], "metadata": metadata}
+    )
+    if customer["default_source"] is None:
+        books.change("customer.updated", customer, default_source=card["id"])
+    return public(card)
+
+
+def source_of(books: Books, customer: Record, key: str) -> Record:
+    """A card of that customer."""
+    card = books.live("card").get(key)
+    if card is None or card["customer"] != customer["id"]:
+        raise missing("source", key, "id")
+    return card
+
+
+def change_source(books: Books, customer: Record, key: str, params: Mapping[str, Any]) -> Record:
+    """Other words about a customer's card."""
+    card = source_of(books, customer, key)
+    fields: Record = {name: value for name, value in params.items() if name != "metadata"}
+    if "metadata" in params:
+        fields["metadata"] = merged_metadata(card["metadata"], params["metadata"])
+    return public(books.change("customer.source.updated", card, **fields))
+
+
+def delete_source(books: Books, customer: Record, key: str) -> Record:
+    """The card is the customer's no more; another one is charged from now on."""
+    card = source_of(books, customer, key)
+    books.delete("customer.source.deleted", card)
+    if customer["default_source"] == key:
+        others = (c["id"] for c in books.live("card").values() if c["customer"] == customer["id"])
+        books.change("customer.updated", customer, default_source=next(others, None))
+    return {"id": key, "object": "card", "deleted": True}
 
 
 def new_card(books: Books, name: str, param: str) -> Record:

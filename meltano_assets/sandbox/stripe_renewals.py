@@ -76,7 +76,7 @@ class Renewals:
         status = "past_due" if subscription["status"] in ("past_due", "unpaid") else "active"
         subscription = self._books.change(
             "customer.subscription.updated", subscription, status=status,
-            current_period_start=at, current_period_end=_next_end(subscription, at),
+            current_period_start=at, current_period_end=next_end(subscription, at),
         )  # fmt: skip
         self._bill_period(subscription)
 
@@ -221,7 +221,8 @@ def cost_of(item: Record) -> int:
     return int(str(unit or 0)) * int(str(item["quantity"] or 0))
 
 
-def _next_end(subscription: Record, at: int) -> int:
+def next_end(subscription: Record, at: int) -> int:
+    """The end of the period that begins then."""
     price = mapping(items_of(subscription["items"])[0]["price"])
     return period_end(int(str(subscription["billing_cycle_anchor"])), at, interval_of(price))
 

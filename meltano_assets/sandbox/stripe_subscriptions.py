@@ -44,7 +44,7 @@ _SUBSCRIPTION_ITEM: Shape = {
     "quantity": INTEGER,
     "tax_rates": [TEXT],
 }
-_CHANGED_ITEM: Shape = {
+CHANGED_ITEM: Shape = {
     **_SUBSCRIPTION_ITEM,
     "clear_usage": BOOLEAN,
     "deleted": BOOLEAN,
@@ -56,7 +56,7 @@ _BEHAVIORS = (
     "error_if_incomplete",
     "pending_if_incomplete",
 )
-_PRORATIONS = ("always_invoice", "create_prorations", "none")
+PRORATIONS = ("always_invoice", "create_prorations", "none")
 _SUBSCRIPTION: Shape = {
     **texts("default_payment_method default_source description"),
     "automatic_tax": ANY,
@@ -66,7 +66,7 @@ _SUBSCRIPTION: Shape = {
     "cancellation_details": texts("comment feedback"),
     "collection_method": COLLECTION,
     "days_until_due": INTEGER,
-    "items": [_CHANGED_ITEM],
+    "items": [CHANGED_ITEM],
     "metadata": METADATA,
     "off_session": BOOLEAN,
     "pause_collection": {
@@ -75,7 +75,7 @@ _SUBSCRIPTION: Shape = {
     },
     "payment_behavior": _BEHAVIORS,
     "payment_settings": ANY,
-    "proration_behavior": _PRORATIONS,
+    "proration_behavior": PRORATIONS,
     "proration_date": INTEGER,
     "trial_end": ANY,
     "trial_settings": ANY,
@@ -124,16 +124,17 @@ class Subscriptions:
         match method, parts:
             case "POST", ["subscriptions"]:
                 params = checked(given, _NEW_SUBSCRIPTION, "customer")
-                return lambda: self._subscribe(params)
+                return lambda: self.subscribe(params)
             case "POST", ["subscriptions", key]:
                 params = checked(given, _SUBSCRIPTION)
-                return lambda: self._change(existing(self._books, "subscription", key), params)
+                return lambda: self.change(existing(self._books, "subscription", key), params)
             case "DELETE", ["subscriptions", key]:
                 params = checked(given, _CANCEL)
                 return lambda: self._cancel(existing(self._books, "subscription", key), params)
         return None
 
-    def _subscribe(self, params: dict[str, Any]) -> Record:
+    def subscribe(self, params: dict[str, Any]) -> Record:
+        """A customer subscribes, and gets the first bill."""
         customer = existing(self._books, "customer", params["customer"], "customer")
         if not params.get("items"):
             raise required_problem("items")
@@ -291,7 +292,8 @@ class Subscriptions:
                 raise required_problem(f"{path}[{name}]")
         return self._new_price({**told, "active": False})
 
-    def _change(self, subscription: Record, params: dict[str, Any]) -> Record:
+    def change(self, subscription: Record, params: dict[str, Any]) -> Record:
+        """The subscription is another from now on."""
         if subscription["status"] == "canceled" and params.keys() - {
             "metadata",
             "cancellation_details",

@@ -14,7 +14,12 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.company_stripe_shapes import CUSTOMER, PRICE, PRODUCT, RECURRING
 from meltano_assets.sandbox.stripe_billing import Billing
 from meltano_assets.sandbox.stripe_books import Books
-from meltano_assets.sandbox.stripe_cards import attached
+from meltano_assets.sandbox.stripe_cards import (
+    add_source,
+    attached,
+    change_source,
+    delete_source,
+)
 from meltano_assets.sandbox.stripe_forms import (
     ANY,
     BOOLEAN,
@@ -31,6 +36,7 @@ from meltano_assets.sandbox.stripe_forms import (
 )
 from meltano_assets.sandbox.stripe_intents import Intents
 from meltano_assets.sandbox.stripe_payments import ADDRESS, SHIPPING, Payments
+from meltano_assets.sandbox.stripe_previews import Previews
 from meltano_assets.sandbox.stripe_subscriptions import Subscriptions
 from meltano_assets.sandbox.stripe_wire import Problem, missing
 
@@ -110,6 +116,16 @@ _NEW_PRODUCT: Shape = {
 }  # fmt: skip
 #: A price's period lasts three years at most.
 _MOST_INTERVALS = {"day": 1_095, "week": 156, "month": 36, "year": 3}
+_SOURCE: Shape = {"metadata": METADATA, "source": ANY, "validate": BOOLEAN}
+_CARD: Shape = {
+    **texts(
+        "name address_city address_country address_line1 address_line2 address_state address_zip"
+    ),
+    "exp_month": INTEGER,
+    "exp_year": INTEGER,
+    "metadata": METADATA,
+    "owner": ANY,
+}
 _DISPUTE: Shape = {"evidence": ANY, "metadata": METADATA, "submit": BOOLEAN}
 
 
@@ -122,6 +138,7 @@ class Writes:
         self._intents = Intents(books, self._payments)
         self._billing = Billing(books, self._payments, self._intents)
         self._subscriptions = Subscriptions(books, self._payments, self._billing, self.new_price)
+        self.previews = Previews(books, self._billing, self._subscriptions)
 
     def catch_up(self) -> bool:
         """Do what has fallen due; whether there was anything."""
@@ -137,6 +154,16 @@ class Writes:
                 case ["customers", key]:
                     params = checked(given, _CUSTOMER)
                     return lambda: self._change_customer(self.one("customer", key), params)
+                case ["customers", key, "sources" | "cards"]:
+                    params = checked(given, _SOURCE)
+                    return lambda: add_source(self._books, self.one("customer", key), params)
+                case ["customers", key, "sources" | "cards", card]:
+                    params = checked(given, _CARD)
+                    return lambda: change_source(
+                        self._books, self.one("customer", key), card, params
+                    )
+                case ["invoices", "create_preview"]:
+                    return lambda: self.previews.preview(given)
                 case ["products"]:
                     params = checked(given, _NEW_PRODUCT, "name")
                     return lambda: self._new_product(params)
@@ -157,6 +184,9 @@ class Writes:
                     return lambda: self._close_dispute(self.one("dispute", key))
         elif method == "DELETE":
             match parts:
+                case ["customers", key, "sources" | "cards", card]:
+                    checked(given, {})
+                    return lambda: delete_source(self._books, self.one("customer", key), card)
                 case ["customers", key]:
                     checked(given, {})
                     return lambda: self._delete_customer(self.one("customer", key))

@@ -551,3 +551,106 @@ def test_objects_have_the_shape_of_the_version_asked_for(desk: Desk) -> None:
     same = desk.call("GET", f"events/{event['id']}", stripe_version="2025-03-31.basil").json()
     assert same == event
     assert desk.call("GET", paths["charge"], stripe_version="yesterday").status_code == 400
+
+
+def test_cards_come_and_go_by_the_customers_sources(desk: Desk) -> None:
+    customer = desk.post("customers", name="Carded")
+    path = f"customers/{customer['id']}/sources"
+    first = desk.post(path, source="tok_visa", **{"metadata[a]": "b"})
+    assert (first["object"], first["last4"], first["metadata"]) == ("card", "4242", {"a": "b"})
+    second = desk.post(path, source="tok_mastercard")
+    assert desk.get(f"customers/{customer['id']}")["default_source"] == first["id"]
+    assert desk.get(path, object="card", limit=1)["has_more"] is True
+    assert desk.get(f"{path}/{second['id']}") == second
+    changed = desk.post(f"{path}/{second['id']}", exp_month=3, name="N")
+    assert (changed["exp_month"], changed["name"]) == (3, "N")
+    gone = desk.call("DELETE", f"{path}/{first['id']}").json()
+    assert gone == {"id": first["id"], "object": "card", "deleted": True}
+    assert desk.get(f"customers/{customer['id']}")["default_source"] == second["id"]
+    charge = desk.post("charges", amount=500, currency="usd", customer=customer["id"])
+    assert charge["source"]["id"] == second["id"]
+    assert desk.refused(path) == (400, "parameter_missing", "source")
+    assert desk.refused(path, source="tok_nope") == (400, "resource_missing", "source")
+    assert desk.refused(path, source="tok_chargeDeclined") == (402, "card_declined", None)
+    assert desk.refused(path, **{"source[object]": "card"})[0] == 402
+    assert desk.refused(f"{path}/{first['id']}", method="DELETE")[:2] == (404, "resource_missing")
+    assert desk.refused("customers/cus_nope/sources", source="tok_visa")[0] == 404
+
+
+def test_the_next_bill_is_foreseen_and_comes_true(tmp_path: Path) -> None:
+    with serve_in_thread(state_dir=tmp_path, seed=SEED, scale=0.05, today=TODAY) as manifest:
+        desk = Desk(Sandbox(manifest))
+        made = subscribed(desk)
+        events = desk.get("events", limit=1)["data"][0]["id"]
+        desk.post("invoiceitems", customer=made["customer"], amount=70, currency="usd")
+        told = desk.post("invoices/create_preview", subscription=made["id"])
+        assert (told["object"], told["status"], told["billing_reason"]) == (
+            "invoice", "draft", "upcoming",
+        )  # fmt: skip
+        assert told["id"].startswith("upcoming_in_")
+        assert (told["total"], told["amount_due"]) == (2070, 2070)
+        assert told["period_end"] == told["created"] == made["current_period_end"]
+        line = next(line for line in told["lines"]["data"] if line["type"] == "subscription")
+        assert line["period"]["start"] == made["current_period_end"]
+        old = desk.get("invoices/upcoming", customer=made["customer"])
+        assert "id" not in old
+        assert old["total"] == told["total"]
+        lines = desk.get("invoices/upcoming/lines", customer=made["customer"], limit=1)
+        assert (len(lines["data"]), lines["has_more"]) == (1, True)
+        first = lines["data"][0]["id"]
+        path = "invoices/upcoming/lines"
+        rest = desk.get(path, customer=made["customer"], starting_after=first)
+        assert (len(rest["data"]), rest["has_more"]) == (1, False)
+        # Nothing of it stays.
+        assert (
+            desk.get("invoices", subscription=made["id"])["data"][0]["id"] == made["latest_invoice"]
+        )
+        assert desk.get(f"subscriptions/{made['id']}") == made
+        recent = [event["id"] for event in desk.get("events", limit=5)["data"]]
+        assert recent.index(events) == 1  # the item alone came since
+        desk.sandbox.advance(32)
+        (bill, _) = desk.get("invoices", subscription=made["id"])["data"]
+        assert (bill["total"], bill["billing_reason"]) == (2070, "subscription_cycle")
+
+
+def test_a_change_is_previewed_without_being_made(desk: Desk) -> None:
+    made = subscribed(desk)
+    item = made["items"]["data"][0]["id"]
+    details = {
+        "subscription": made["id"], "subscription_details[items][0][id]": item,
+        "subscription_details[items][0][quantity]": 3,
+    }  # fmt: skip
+    told = desk.post("invoices/create_preview", **details)
+    kinds = [line["type"] for line in told["lines"]["data"]]
+    assert kinds.count("invoiceitem") == 2  # unused and remaining time
+    assert told["total"] > 3_000
+    at_once = desk.post(
+        "invoices/create_preview", **details,
+        **{"subscription_details[proration_behavior]": "always_invoice"},
+    )  # fmt: skip
+    assert {line["type"] for line in at_once["lines"]["data"]} == {"invoiceitem"}
+    none = desk.post(
+        "invoices/create_preview", **details,
+        **{"subscription_details[proration_behavior]": "none"},
+    )  # fmt: skip
+    assert none["total"] == 3_000
+    assert desk.get(f"subscriptions/{made['id']}") == made
+    price = made["items"]["data"][0]["price"]["id"]
+    new = desk.post(
+        "invoices/create_preview", customer=made["customer"],
+        **{"subscription_details[items][0][price]": price, "invoice_items[0][amount]": 5,
+           "invoice_items[0][currency]": "usd"},
+    )  # fmt: skip
+    assert (new["total"], new["subscription"]) == (1_005, None)
+    nobody = desk.post("customers", name="N")["id"]
+    assert desk.refused("invoices/create_preview", customer=nobody) == (
+        404, "invoice_upcoming_none", None,
+    )  # fmt: skip
+    assert desk.refused("invoices/create_preview") == (400, "parameter_missing", "customer")
+    assert desk.refused("invoices/create_preview", wings=1)[:2] == (400, "parameter_unknown")
+    ended = {"subscription": made["id"], "subscription_details[cancel_at_period_end]": "true"}
+    assert desk.refused("invoices/create_preview", **ended)[:2] == (404, "invoice_upcoming_none")
+    gone = desk.call(
+        "GET", f"invoices/upcoming?customer={nobody}", Stripe_Version="2025-03-31.basil"
+    )
+    assert gone.status_code == 404

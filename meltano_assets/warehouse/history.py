@@ -19,6 +19,7 @@ from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import merge, schema
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.merge import Keys
+from meltano_assets.warehouse.refused import kept_out
 from meltano_assets.warehouse.schema import LOADER_TYPES, Table, TableName, column_list
 
 #: What a history table has besides, in front of the loader's columns.
@@ -136,11 +137,13 @@ def keep(
     only_missing: bool,
     is_whole: bool,
     load_id: str,
+    is_guarded: bool = False,
 ) -> Kept:
     """Bring landed records into the history; records that it holds already change nothing.
 
     ``only_missing`` takes records without a time only for keys that the history does not have.
-    ``is_whole``: the records are all that the source has, so each of them holds now.
+    ``is_whole``: the records are all that the source has, so each of them holds now. ``is_guarded``: a
+    trigger or rule may keep rows out, which is a FatalError.
     """
     step = _Step(connection, landing, target, keys, types, columns, only_missing, load_id)
     if not step.is_timed and may_repeat:
@@ -156,7 +159,7 @@ def keep(
     if step.is_timed:
         updated += step.correct()
     marked = step.mark_last() if has_deletes and not step.is_timed else 0
-    inserted = step.insert()
+    inserted = step.insert(is_guarded=is_guarded)
     if has_deletes and step.is_timed:
         new, marked = step.mark_by_time()
         inserted += new
@@ -215,6 +218,7 @@ class _Step:
         load_id: str,
     ) -> None:
         self._only_missing = only_missing
+        self._target = target
         self._connection = connection
         self._key = keys.primary
         self._replication = keys.replication if keys.replication in columns else None
@@ -338,15 +342,25 @@ class _Step:
             **self._last(),
         )
 
-    def insert(self) -> int:
+    def insert(self, *, is_guarded: bool) -> int:
         """Versions that the table does not have; closed until ``close_and_open``."""
-        statement = (
+        into = (
             "insert into {target} as t ({columns}, _deleted_at, _valid_from, _valid_to, _row_hash,"
             " _loaded_at, _load_id) select {from_v}, v._deleted_at, {begins}, {begins}, {hash},"
-            " now(), {load_id} from {versions} as v"
+            " now(), {load_id}"
         )
+        new, parts = self._new()
+        wanted = self._count("select count(*)" + new, **parts) if is_guarded else None
+        inserted = self._run(into + new, **parts)
+        if wanted not in (None, inserted):
+            raise kept_out(self._target, inserted)
+        return inserted
+
+    def _new(self) -> tuple[str, dict[str, sql.Composable]]:
+        """Which incoming versions ``v`` are new, as the end of a statement, and its parts."""
+        statement = " from {versions} as v"
         if self.is_timed:
-            return self._run(
+            return (
                 statement + " where not v.is_mark and not exists (select from {target} as t"
                 " where {same} and t._valid_from = v._valid_from)"
                 # One without a time is a version only if it differs from the last.
@@ -354,15 +368,17 @@ class _Step:
                 "select from (select * from {target} as t where {same}"
                 " order by t._valid_from desc limit 1) as p"
                 " where p._deleted_at is null and not {differs_p}))",
-                begins=sql.SQL("v._valid_from"),
-                ordering=sql.Identifier(self._replication or ""),
-                differs_p=self._differs("v", "p"),
+                {
+                    "begins": sql.SQL("v._valid_from"),
+                    "ordering": sql.Identifier(self._replication or ""),
+                    "differs_p": self._differs("v", "p"),
+                },
             )
-        return self._run(
+        begins = sql.SQL("greatest(now(), p._valid_from + interval '1 microsecond')")
+        return (
             statement + " {last} where p is null or {is_fresh} and ({differs_p} or"
             " v._deleted_at is null and p._deleted_at is not null)",
-            begins=sql.SQL("greatest(now(), p._valid_from + interval '1 microsecond')"),
-            **self._last(),
+            {"begins": begins, **self._last()},
         )
 
     def mark_by_time(self) -> tuple[int, int]:

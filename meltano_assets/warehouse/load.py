@@ -260,7 +260,7 @@ class _Load:
         """Say what cannot be loaded now, and not after everything was read."""
         key = self._stream.primary_key
         declared = {*key, *(column.name for column in self._stream.columns)}
-        schema.refuse_computed(live, declared)
+        schema.refuse_unfillable(live, declared)
         schema.refuse_other_case(live, declared)
         schema.refuse_other_loader_columns(live)
         if self._stream.disposition == "upsert" and not self._is_replace:

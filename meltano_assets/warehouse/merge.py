@@ -280,14 +280,18 @@ def rewrite(
         old=change.old,
         new=change.new,
     )
-    parts: list[sql.Composable] = []
+    parts = [sql.SQL("t.{} is null as is_new").format(sql.Identifier(keys.primary[0]))]
     chosen: list[sql.Composable] = []
+    defaults = _defaults(connection, live)
     for number, column in enumerate(everything):
         old, new = sql.Identifier(f"old_{number}"), sql.Identifier(f"new_{number}")
         parts.append(sql.SQL("t.{} as {}").format(sql.Identifier(column), old))
         if column in new_values:
             parts.append(sql.SQL("{} as {}").format(new_values[column], new))
             chosen.append(sql.SQL("case when is_written then {} else {} end").format(new, old))
+        elif column in defaults:
+            default = sql.SQL(defaults[column])  # type: ignore[arg-type] # as Postgres writes it
+            chosen.append(sql.SQL("case when is_new then {} else {} end").format(default, old))
         else:
             chosen.append(old)
     written = connection.execute(
@@ -318,6 +322,17 @@ def rewrite(
     written_by_us, before = (int(number) for number in row)
     inserted = written - before
     return Merged(inserted, written_by_us - inserted, deleted)
+
+
+def _defaults(connection: psycopg.Connection, table: TableName) -> dict[str, str]:
+    """What a new row has in columns that no record carries, as SQL."""
+    rows = connection.execute(
+        "select a.attname, pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d"
+        " join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum"
+        " where d.adrelid = to_regclass(%s) and a.attgenerated = ''",
+        [table.sql.as_string(connection)],
+    ).fetchall()
+    return dict(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,6 +487,42 @@ def insert_all(
             landing,
         )
     ).rowcount
+
+
+def kept_out(
+    connection: psycopg.Connection,
+    landing: sql.Composable,
+    target: TableName,
+    keys: Keys,
+    columns: Sequence[str],
+    *,
+    has_deletes: bool,
+    load_id: str,
+    is_append: bool,
+) -> list[str]:
+    """The records, as JSON, that were merged and are not in the table: a trigger or rule took them."""
+    change = _Change(keys, columns, has_deletes, incoming="l")
+    is_old = sql.SQL("{} and t._load_id is distinct from {} and {} and ({}) is distinct from ({})")
+    rows = connection.execute(
+        sql.SQL(
+            "select row_to_json(r)::text from (select {known} from {landing} as l"
+            " left join {target} as t on {same} where t.{key} is null or {is_old}) as r"
+        ).format(
+            known=column_list([*columns, *(["_deleted_at"] if has_deletes else [])], "l"),
+            landing=landing,
+            target=target.sql,
+            same=same_key(keys.primary, "t", "l"),
+            key=sql.Identifier(keys.primary[0]),
+            is_old=is_old.format(
+                sql.SQL("false" if is_append else "true"),
+                sql.Literal(load_id),
+                change.is_fresh,
+                change.old,
+                change.new,
+            ),
+        )
+    ).fetchall()
+    return [str(record) for (record,) in rows]
 
 
 class _Change:

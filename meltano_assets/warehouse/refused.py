@@ -13,6 +13,7 @@ from typing import TypeVar
 import psycopg
 from psycopg import errors, sql
 
+from meltano_assets.errors import FatalError
 from meltano_assets.warehouse import connection as connections
 from meltano_assets.warehouse.quarantine import REFUSED
 from meltano_assets.warehouse.records import Rejected
@@ -72,6 +73,27 @@ def brought_in(
     if not results:
         raise first
     return results
+
+
+def may_keep_rows_out(connection: psycopg.Connection, oid: int) -> bool:
+    """True when a trigger or a rule of the table, or of one of its partitions, may drop rows unseen."""
+    row = connection.execute(
+        "select exists (select from pg_trigger where not tgisinternal and tgenabled <> 'D'"
+        # What comes before each row may return nothing.
+        " and tgtype & 3 = 3 and (tgrelid = %(oid)s"
+        " or tgrelid in (select relid from pg_partition_tree(%(oid)s))))"
+        " or exists (select from pg_rewrite where ev_class = %(oid)s and ev_enabled <> 'D')",
+        {"oid": oid},
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def kept_out(table: object, taken: int) -> FatalError:
+    """The error for rows that the table has not, although it did not complain."""
+    return FatalError(
+        f"{table} took {taken} of the new rows only; a trigger or rule keeps the others out",
+        hint="remove it, or load into another table",
+    )
 
 
 def _places(

@@ -52,7 +52,8 @@ class Table:
 
     ``inexact`` names columns whose own type could refuse or round a value (``varchar(20)``,
     ``numeric(10,2)``), with that type. ``computed`` names columns that Postgres fills by itself and
-    no load can: generated ones and ``generated always as identity``; they are none of ``columns``.
+    no load can: generated ones and ``generated always as identity``. ``odd`` names columns of a type that no
+    stream has, with that type. Both are none of ``columns``, and are left to Postgres.
     """
 
     name: TableName
@@ -61,6 +62,7 @@ class Table:
     inexact: Mapping[str, str] = field(default_factory=dict)
     primary_key: tuple[str, ...] = ()
     computed: frozenset[str] = frozenset()
+    odd: Mapping[str, str] = field(default_factory=dict)
     is_partitioned: bool = False
     is_key_deferrable: bool = False
 
@@ -95,6 +97,7 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
     columns: dict[str, ColumnType] = {}
     inexact: dict[str, str] = {}
     computed: list[str] = []
+    odd: dict[str, str] = {}
     for column, type_name, is_computed in connection.execute(
         "select attname, format_type(atttypid, atttypmod), attgenerated <> '' or attidentity = 'a'"
         " from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped"
@@ -106,10 +109,8 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
             computed.append(column)
             continue
         if known is None:
-            raise FatalError(
-                f"{name} has column {column} of type {type_name}, which no stream can fill",
-                hint="drop the column or load into another table",
-            )
+            odd[column] = type_name
+            continue
         columns[column], is_exact = known
         if not is_exact:
             inexact[column] = type_name
@@ -127,13 +128,20 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         inexact,
         primary_key=tuple(column for column, _ in key),
         computed=frozenset(computed),
+        odd=odd,
         is_partitioned=kind == "p",
         is_key_deferrable=any(is_deferrable for _, is_deferrable in key),
     )
 
 
-def refuse_computed(table: Table, wanted: Iterable[str]) -> None:
-    """FatalError when a stream brings a column that Postgres lets nobody fill."""
+def refuse_unfillable(table: Table, wanted: Collection[str]) -> None:
+    """FatalError when a stream brings a column that Postgres lets nobody fill, or no stream can."""
+    for column in wanted:
+        if column in table.odd:
+            raise FatalError(
+                f"{table.name} has column {column} of type {table.odd[column]}, which no stream can fill",
+                hint="make it text, leave the field out of the stream, or load into another table",
+            )
     if taken := sorted(table.computed.intersection(wanted)):
         raise FatalError(
             f"{table.name} has column {', '.join(taken)}, which Postgres generates and no load can fill",
@@ -158,7 +166,7 @@ def refuse_other_case(table: Table, wanted: Collection[str]) -> None:
 
     To Postgres these are two columns: the one would stay empty, and beside it the other would grow.
     """
-    lowered = {column.lower(): column for column in (*table.columns, *table.computed)}
+    lowered = {column.lower(): column for column in (*table.columns, *table.computed, *table.odd)}
     for column in wanted:
         other = lowered.get(column.lower())
         if column not in table.columns and other is not None and other not in wanted:
@@ -325,7 +333,7 @@ def grow(
     connection: psycopg.Connection, table: Table, wanted: Mapping[str, ColumnType]
 ) -> list[SchemaChange]:
     """Give the table every wanted column, each at least as wide as wanted; returns the changes."""
-    refuse_computed(table, wanted)
+    refuse_unfillable(table, wanted)
     changes: list[SchemaChange] = []
     steps: list[sql.Composable] = []
     retyped: list[str] = []

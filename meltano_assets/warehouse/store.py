@@ -7,7 +7,7 @@ of this module but of ``swap.py``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -19,6 +19,7 @@ from meltano_assets.warehouse import history, merge, refused, schema, standing, 
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.landing import Landing
 from meltano_assets.warehouse.merge import Keys, Merged, Sample
+from meltano_assets.warehouse.quarantine import REFUSED
 from meltano_assets.warehouse.records import Rejected
 from meltano_assets.warehouse.schema import LOADER_TYPES, Table, TableName
 from meltano_assets.warehouse.snapshots import has_older_readers
@@ -69,6 +70,7 @@ class Target:
         assert table is not None
         changes += schema.grow(connection, table, {**types, **LOADER_TYPES})
         stored = Stored(changes=changes)
+        is_guarded = refused.may_keep_rows_out(connection, table.oid)
         if landing.rows:
 
             def keep(rows: sql.Composable) -> history.Kept:
@@ -84,6 +86,7 @@ class Target:
                     only_missing=only_missing,
                     is_whole=max_shrink is not None,
                     load_id=self.load_id,
+                    is_guarded=is_guarded,
                 )
 
             parts = refused.brought_in(
@@ -151,14 +154,18 @@ class Target:
                 connection, landing.sql, self.table, self.keys, columns, landing.rows
             )
         if self._pays_to_rewrite(landing, live, sampled):
-            parts = [self._rewrite(landing)]
+            parts = [self._rewrite(landing, stored)]
         else:
             bring_in = partial(
                 self._bring_in, live, columns, has_deletes, sampled.is_mostly_unchanged
             )
+            if refused.may_keep_rows_out(connection, live.oid):
+                bring_in = partial(self._bring_in_seen, bring_in, landing, self._refuse(stored))
             parts = refused.brought_in(
                 connection, landing.sql, bring_in, self._known(landing), self._refuse(stored)
             )
+            if stored.refused and stored.refused == landing.rows - stored.superseded:
+                raise refused.kept_out(self.table, 0)
         for merged in parts:
             stored.inserted += merged.inserted
             stored.updated += merged.updated
@@ -209,6 +216,34 @@ class Target:
             only_changed=only_changed,
         )
 
+    def _bring_in_seen(
+        self,
+        bring_in: Callable[[sql.Composable], Merged],
+        landing: Landing,
+        refuse: refused.Refuse,
+        rows: sql.Composable,
+    ) -> Merged:
+        """Rows into a table whose triggers or rules may drop some of them without a word."""
+        merged = bring_in(rows)
+        if not self.keys.primary:
+            count = sql.SQL("select count(*) from {}").format(rows)
+            row = self.connection.execute(count).fetchone()
+            if row is None or row[0] != merged.inserted:
+                raise refused.kept_out(self.table, merged.inserted)
+            return merged
+        for record in merge.kept_out(
+            self.connection,
+            rows,
+            self.table,
+            self.keys,
+            landing.delivered,
+            has_deletes=landing.has_deletes,
+            load_id=self.load_id,
+            is_append=self.stream.disposition == "append",
+        ):
+            refuse(Rejected(record, f"{REFUSED}: a trigger or rule keeps it out", None))
+        return merged
+
     def _known(self, landing: Landing) -> list[str]:
         """The columns that tell a landed record."""
         return [*landing.delivered, *(["_deleted_at"] if landing.has_deletes else [])]
@@ -228,7 +263,7 @@ class Target:
             and not has_older_readers(connection)
         )
 
-    def _rewrite(self, landing: Landing) -> Merged:
+    def _rewrite(self, landing: Landing, stored: Stored) -> Merged:
         """Merge into a table beside and exchange the two."""
         connection = self.connection
         # Readers go on; a change that somebody else makes meanwhile would be lost, so it waits.
@@ -253,7 +288,7 @@ class Target:
             beside.name,
             self.keys,
             landing.delivered,
-            list(live.columns),
+            [*live.columns, *live.odd],
             has_deletes=landing.has_deletes,
             load_id=self.load_id,
         )
@@ -266,7 +301,8 @@ class Target:
             self.table,
             is_reshaped=False,
             primary_key=live.primary_key,
-            refuse=self.refuse,
+            refuse=self._refuse(stored),
             is_frozen=False,
         )
-        return merged
+        # Only a new row can lack a value that the table demands.
+        return Merged(merged.inserted - stored.refused, merged.updated, merged.deleted)

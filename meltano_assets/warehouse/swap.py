@@ -23,7 +23,7 @@ from meltano_assets.streams import ColumnType
 from meltano_assets.warehouse import schema, standing, views
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.records import Rejected
-from meltano_assets.warehouse.refused import Refuse, brought_in
+from meltano_assets.warehouse.refused import Refuse, brought_in, kept_out
 from meltano_assets.warehouse.schema import Table, TableName, same_key
 from meltano_assets.warehouse.snapshots import has_older_readers
 
@@ -93,7 +93,7 @@ def open_beside(
     if live is None:
         schema.create(connection, beside, {**columns, **own}, required)
         return Beside(beside, None, is_stamped=False), []
-    schema.refuse_computed(live, columns)
+    schema.refuse_unfillable(live, columns)
     is_passing = not standing.is_movable(connection, live)
     standing.create_like(connection, beside, live, required, is_passing=is_passing)
     is_stamped = has_stamps or not _are_stamps_plain(connection, live)
@@ -272,10 +272,7 @@ def _fill_in_place(
     filled = _fill(connection, beside.name, live, list(columns), found.primary_key, take)
     row = connection.execute(sql.SQL("select count(*) from {}").format(beside.name.sql)).fetchone()
     if row is None or row[0] != filled + len(taken_out):
-        raise FatalError(
-            f"{live.name} took {filled} of the new rows only; a trigger or rule keeps the others out",
-            hint="remove it, or load into another table",
-        )
+        raise kept_out(live.name, filled)
     connection.execute(sql.SQL("drop table {}").format(beside.name.sql))
 
 

@@ -27,7 +27,7 @@ from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import HttpService, RateLimit, base_url, json_response
 from meltano_assets.sandbox.state import StateFolder
-from meltano_assets.sandbox.zendesk_answers import Refused
+from meltano_assets.sandbox.zendesk_answers import Refused, read_body
 from meltano_assets.sandbox.zendesk_desk import Desk, shown
 from meltano_assets.sandbox.zendesk_details import (
     FIXED,
@@ -44,7 +44,7 @@ from meltano_assets.sandbox.zendesk_places import (
     make_cursor,
     parse_cursor,
 )
-from meltano_assets.sandbox.zendesk_related import related
+from meltano_assets.sandbox.zendesk_related import previewed, related
 from meltano_assets.sandbox.zendesk_search import MAX_RESULTS, TYPES, SearchError, search
 from meltano_assets.sandbox.zendesk_tickets import (
     EVENT_EXPORTS,
@@ -301,6 +301,9 @@ class Zendesk:
             return _not_found("InvalidEndpoint")
         try:
             content, query = await request.body(), request.query_params
+            if request.method == "POST" and path.startswith("views/preview"):
+                found = previewed(path, read_body(content), self._kept())
+                return _not_found("InvalidEndpoint") if found is None else json_response(found)
             if path.split("/", maxsplit=1)[0] == "uploads":
                 kind = request.headers.get("content-type", "")
                 told = (path, query, kind, content, base_url(request))

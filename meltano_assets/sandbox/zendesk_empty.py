@@ -5,6 +5,8 @@ from __future__ import annotations
 #: Path of a real list → the key of its envelope, for lists that are empty here.
 EMPTY_LISTS = {
     "activities": "activities",
+    "apps/installations": "installations",
+    "apps/owned": "apps",
     "audit_logs": "audit_logs",
     "automations": "automations",
     "bookmarks": "bookmarks",
@@ -19,11 +21,14 @@ EMPTY_LISTS = {
     "deletion_schedules": "deletion_schedules",
     "dynamic_content/items": "items",
     "group_slas/policies": "group_sla_policies",
+    "guide/permission_groups": "permission_groups",
     "help_center/articles": "articles",
     "help_center/categories": "categories",
     "help_center/incremental/articles": "articles",
     "help_center/sections": "sections",
     "help_center/user_segments": "user_segments",
+    "oauth/clients": "clients",
+    "oauth/tokens": "tokens",
     "organization_fields": "organization_fields",
     "organization_memberships": "organization_memberships",
     "organization_subscriptions": "organization_subscriptions",

@@ -27,7 +27,9 @@ class Pages:
     def page(self, request: Request, key: str, records: list[Record]) -> Response:
         """A page of a list, by offset or by cursor as the client asks."""
         query = request.query_params
-        if "page[size]" in query or "page[after]" in query or "page[before]" in query:
+        # An export of a search knows no numbered pages.
+        is_export = request.url.path.removesuffix(".json").endswith("/search/export")
+        if is_export or "page[size]" in query or "page[after]" in query or "page[before]" in query:
             return self.cursor_page(request, key, records)
         size = page_size(query.get("per_page"), LIST_PAGE_SIZE)
         text = query.get("page", "1")

@@ -18,6 +18,16 @@ _RANKS: Mapping[str, Sequence[str]] = {
     "status": STATUSES,
     "priority": [each for each in PRIORITIES if each],
 }
+_ACTIONS: list[Record] = [
+    {"name": title, "value": name, "type": kind, "operators": ["is"], "repeatable": False}
+    for title, name, kind in (
+        ("Status", "status", "list"), ("Priority", "priority", "list"), ("Type", "type", "list"),
+        ("Group", "group_id", "list"), ("Assignee", "assignee_id", "list"),
+        ("Set tags", "set_tags", "text"), ("Add tags", "current_tags", "text"),
+        ("Remove tags", "remove_tags", "text"), ("Comment/description", "comment_value", "textarea"),
+        ("Set subject", "subject", "text"),
+    )
+]  # fmt: skip
 #: A macro's field → the ticket's.
 _TICKET_FIELDS = {"current_tags": "tags", "set_tags": "tags"}
 
@@ -42,6 +52,11 @@ def related(desk: Desk, kept: list[Record], path: str, query: Mapping[str, str])
         case ["tickets", "recent"]:
             newest = sorted(kept, key=_last_changed, reverse=True)
             return "tickets", newest[:_ENOUGH_RECENT]
+        case ["macros", "categories"]:
+            titles = (str(m.get("title")) for m in kept_records(desk, "macros"))
+            return {"categories": sorted({t.partition("::")[0] for t in titles if "::" in t})}
+        case ["macros", "actions"]:
+            return {"actions": _ACTIONS}
         case ["macros", number, "apply"]:
             macro = _by_id(kept_records(desk, "macros"), number)
             return None if macro is None else {"result": {"ticket": _effect(macro)}}
@@ -99,6 +114,20 @@ def _effect(macro: Record, ticket: Record | None = None) -> Record:
 
 
 # Views
+
+
+def previewed(path: str, body: object, kept: list[Record]) -> Record | None:
+    """What a view that nobody has saved would find (``views/preview``) or count."""
+    told = as_dict(as_dict(body).get("view"))
+    view: Record = {"id": None, "title": None, **told}
+    answers = {"views/preview": _executed, "views/preview/count": _counted}
+    answer = answers.get(path)
+    return None if answer is None else answer(view, _of_view(view, kept))
+
+
+def _counted(view: Record, tickets: list[Record]) -> Record:
+    value = len(tickets)
+    return {"view_count": {"view_id": None, "value": value, "pretty": str(value), "fresh": True}}
 
 
 def _view(desk: Desk, kept: list[Record], rest: list[str], query: Mapping[str, str]) -> Part:

@@ -424,3 +424,33 @@ def test_people_are_found_by_what_they_belong_to(desk: Writer) -> None:
     assigned = desk.get(f"/api/v2/users/{agent['id']}/tickets/assigned.json", per_page=1000).json()
     assert mine["id"] in {each["id"] for each in assigned["tickets"]}
     assert mine["id"] in {t["id"] for t in desk.get(f"{TICKETS}/recent.json").json()["tickets"]}
+
+
+def test_a_view_can_be_looked_at_before_it_is_saved(desk: Writer) -> None:
+    desk.ticket(tags=["preview_me"])
+    rule = {"all": [{"field": "current_tags", "operator": "includes", "value": "preview_me"}]}
+    body = {"view": {"conditions": rule, "output": {"columns": ["subject"]}}}
+    found = desk.send("POST", "/api/v2/views/preview.json", body).json()
+    assert (found["count"], len(found["rows"])) == (1, 1)
+    counted = desk.send("POST", "/api/v2/views/preview/count.json", body).json()
+    assert counted["view_count"]["value"] == 1
+    assert desk.send("POST", "/api/v2/views/preview.json", {"view": 7}).status_code == 200
+    assert desk.send("POST", "/api/v2/views/preview/wings.json", body).status_code == 404
+    assert desk.send("POST", "/api/v2/views/preview.json", [1]).status_code == 400
+
+
+def test_macros_tell_their_categories_and_actions(desk: Writer) -> None:
+    rule = {"title": "Bills::Late", "actions": [{"field": "status", "value": "open"}]}
+    assert desk.send("POST", "/api/v2/macros.json", {"macro": rule}).status_code == 201
+    assert desk.get("/api/v2/macros/categories.json").json() == {"categories": ["Bills"]}
+    actions = desk.get("/api/v2/macros/actions.json").json()["actions"]
+    assert {"status", "comment_value"} <= {action["value"] for action in actions}
+
+
+def test_an_export_of_a_search_has_cursors_only(desk: Writer) -> None:
+    path = "/api/v2/search/export.json"
+    for query in ("type:ticket", "nobody-has-this"):
+        params = {"query": query, "filter[type]": "ticket"}
+        answer = desk.get(path, **params).json()
+        assert "count" not in answer
+        assert answer["meta"]["has_more"] is False

@@ -13,6 +13,8 @@ from dagster_postgres import DagsterPostgresStorage
 from meltano_assets import connections
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagster._serdes import ConfigurableClassData
 
 
@@ -37,7 +39,7 @@ class PlatformStorage(DagsterPostgresStorage):
     ) -> PlatformStorage:
         """Open the storage; starts the embedded Postgres when nothing else is named."""
         opened = cls(postgres_url=connections.dagster_storage_url(), inst_data=inst_data)
-        _remember_tables(opened.event_log_storage)
+        _remember_what_is_there(opened.event_log_storage)
         for storage in (
             opened.run_storage,
             opened.event_log_storage,
@@ -47,16 +49,23 @@ class PlatformStorage(DagsterPostgresStorage):
         return opened
 
 
-def _remember_tables(log: Any) -> None:
-    """A table that is there is looked for once, not with every event of an asset.
+def _remember_what_is_there(log: Any) -> None:
+    """Tables and columns that are there are looked for once, not with every event of an asset.
 
-    Dagster looks from inside a transaction, for which the storage opens one more connection.
+    Dagster asks the catalog so often, by three methods, that a third of an event's time goes there.
     """
-    look, there = log.has_table, set[str]()
+    for method in ("has_table", "has_asset_key_col", "_has_asset_key_col_on_connection"):
+        if look := getattr(log, method, None):
+            setattr(log, method, _remembering(look))
 
-    def has_table(name: str) -> bool:
-        if name not in there and look(name):
+
+def _remembering(look: Callable[..., bool]) -> Callable[..., bool]:
+    there = set[str]()
+
+    def looked(*arguments: Any) -> bool:
+        name = str(arguments[-1])
+        if name not in there and look(*arguments):
             there.add(name)
         return name in there
 
-    log.has_table = has_table
+    return looked

@@ -11,6 +11,7 @@ import dagster as dg
 import psycopg
 import psycopg2
 import pytest
+import sqlalchemy
 from psycopg import sql
 
 from meltano_assets import connections, environment
@@ -23,6 +24,7 @@ from meltano_assets.sources import SOURCES
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.server import EmbeddedServer
 from meltano_assets_tests.command_line import nothing_looked_up
+from meltano_assets_tests.instances import dagster_home
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SALESFORCE = next(source for source in SOURCES if source.name == "salesforce")
@@ -63,18 +65,6 @@ def odd(server: EmbeddedServer) -> Iterator[Warehouse]:
             sql.SQL("drop database {} with (force)").format(sql.Identifier(database))
         )
         connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
-
-
-def dagster_home(folder: Path) -> Path:
-    """Dagster's home with the storage of ``dagster.yaml``."""
-    home = folder / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(
-        "storage:\n  custom:\n    module: meltano_assets.instance\n"
-        "    class: PlatformStorage\n    config: {}\n"
-        "telemetry:\n  enabled: false\n"
-    )
-    return home
 
 
 def rows(warehouse: Warehouse, query: str) -> list[tuple[object, ...]]:
@@ -143,20 +133,31 @@ def test_dagsters_storage_is_a_schema_of_the_warehouse_that_is_named(
             assert connection.execute("show work_mem").fetchone() == ("5MB",)
 
 
-def test_storing_an_event_opens_no_connection(
+def test_storing_an_event_opens_no_connection_and_asks_no_catalog(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MELTANO_DAGSTER_URL", warehouse.url)
     event = dg.AssetMaterialization("thing", tags={"dagster/data_version": "1"})
     opened: list[object] = []
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        asked.append(statement)
+
     with dg.DagsterInstance.from_config(str(dagster_home(tmp_path))) as instance:
         instance.report_runless_asset_event(event)
+        instance.get_asset_records([event.asset_key])
         connect = psycopg2.connect
+        sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
         monkeypatch.setattr(
             psycopg2, "connect", lambda *a, **k: opened.append(a) or connect(*a, **k)
         )
         instance.report_runless_asset_event(event)
+        instance.get_asset_records([event.asset_key])
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
     assert not opened
+    assert asked
+    assert not [statement for statement in asked if "pg_catalog" in statement]
     assert rows(warehouse, "select count(*) from asset_event_tags") == [(2,)]
 
 

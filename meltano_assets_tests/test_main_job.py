@@ -28,6 +28,7 @@ from meltano_assets.warehouse import claims
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.server import EmbeddedServer
 from meltano_assets_tests.acquisition import expected_acquisition
+from meltano_assets_tests.instances import dagster_home
 
 #: The whole graph twice takes two minutes on an idle machine of two cores, and more on a busy one.
 pytestmark = pytest.mark.timeout(900)
@@ -87,7 +88,10 @@ def world(
                 scale=SCALE,
                 database="main_job_version",
             ) as manifest,
-            dg.DagsterInstance.ephemeral() as instance,
+            # Events go to the warehouse's server as users' do, which also takes less than SQLite.
+            dg.DagsterInstance.from_config(
+                str(dagster_home(tmp_path_factory.mktemp("dagster")))
+            ) as instance,
         ):
             settings = {
                 vendor: {key: str(value) for key, value in values.items()}

@@ -91,6 +91,7 @@ def daemon(
 
 
 SYNC = dg.AssetSelection.groups("salesforce_sync")
+HOSTS = dg.AssetSelection.groups("hosts")
 ACCOUNTS = dg.AssetKey(["salesforce", "accounts"])
 SYNC_MODELS = [
     dg.AssetKey(["sync", name])
@@ -131,14 +132,24 @@ def definitions() -> dg.Definitions:
     return defs()
 
 
-@pytest.fixture
-def history(definitions: dg.Definitions) -> Iterator[History]:
+@pytest.fixture(scope="module")
+def instance(definitions: dg.Definitions) -> Iterator[dg.DagsterInstance]:
     """Everything was materialized once, with every check passed."""
     with dg.DagsterInstance.ephemeral() as instance:
         told = History(instance, definitions)
         for key in told.graph.materializable_asset_keys:
             told.updated(key)
-        yield told
+        yield instance
+
+
+@pytest.fixture
+def history(instance: dg.DagsterInstance, definitions: dg.Definitions) -> History:
+    """Everything is as new as what it is made of."""
+    told = History(instance, definitions)
+    for downstream in (HOSTS, SYNC):
+        for key in downstream.resolve(told.graph):
+            told.updated(key)
+    return told
 
 
 def test_news_of_the_marts_is_synced(history: History) -> None:
@@ -168,12 +179,11 @@ def test_a_failed_blocking_check_anywhere_upstream_stops_the_sync(
 
 def test_bad_rows_do_not_travel_to_the_hosts(history: History) -> None:
     pings = dg.AssetKey(["version", "usage_data"])
-    hosts = dg.AssetSelection.groups("hosts")
-    assert not history.requested(hosts)
+    assert not history.requested(HOSTS)
     history.updated(pings, failed="records_accounted_for")
-    assert not history.requested(hosts)
+    assert not history.requested(HOSTS)
     history.updated(pings)
-    assert history.requested(hosts) == {"cleaned_hosts"}
+    assert history.requested(HOSTS) == {"cleaned_hosts"}
 
 
 def test_a_tick_of_a_schedule_launches_a_run_that_succeeds(daemon: Daemon) -> None:

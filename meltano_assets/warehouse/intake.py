@@ -197,8 +197,20 @@ class Intake:
     # which way
 
     def _is_built_beside(self) -> bool:
-        is_all = self._is_replace or self._live is None
-        return not self._is_history and (is_all or schema.is_empty(self._connection, self._table))
+        if self._is_history:
+            return False
+        if self._is_replace or self._live is None:
+            return True
+        return schema.is_empty(self._connection, self._table) and self._may_build(self._live)
+
+    def _may_build(self, live: Table) -> bool:
+        """True when the role may make a table beside this one, and empty this one."""
+        row = self._connection.execute(
+            "select has_schema_privilege(relnamespace, 'create') and has_table_privilege(oid, 'delete')"
+            " from pg_class where oid = %s",
+            [live.oid],
+        ).fetchone()
+        return row is not None and bool(row[0])
 
     def _open_landing(self) -> Landing:
         if self._landing is None:

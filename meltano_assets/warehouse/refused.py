@@ -38,8 +38,9 @@ def brought_in(
 ) -> list[T]:
     """What ``bring_in`` returned for the rows of a table, or for the parts of it that could be brought in.
 
-    Rows that are equal in the columns ``together`` are brought in as one part. ``refuse`` takes the others, ``columns`` being what is known of them; it may raise. Where the table
-    refuses all of them, no record is at fault, and the first error leaves.
+    Rows that are equal in the columns ``together`` are brought in as one part. ``refuse`` takes the
+    others, ``columns`` being what is known of them; it may raise. Where the table refuses all of them, no
+    record is at fault, and the first error leaves.
     """
     try:
         with connection.transaction():
@@ -48,12 +49,10 @@ def brought_in(
         first = error
     places, begins = _places(connection, rows, together)
     results: list[T] = []
-    # More than one row at once was just refused.
-    spans = _halves(begins, 0, len(places)) if len(places) > 1 else [(0, len(places))]
-    while spans:
-        start, end = spans.pop()
-        if start == end:
-            continue
+
+    def try_part(start: int, end: int) -> psycopg.Error | None:
+        """Bring in some of the rows; what was wrong with them, while they are still to be seen."""
+        connection.execute("drop table if exists pg_temp.meltano_part")
         connection.execute(
             sql.SQL(
                 "create temp table meltano_part on commit drop as"
@@ -65,11 +64,33 @@ def brought_in(
             with connection.transaction():
                 results.append(bring_in(_PART))
         except _FAULTS as error:
-            if end - start == 1:
-                refuse(_rejected(connection, columns, error))
-            else:
-                spans += _halves(begins, start, end)
-        connection.execute("drop table pg_temp.meltano_part")
+            return error
+        return None
+
+    # More than one row at once was just refused.
+    spans = _halves(begins, 0, len(places)) if len(places) > 1 else [(0, len(places))]
+    orphans: list[int] = []
+    while spans:
+        start, end = spans.pop()
+        fault = try_part(start, end) if start < end else None
+        if fault is None:
+            continue
+        if end - start > 1:
+            spans += _halves(begins, start, end)
+        elif isinstance(fault, errors.ForeignKeyViolation) and not together:
+            # What it refers to may be a later one of these rows.
+            orphans.append(start)
+        else:
+            refuse(_rejected(connection, columns, fault))
+    while orphans:
+        left = [place for place in orphans if try_part(place, place + 1) is not None]
+        if len(left) == len(orphans):
+            break
+        orphans = left
+    for place in orphans:
+        if (fault := try_part(place, place + 1)) is not None:
+            refuse(_rejected(connection, columns, fault))
+    connection.execute("drop table if exists pg_temp.meltano_part")
     if not results:
         raise first
     return results

@@ -142,3 +142,22 @@ def test_a_table_that_keeps_out_what_cannot_be_told_is_an_error(
     with pytest.raises(FatalError, match="took 7 of the new rows only; a trigger or rule"):
         load(warehouse, things, [records])
     assert query(warehouse, "select id, v from shop.things") == [(1, 1)]
+
+
+@pytest.mark.parametrize("disposition", ["upsert", "append", "replace"])
+def test_records_that_refer_to_later_ones_are_loaded_although_one_is_refused(
+    warehouse: Warehouse, disposition: Disposition
+) -> None:
+    make(
+        warehouse,
+        "create table shop.things (id bigint primary key, v integer references shop.things (id))",
+        "alter table shop.things alter v type bigint",
+        "insert into shop.things values (0, null)",
+    )
+    things = stream({"id": "bigint", "v": "bigint"}, disposition=disposition)
+    # Each refers to the next one, the last to nobody; number 99 to one that does not exist.
+    records = [{"id": n, "v": n + 1 if n < 20 else None} for n in range(1, 21)]
+    outcome = load(warehouse, things, [batch([*records, {"id": 99, "v": 1000}])])
+    assert (outcome.inserted, outcome.quarantined, outcome.is_balanced) == (20, 1, True)
+    waiting = query(warehouse, "select record::jsonb ->> 'id' from shop.things__quarantine")
+    assert waiting == [("99",)]

@@ -323,6 +323,24 @@ def test_a_table_of_another_owner_is_filled_with_the_rights_that_there_are(
         load(theirs, THINGS, [batch([{"id": 1, "new": 3}])])
 
 
+@pytest.mark.parametrize("rows", [2, 3_000])
+@pytest.mark.parametrize("disposition", ["upsert", "append"])
+def test_an_empty_table_is_filled_without_a_right_on_its_schema(
+    warehouse: Warehouse, restricted: tuple[Warehouse, str], disposition: Disposition, rows: int
+) -> None:
+    theirs, role = restricted
+    load(warehouse, THINGS, [RECORD])
+    query(warehouse, "delete from shop.things")
+    query(warehouse, f"grant usage on schema shop, meltano to {role}")
+    query(warehouse, f"grant select, insert, update on shop.things to {role}")
+    query(warehouse, f"grant select, insert, update on all tables in schema meltano to {role}")
+    things = replace(THINGS, disposition=disposition)
+    for value in (1, 2):
+        load(theirs, things, [batch([{"id": n, "v": value} for n in range(rows)])])
+    found = query(warehouse, "select v, count(*) from shop.things group by 1")
+    assert found == [(2 if disposition == "upsert" else 1, rows)]
+
+
 def test_forced_row_security_is_an_error_and_no_loss(
     warehouse: Warehouse, restricted: tuple[Warehouse, str]
 ) -> None:

@@ -67,12 +67,12 @@ class Zuora:
         self._now = now
         self._tenant = TenantRecords(company, day, now, folder)
         self._objects = ObjectQueries(self._tenant, json_value)
-        self._crud = Crud(self._tenant)
         self._tokens: dict[str, float] = {}
         self._locators: dict[str, tuple[Query, list[Record], int, float]] = {}
         self._requests = RateLimit(requests_per_minute)
         self.service = HttpService("zuora", "Zuora Billing", self.handle, self._error)
         self._business = Business(self._tenant, self.service.faults)
+        self._crud = Crud(self._tenant, self._business.turn_invoice)
         self.jobs = Jobs(self._tenant, self.service.faults, zone=ZONE, partner=PARTNER, polls=polls)
 
     # Requests
@@ -146,7 +146,7 @@ class Zuora:
                 return _crud_answer(self._crud.update(name, key, body))
             case ("DELETE", "object", name, key):
                 return _crud_answer(self._crud.delete(name, key))
-            case ("POST", "action", "create" | "update" | "delete" as action):
+            case ("POST", "action", "create" | "update" | "delete" | "generate" as action):
                 return self._act(action, body)
             case ("GET", "", "object-query", resource, *rest) if len(rest) <= 1:
                 return self._query_objects(request, resource, rest[0] if rest else None)
@@ -190,12 +190,16 @@ class Zuora:
         )
         if not is_fit or not isinstance(listed, list) or not 0 < len(listed) <= MAX_ACTION:
             return failure(58730020, f"From 1 to {MAX_ACTION} records are needed", 400)
+        if action == "generate" and name != "Invoice":
+            return failure(58730020, f"Only invoices can be generated, not {name!r}", 400)
         results: list[Record] = []
         for each in listed:
             if action == "delete":
                 results.append(self._crud.delete(name, str(each)))
             elif action == "create":
                 results.append(self._crud.create(name, each))
+            elif action == "generate":
+                results.append(self._business.generate(each))
             else:
                 results.append(self._crud.update(name, str(each.get("Id")), each))
         return json_response(results)

@@ -79,6 +79,23 @@ class BillRuns:
         )
         return {"invoices": [{"id": each["Id"]} for each in invoices]}
 
+    def generate(self, told: Mapping[str, object]) -> Record:
+        """``/v1/action/generate``: an account's draft; names are great here."""
+        try:
+            account = self._accounts.known(told.get("AccountId"))
+            if not told.get("TargetDate"):
+                raise Refused("MISSING_REQUIRED_VALUE", "Missing required value: TargetDate")
+            today = self._tenant.now().date()
+            dated, target = (date_in(told, n, today) for n in ("InvoiceDate", "TargetDate"))
+            invoices = self._billing.invoice([str(account["Id"])], target, dated, is_draft=True)
+            if not invoices:
+                raise Refused("INVALID_VALUE", "There is nothing to bill up to the target date.")
+        except Refused as refused:
+            code = refused.code if isinstance(refused.code, str) else "INVALID_VALUE"
+            errors = [{"Code": code, "Message": refused.message}]
+            return {"Success": False, "Errors": errors}
+        return {"Success": True, "Id": invoices[0]["Id"]}
+
     def check(self, told: Mapping[str, object]) -> None:
         """Refuse a request that sells, before anything is written, for days that its bill cannot have."""
         today = self._tenant.now().date()

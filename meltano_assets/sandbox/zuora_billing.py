@@ -194,6 +194,24 @@ class Billing:
         self._owe(posted, decimal(posted["Amount"]), LastInvoiceDate=posted["InvoiceDate"])
         return posted
 
+    def turn(self, invoice: Record, status: str) -> Record:
+        """An invoice becomes ``Posted``, ``Draft`` again or ``Canceled``."""
+        if status == "Posted":
+            return self.post(invoice)
+        if status in ("Canceled", "Cancelled"):
+            return self.cancel(invoice)
+        if status != "Draft":
+            raise Refused(59210040, f"The value {status} of Status is invalid")
+        if invoice["Status"] != "Posted" or decimal(invoice["Balance"]) != invoice["Amount"]:
+            raise Refused(
+                59210050, f"The invoice {invoice['InvoiceNumber']} cannot become a draft again"
+            )
+        self._owe(invoice, -decimal(invoice["Amount"]))
+        told: Record = {
+            "Status": "Draft", "Balance": Decimal(0), "PostedBy": None, "PostedDate": None,
+        }  # fmt: skip
+        return self._tenant.update("Invoice", str(invoice["Id"]), told)
+
     def _owe(self, invoice: Record, amount: Decimal, **fields: object) -> None:
         account = self._tenant.find("Account", invoice["AccountId"]) or {}
         for name in ("Balance", "TotalInvoiceBalance"):

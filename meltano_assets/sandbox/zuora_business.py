@@ -15,6 +15,7 @@ from meltano_assets.sandbox.zuora_bill_runs import BillRuns
 from meltano_assets.sandbox.zuora_billing import Billing
 from meltano_assets.sandbox.zuora_objects import find
 from meltano_assets.sandbox.zuora_orders import Orders
+from meltano_assets.sandbox.zuora_previews import Previews
 from meltano_assets.sandbox.zuora_subscriptions import Subscriptions
 from meltano_assets.sandbox.zuora_tenant import TenantRecords
 from meltano_assets.sandbox.zuora_wire import failure, json_value, lowered
@@ -34,11 +35,21 @@ class Business:
         self._billing = Billing(tenant, self._subscriptions)
         self._runs = BillRuns(tenant, self._accounts, self._subscriptions, self._billing)
         self._orders = Orders(tenant, self._accounts, self._subscriptions, self._runs.ordered)
+        self._previews = Previews(
+            tenant, self._accounts, self._subscriptions, self._billing, self._orders
+        )
+        self.turn_invoice = self._billing.turn
 
     def catch_up(self) -> None:
         """Do what the nights up to now had to do."""
         if self._billing.catch_up():
             self._tenant.keep()
+
+    def generate(self, told: Mapping[str, object]) -> Record:
+        """An account's draft, as ``/v1/action/generate`` tells it."""
+        answer = self._runs.generate(told)
+        self._tenant.keep()
+        return answer
 
     def of_account(self, request: Request, name: str, key: str) -> Response:
         """The invoices or payments of an account."""
@@ -87,6 +98,12 @@ class Business:
                 return accounts.create_contact(body)
             case ("GET" | "PUT" | "DELETE", "contacts", key):
                 return accounts.contact(method, key, body)
+            case ("POST", "subscriptions", "preview"):
+                return self._previews.new_subscription(body)
+            case ("POST", "subscriptions", key, "preview"):
+                return self._previews.subscription(key, body)
+            case ("PUT", "subscriptions", key) if body.get("preview") is True:
+                return self._change_previewed(key, body)
             case ("POST", "subscriptions"):
                 made = subscriptions.begin(accounts.known(body.get("accountKey")), body)
                 return self._subscription_made(made, body)
@@ -108,6 +125,8 @@ class Business:
                 }
                 told = {"subscriptionId": renewed["Id"], **ends}
                 return told | self._runs.sold(body, renewed)
+            case ("POST", "orders", "preview"):
+                return self._previews.order(body)
             case ("POST", "orders"):
                 return orders.place(body)
             case ("GET", "orders", number):
@@ -125,6 +144,8 @@ class Business:
         match (method, *parts):
             case ("POST", "operations", "invoice-collect"):
                 return runs.invoice_and_collect(body)
+            case ("POST", "operations", "billing-preview"):
+                return self._previews.bill(body)
             case ("POST", "accounts", key, "billing-documents", "generate"):
                 return runs.documents(key, body)
             case ("POST", "bill-runs"):
@@ -175,6 +196,11 @@ class Business:
             told_terms = {term: body[term] for term in terms}
             latest = subscriptions.change(name, "TermsAndConditions", told_terms)
         return latest
+
+    def _change_previewed(self, key: str, body: Mapping[str, object]) -> Record:
+        with self._tenant.rehearsal():
+            changed = self._change_subscription(key, body)
+            return self._previews.subscription(str(changed["Name"]), body)
 
     def _subscription_made(self, record: Record, body: Mapping[str, object]) -> Record:
         told = self._subscriptions.show(record)

@@ -97,6 +97,22 @@ class TenantRecords:
         finally:
             self._moment = None
 
+    @contextlib.contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """What is written within the block is undone at its end."""
+        self._catch_up()
+        known = {name: dict(records) for name, records in self._all.items()}
+        changes = {
+            name: {key: dict(change) for key, change in found.items()}
+            for name, found in self._changes.items()
+        }
+        orders, runs, number = dict(self.orders), dict(self.bill_runs), self._next
+        try:
+            yield
+        finally:
+            self._all, self._changes = known, changes
+            self.orders, self.bill_runs, self._next = orders, runs, number
+
     def made(self, name: str) -> list[Record]:
         """The records of an object that clients made."""
         self._catch_up()

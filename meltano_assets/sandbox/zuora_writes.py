@@ -63,8 +63,11 @@ def missing(what: str, key: str) -> Refused:
 class Crud:
     """``/v1/object/…`` and ``/v1/action/…``."""
 
-    def __init__(self, tenant: TenantRecords) -> None:
+    def __init__(
+        self, tenant: TenantRecords, turn_invoice: Callable[[Record, str], Record] | None = None
+    ) -> None:
         self._tenant = tenant
+        self._turn_invoice = turn_invoice
 
     def create(self, name: str, told: Mapping[str, object]) -> Record:
         """A new record: its id, or why there is none."""
@@ -93,6 +96,12 @@ class Crud:
             cleared = told.get("fieldsToNull")
             for field in cleared if isinstance(cleared, list) else []:
                 fields[str(field)] = None
+            status = fields.pop("Status", None) if kind.name == "Invoice" else None
+            if status not in (None, found.get("Status")) and self._turn_invoice is not None:
+                try:
+                    self._turn_invoice(found, str(status))
+                except Refused as refused:
+                    raise Refused("INVALID_VALUE", refused.message) from None
             return self._tenant.update(kind.name, str(found["Id"]), fields)
 
         return self._told(name, act)

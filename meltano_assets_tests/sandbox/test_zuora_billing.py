@@ -341,3 +341,128 @@ def test_a_list_price_is_for_its_base(base: str | None, period: str, amount: int
     price = Decimal(12) if base == "Per Year" else Decimal(10)
     told = charge(ListPriceBase=base, BillingPeriod=period, EffectiveEndDate=None)
     assert due(told, price, 31, date(2024, 1, 31), date(2024, 1, 31))[0].amount == amount
+
+
+def counts(writer: Writer) -> list[int]:
+    kinds = ("Subscription", "Invoice", "InvoiceItem", "Account", "RatePlanCharge")
+    return [len(writer.rows(f"select Id from {kind}")) for kind in kinds]
+
+
+def test_what_will_be_billed_is_previewed(writer: Writer) -> None:
+    account = writer.account(billCycleDay=1)["accountNumber"]
+    made = begun(writer, account, 31, contractEffectiveDate="2025-04-01")
+    before = counts(writer)
+    asked = {"accountNumber": account, "targetDate": "2025-05-01"}
+    told = writer.told("POST", "/v1/operations/billing-preview", asked)
+    seen = [
+        (i["serviceStartDate"], i["serviceEndDate"], i["chargeAmount"])
+        for i in told["invoiceItems"]
+    ]
+    assert seen == [("2025-04-01", "2025-04-30", 31), ("2025-05-01", "2025-05-31", 31)]
+    assert {i["subscriptionNumber"] for i in told["invoiceItems"]} == {made["subscriptionNumber"]}
+    of_one = writer.told(
+        "POST",
+        f"/v1/subscriptions/{made['subscriptionNumber']}/preview",
+        {"targetDate": "2025-05-01"},
+    )
+    assert of_one["amount"] == 62
+    assert counts(writer) == before
+    # It comes true.
+    (bill,) = writer.told("POST", COLLECT, {"accountKey": account, "targetDate": "2025-05-01"})[
+        "invoices"
+    ]
+    assert bill["invoiceAmount"] == "62.00"
+    again = writer.told("POST", "/v1/operations/billing-preview", asked)
+    assert again["invoiceItems"] == []
+    end = made_end(writer, made)
+    beyond = {**asked, "targetDate": str(end + timedelta(days=40))}
+    plain = writer.told("POST", "/v1/operations/billing-preview", beyond)["invoiceItems"]
+    renewed = writer.told(
+        "POST", "/v1/operations/billing-preview", {**beyond, "assumeRenewal": "All"}
+    )
+    assert len(renewed["invoiceItems"]) > len(plain)
+    assert made_end(writer, made) == end
+    asked.pop("targetDate")
+    assert writer.refused("POST", "/v1/operations/billing-preview", asked) == 58490020
+
+
+def made_end(writer: Writer, made: dict[str, Any]) -> date:
+    path = f"/v1/subscriptions/{made['subscriptionNumber']}"
+    return date.fromisoformat(writer.told("GET", path)["termEndDate"])
+
+
+def test_sales_are_previewed_without_being_made(writer: Writer) -> None:
+    plan = monthly(writer, 31)
+    (charge,) = writer.prices  # type: ignore[attr-defined]
+    account = writer.account(billCycleDay=1)["accountNumber"]
+    sale = {
+        "termType": "TERMED", "initialTerm": 12, "renewalTerm": 12,
+        "contractEffectiveDate": "2025-04-01", "targetDate": "2025-05-01",
+        "subscribeToRatePlans": [
+            {"productRatePlanId": plan,
+             "chargeOverrides": [{"productRatePlanChargeId": charge, "price": 31}]}
+        ],
+    }  # fmt: skip
+    before = counts(writer)
+    for who in (
+        {"accountKey": account},
+        {"previewAccountInfo": {"billCycleDay": 1, "currency": "USD"}},
+    ):
+        told = writer.told("POST", "/v1/subscriptions/preview", {**sale, **who})
+        assert (told["amount"], told["contractedMrr"]) == (62, 31)
+        assert [item["chargeName"] for item in told["invoiceItems"]] == ["Box fee", "Box fee"]
+    create = {
+        "type": "CreateSubscription",
+        "triggerDates": [{"name": "ContractEffective", "triggerDate": "2025-04-01"}],
+        "createSubscription": {
+            "terms": {"initialTerm": {"period": 12, "periodType": "Month", "termType": "TERMED"}},
+            "subscribeToRatePlans": sale["subscribeToRatePlans"],
+        },
+    }  # fmt: skip
+    order = {
+        "orderDate": "2025-04-01", "existingAccountNumber": account,
+        "subscriptions": [{"orderActions": [create]}],
+        "previewOptions": {
+            "previewTypes": ["BillingDocs", "ChargeMetrics"], "previewThruType": "SpecificDate",
+            "specificPreviewThruDate": "2025-05-01",
+        },
+    }  # fmt: skip
+    result = writer.told("POST", "/v1/orders/preview", order)["previewResult"]
+    assert [invoice["amount"] for invoice in result["invoices"]] == [62]
+    assert result["chargeMetrics"][0]["cmrr"] == 31
+    assert counts(writer) == before
+    assert balance(writer, account) == 0
+    order.pop("previewOptions")
+    assert writer.refused("POST", "/v1/orders/preview", order) == 53400020
+
+
+def test_a_draft_is_generated_and_posted_by_the_older_calls(writer: Writer) -> None:
+    known = writer.account(billCycleDay=1)
+    account, key = known["accountNumber"], known["accountId"]
+    begun(writer, account, 31, contractEffectiveDate="2025-04-01")
+    asked = {"AccountId": key, "InvoiceDate": "2025-05-01", "TargetDate": "2025-05-01"}
+    body = {
+        "objects": [asked, asked, {"AccountId": "x", "TargetDate": "2025-05-01"}],
+        "type": "Invoice",
+    }
+    made, nothing, nobody = writer.told_list("POST", "/v1/action/generate", body)
+    assert made["Success"] is True
+    assert [each["Success"] for each in (nothing, nobody)] == [False, False]
+    path = f"/v1/object/invoice/{made['Id']}"
+    draft = writer.told("GET", path)
+    assert (draft["Status"], draft["Amount"], draft["Balance"]) == ("Draft", 62, 0)
+    assert balance(writer, account) == 0
+    assert writer.told("PUT", path, {"Status": "Posted"})["Success"] is True
+    posted = writer.told("GET", path)
+    assert (posted["Status"], posted["Balance"]) == ("Posted", 62)
+    assert balance(writer, account) == 62
+    assert writer.told("PUT", path, {"Status": "Posted"})["Success"] is True
+    assert balance(writer, account) == 62
+    assert writer.told("PUT", path, {"Status": "Draft"})["Success"] is True
+    assert balance(writer, account) == 0
+    assert writer.told("PUT", path, {"Status": "Canceled"})["Success"] is True
+    refused = writer.send("PUT", path, {"Status": "Posted"}).json()
+    assert (refused["Success"], refused["Errors"][0]["Code"]) == (False, "INVALID_VALUE")
+    assert writer.told("GET", path)["Status"] == "Canceled"
+    wrong = {**body, "type": "Payment"}
+    assert writer.send("POST", "/v1/action/generate", wrong).status_code == 400

@@ -79,7 +79,9 @@ class _File:
 
     def __init__(self, path: str) -> None:
         #: Times of 96 bits reach further than nanoseconds in 64, which most programs make of them.
-        self._parquet = pa_parquet.ParquetFile(path, coerce_int96_timestamp_unit="us")
+        self._parquet = pa_parquet.ParquetFile(
+            path, coerce_int96_timestamp_unit="us", page_checksum_verification=True
+        )
         schema, columns = self._parquet.schema_arrow, self._parquet.schema
         self._long_times: list[str] = []
         self._spans: list[str] = []

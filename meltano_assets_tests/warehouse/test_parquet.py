@@ -101,3 +101,15 @@ def test_a_column_that_cannot_be_read_is_told_as_one(tmp_path: Path) -> None:
     (tmp_path / "f.parquet").write_bytes(LONG_INTEGER)
     with pytest.raises(FatalError, match="a column in a form that cannot be read"):
         read_file(tmp_path / "f.parquet")
+
+
+def test_a_page_that_is_not_what_was_written_is_an_error(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    """Where the file says what its pages' checksums are, as Spark's and others do."""
+    texts = [f"text {number}" for number in range(1000)]
+    table = pa.table({"id": range(1000), "v": texts})
+    content = parquet(table, compression="none", use_dictionary=False, write_page_checksum=True)
+    with pytest.raises(FatalError, match="damaged"):
+        store(warehouse, tmp_path / "f.parquet", content.replace(b"text 500", b"text 5OO"), "id")
+    assert query(warehouse, "select to_regclass('shop.things')") == [(None,)]

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import orjson
 from starlette.requests import Request
@@ -141,11 +141,64 @@ class Clearbit:
         }
         if remaining < 0:
             return _clearbit_error("rate_limit", "Rate limit exceeded.", 429, headers)
-        if request.url.path.rstrip("/") not in ("/v2/companies/find", "/v1/companies/find"):
-            return _clearbit_error("not_found", "No such resource.", 404, headers)
+        parts = request.url.path.strip("/").split("/")
         if self.service.faults.take("quota", request.url.path):
             return _clearbit_error("over_quota", "You are over your quota.", 402, headers)
-        return self._find(request.query_params.get("domain", ""), headers)
+        query = request.query_params
+        match (request.method, *parts):
+            case ("GET", "v1" | "v2", "companies", "find"):
+                return self._find(query.get("domain", ""), headers)
+            case ("GET", "v1" | "v2", "companies", key):
+                return self._by_id(key, headers)
+            case ("POST", "v1" | "v2", "companies", key, "flag"):
+                found = self._by_id(key, headers)
+                return json_response({}, 200, headers) if found.status_code == 200 else found
+            case ("GET", "v1", "domains", "find"):
+                return self._domain_of(query.get("name", ""), headers)
+            case ("GET", "v1" | "v2", "people", *_) if not query.get("email") and len(parts) == 3:
+                return _clearbit_error("params_invalid", "Email is invalid.", 422, headers)
+            case ("GET", "v1" | "v2", "people", *_):
+                return _clearbit_error("unknown_record", "Unknown person.", 404, headers)
+            case ("GET", "v1" | "v2", "combined", "find"):
+                return self._combined(query.get("email", ""), headers)
+        return _clearbit_error("not_found", "No such resource.", 404, headers)
+
+    def _hits(self) -> Iterator[DomainFacts]:
+        """The domains whose company is known here."""
+        day = self._day()
+        for known in self._company.domain_facts(day).values():
+            if known.organisation is not None and known.clearbit_on(day) == "hit":
+                yield known
+
+    def _by_id(self, key: str, headers: dict[str, str]) -> Response:
+        for known in self._hits():
+            if _company_id(known.domain) == key:
+                return json_response(_clearbit_company(known), 200, headers)
+        return _clearbit_error("unknown_record", "Unknown company.", 404, headers)
+
+    def _domain_of(self, name: str, headers: dict[str, str]) -> Response:
+        """The domain of a company by its name."""
+        wanted = name.strip().casefold()
+        if not wanted:
+            return _clearbit_error("params_invalid", "Name is invalid.", 422, headers)
+        for known in self._hits():
+            organisation = known.organisation
+            names = (organisation.name, organisation.legal_name) if organisation else ()
+            if organisation and wanted in (each.casefold() for each in names):
+                told = {"domain": known.domain, "logo": None, "name": organisation.name}
+                return json_response(told, 200, headers)
+        return _clearbit_error("unknown_record", "Unknown company.", 404, headers)
+
+    def _combined(self, email: str, headers: dict[str, str]) -> Response:
+        """A person, who is nobody here, and the company of their address."""
+        mailbox, _, domain = email.strip().rpartition("@")
+        if not mailbox or not _DOMAIN.fullmatch(domain.lower()):
+            return _clearbit_error("params_invalid", "Email is invalid.", 422, headers)
+        for known in self._hits():
+            if known.domain == domain.lower():
+                told = {"person": None, "company": _clearbit_company(known)}
+                return json_response(told, 200, headers)
+        return _clearbit_error("unknown_record", "Unknown person.", 404, headers)
 
     def _find(self, domain: str, headers: dict[str, str]) -> Response:
         domain = domain.strip().lower()
@@ -245,12 +298,16 @@ def _discoverorg_company(domain: str, organisation: Organisation) -> dict[str, o
     }
 
 
+def _company_id(domain: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, domain))
+
+
 def _clearbit_company(known: DomainFacts) -> dict[str, object]:
     organisation = known.organisation
     assert organisation is not None
     employees = organisation.employees
     return {
-        "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, known.domain)),
+        "id": _company_id(known.domain),
         "name": organisation.name,
         "legalName": organisation.legal_name,
         "domain": known.domain,

@@ -101,6 +101,37 @@ def test_clearbit_finds_a_company(sandbox: Sandbox, small_company: Company) -> N
     assert find(sandbox, domain, Authorization=f"Bearer {key}").json() == company
 
 
+def test_clearbit_finds_a_company_by_id_name_and_address(
+    sandbox: Sandbox, small_company: Company
+) -> None:
+    settings = sandbox.manifest["clearbit"]
+    base, auth = str(settings["base_url"]), (str(settings["api_key"]), "")
+
+    def ask(path: str, method: str = "GET", **params: str) -> requests.Response:
+        return requests.request(method, base + path, params=params, auth=auth, timeout=10)
+
+    company = find(sandbox, domains(small_company, clearbit="hit")[0]).json()
+    path = f"/v2/companies/{company['id']}"
+    assert ask(path).json() == company
+    assert ask(f"{path}/flag", "POST").status_code == 200
+    named = ask("/v1/domains/find", name=company["name"].upper()).json()
+    assert named["name"] == company["name"]
+    assert find(sandbox, named["domain"]).json()["name"] == company["name"]
+    combined = ask("/v2/combined/find", email=f"a@{company['domain']}").json()
+    assert combined == {"person": None, "company": company}
+    for where, params, status in (
+        ("/v2/companies/x", {}, 404), ("/v1/domains/find", {"name": "nobody"}, 404),
+        ("/v1/domains/find", {}, 422), ("/v2/combined/find", {"email": "a"}, 422),
+        ("/v2/combined/find", {"email": "a@nobody-knows-this.com"}, 404),
+        ("/v2/people/find", {"email": "a@b.com"}, 404), ("/v2/people/find", {}, 422),
+        ("/v9/wings", {}, 404),
+    ):  # fmt: skip
+        answer = ask(where, **params)
+        assert answer.status_code == status, where
+        assert set(answer.json()["error"]) == {"type", "message"}
+    assert ask("/v2/companies/x/flag", "POST").status_code == 404
+
+
 def test_clearbit_has_an_answer_for_each_case(sandbox: Sandbox, small_company: Company) -> None:
     pending = domains(small_company, clearbit="pending")[0]
     cases = {

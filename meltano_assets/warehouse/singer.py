@@ -286,9 +286,9 @@ class SingerTarget:
         if not table.required <= record.keys() and deleted is None:
             self._refuse(table, record, number, "a required property is missing")
             return
-        version = message.get("version")
-        self._note_version(table, version if isinstance(version, int) else None)
-        if isinstance(version, int):
+        version = singer_blocks.version_of(message)
+        self._note_version(table, version)
+        if version is not None:
             record[_VERSION] = version
         if self._add_metadata:
             record.setdefault("_sdc_extracted_at", message.get("time_extracted"))
@@ -462,8 +462,8 @@ class SingerTarget:
         for the next commit, so that nobody sees the table without its rows meanwhile.
         """
         table = self._table(message, number)
-        version = message.get("version")
-        if not isinstance(version, int):
+        version = singer_blocks.version_of(message)
+        if version is None:
             raise self._fatal(table, f"line {number}: an ACTIVATE_VERSION without a version")
         self._load(table)
         table.activated, table.has_plain = version, False

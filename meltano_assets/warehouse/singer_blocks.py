@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import orjson
 import pyarrow as pa
@@ -57,13 +58,20 @@ def envelope(line: bytes) -> Envelope | None:
         message = orjson.loads(around)
     except ValueError:
         return None
-    stream, version = message.get("stream"), message.get("version")
+    stream, version = message.get("stream"), version_of(message)
     if message.get("type") != "RECORD" or not isinstance(stream, str):
         return None
-    if len(message) != around.count(b'":') or not isinstance(version, int | None):
-        # A name that stands twice, or a number that is no integer.
+    if len(message) != around.count(b'":') or version != message.get("version"):
+        # A name that stands twice, or a version that is none.
         return None
     return Envelope(stream, version, split.start(2), split.end(2))
+
+
+def version_of(message: Mapping[str, object]) -> int | None:
+    """The version that a message names; None for what is no whole number of 64 bits."""
+    version = message.get("version")
+    is_whole = isinstance(version, int) and not isinstance(version, bool)
+    return cast(int, version) if is_whole and abs(cast(int, version)) < 2**63 else None
 
 
 @dataclass(slots=True)

@@ -533,3 +533,16 @@ def test_a_property_without_a_type_takes_values_as_they_are(warehouse: Warehouse
     records = [{"id": 1, "a": "later", "b": 1}, {"id": 2, "a": None, "b": "x"}]
     run(warehouse, schema, *({"type": "RECORD", "stream": "t", "record": one} for one in records))
     assert query(warehouse, "select a, b from tap.t order by id") == [("later", "1"), (None, "x")]
+
+
+@pytest.mark.parametrize("version", [True, "7", 1.5, None, 2**63, 2**64 - 1, 2**70])
+def test_a_version_that_is_none_is_no_record_s_fault_and_activates_nothing(
+    warehouse: Warehouse, version: object
+) -> None:
+    lines = [{**user(number), "version": version} for number in range(300)]
+    target, _ = run(warehouse, USERS, *lines)
+    assert target.outcomes[0].inserted == 300
+    activate = {"type": "ACTIVATE_VERSION", "stream": "Users", "version": version}
+    with pytest.raises(FatalError, match="line 2: an ACTIVATE_VERSION without a version"):
+        run(warehouse, USERS, activate)
+    assert query(warehouse, "select count(*) from tap.users where _deleted_at is null") == [(300,)]

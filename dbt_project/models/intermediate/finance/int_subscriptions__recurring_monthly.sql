@@ -56,11 +56,12 @@ recurring as (
             months.as_of_date >= charges.effective_start_date
             and months.as_of_date < charges.effective_before_date
     where charges.mrr <> 0
+    -- The column that tells most apart first: the sort compares no other then.
     group by
+        charges.subscription_id,
         months.month_start_date,
         months.as_of_date,
         charges.subscription_name,
-        charges.subscription_id,
         charges.billing_account_id,
         charges.account_id,
         charges.currency_code

@@ -9,6 +9,13 @@ install_hosts as not materialized (
     select * from {{ ref('int_installs__pinged') }}
 ),
 
+-- Pings from before are none of the latest; known beforehand, they are left out before they are read.
+earliest as (
+    select min(last_pinged_at) as pinged_at
+    from install_hosts
+    where is_latest
+),
+
 aligned as (
     select * from {{ ref('int_installs__aligned') }}
 ),
@@ -44,7 +51,10 @@ latest_usage_pings as (
             and install_hosts.last_pinged_at = usage_pings.updated_at
             and install_hosts.host_id is not distinct from usage_pings.host_id
             and install_hosts.install_uuid is not distinct from usage_pings.install_uuid
-    where install_hosts.is_latest and install_hosts.ping_kind = 'usage_ping'
+    where
+        install_hosts.is_latest
+        and install_hosts.ping_kind = 'usage_ping'
+        and usage_pings.updated_at >= (select pinged_at from earliest)
     order by
         install_hosts.install_id,
         case
@@ -67,7 +77,10 @@ latest_version_checks as (
             install_hosts.raw_host = version_checks.raw_host
             and install_hosts.last_pinged_at = version_checks.updated_at
             and install_hosts.host_id is not distinct from version_checks.host_id
-    where install_hosts.is_latest and install_hosts.ping_kind = 'version_check'
+    where
+        install_hosts.is_latest
+        and install_hosts.ping_kind = 'version_check'
+        and version_checks.updated_at >= (select pinged_at from earliest)
     order by
         install_hosts.install_id,
         case

@@ -20,13 +20,11 @@ months as (
 present as (
     select
         recurring.month_start_date,
-        recurring.subscription_name,
         recurring.billing_account_id,
         recurring.account_id,
         recurring.ultimate_parent_account_id,
         recurring.arr_reporting as present_arr_reporting,
-        0::numeric as year_ago_arr_reporting,
-        false as is_retainable
+        0::numeric as year_ago_arr_reporting
     from recurring
     inner join months
         on recurring.month_start_date = months.month_start_date
@@ -40,30 +38,26 @@ present as (
 all_subscriptions as (
     select
         month_start_date,
-        subscription_name,
         billing_account_id,
         account_id,
         ultimate_parent_account_id,
         present_arr_reporting,
-        year_ago_arr_reporting,
-        true as is_retainable
+        year_ago_arr_reporting
     from compared
 
     union all
 
     select
         month_start_date,
-        subscription_name,
         billing_account_id,
         account_id,
         ultimate_parent_account_id,
         present_arr_reporting,
-        year_ago_arr_reporting,
-        is_retainable
+        year_ago_arr_reporting
     from present
 ),
 
-by_level as (
+by_entity as (
     select
         levels.retention_level,
         levels.entity_id,
@@ -81,7 +75,6 @@ by_level as (
     cross join
         lateral (
             values
-            ('subscription', all_subscriptions.subscription_name),
             (
                 'account',
                 coalesce(all_subscriptions.account_id, all_subscriptions.billing_account_id)
@@ -94,10 +87,29 @@ by_level as (
                 )
             )
         ) as levels (retention_level, entity_id)
-    -- By itself a subscription that nobody paid a year ago cannot be retained.
-    where all_subscriptions.is_retainable or levels.retention_level <> 'subscription'
     group by
-        levels.retention_level, levels.entity_id, all_subscriptions.month_start_date
+        levels.entity_id, all_subscriptions.month_start_date, levels.retention_level
+),
+
+by_level as (
+    -- By itself a subscription that nobody paid a year ago cannot be retained.
+    select
+        'subscription' as retention_level,
+        subscription_name as entity_id,
+        month_start_date,
+        present_arr_reporting,
+        year_ago_arr_reporting
+    from compared
+
+    union all
+
+    select
+        retention_level,
+        entity_id,
+        month_start_date,
+        present_arr_reporting,
+        year_ago_arr_reporting
+    from by_entity
 ),
 
 final as (

@@ -30,6 +30,7 @@ from meltano_assets.warehouse import (
     quarantine,
     schema,
     state,
+    swap,
 )
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import pieces
@@ -270,8 +271,15 @@ class _Load:
             schema.refuse_other_key(live, key)
 
     def check_names(self) -> None:
-        """Postgres cuts long names without a word, and two may become one."""
+        """Postgres cuts long names without a word, and two may become one; some names are ours."""
         stream = self._stream
+        if stream.source == books.SCHEMA or swap.is_hidden(stream.name):
+            raise FatalError(
+                f"{stream.key} is a name for the platform's own tables",
+                source=stream.source,
+                stream=stream.name,
+                hint="load into another schema or table",
+            )
         for name in (stream.source, stream.name, *(column.name for column in stream.columns)):
             if not name or "\x00" in name or len(name.encode("utf-8", "replace")) > NAME_BYTES:
                 raise FatalError(

@@ -12,6 +12,7 @@ instead: slower, but nothing breaks, and readers see the old rows until commit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ select not exists (
 
 #: What the names of tables beside begin with.
 HIDDEN = "meltano_new_"
+_HIDDEN = re.compile(HIDDEN + "[0-9a-f]{12}")
 
 #: How long the exchange waits for readers to finish before it fills the table in place instead.
 _LOCK_PATIENCE = "10s"
@@ -130,6 +132,11 @@ def _are_stamps_plain(connection: psycopg.Connection, live: Table) -> bool:
     row = connection.execute(_ARE_STAMPS_PLAIN, {"oid": live.oid, "stamps": list(schema.STAMPS)})
     found = row.fetchone()
     return found is not None and bool(found[0])
+
+
+def is_hidden(name: str) -> bool:
+    """True for what a table is called that is filled beside another one, and dropped if that is broken off."""
+    return _HIDDEN.fullmatch(name) is not None
 
 
 def exchange(

@@ -228,3 +228,22 @@ def test_a_column_delivered_under_the_vendors_name_lands_in_its_own(warehouse: W
     renamed = replace(THINGS, columns=(Column("id", "bigint", field="Id"), Column("v", "integer")))
     load(warehouse, renamed, [batch([{"Id": 1, "v": 1}])])
     assert query(warehouse, "select id, v from shop.things") == [(1, 1)]
+
+
+@pytest.mark.parametrize("full_refresh", [False, True])
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("meltano", "reconciliation"), ("meltano", "mine"), ("shop", "meltano_new_0123456789ab")],
+)
+def test_names_of_the_platforms_own_tables_are_refused(
+    warehouse: Warehouse, source: str, name: str, full_refresh: bool
+) -> None:
+    """A book would be overwritten, and what looks like a killed load's is dropped by the next one."""
+    load(warehouse, THINGS, [batch([{"id": 1}])])
+    books = query(warehouse, "select tablename from pg_tables where schemaname = 'meltano'")
+    target = stream(
+        {"source": "text"}, source=source, name=name, primary_key=(), disposition="append"
+    )
+    with pytest.raises(FatalError, match="a name for the platform's own tables"):
+        load(warehouse, target, [batch([{"source": "x"}])], full_refresh=full_refresh)
+    assert query(warehouse, "select tablename from pg_tables where schemaname = 'meltano'") == books

@@ -8,7 +8,6 @@ requests are 429 without ``Retry-After``. Who may not see confidential data does
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import secrets
@@ -304,7 +303,7 @@ class Lever:
             token, _place = json.loads(unquote(offset))
             plain = base64.b64decode(str(token).removeprefix("0."), validate=True).decode()
             place = int(plain.partition(":")[0])
-        except (ValueError, TypeError, binascii.Error):
+        except (ValueError, TypeError):
             raise wrong from None
         if self._offset(place, name) != quote(unquote(offset), safe=""):
             raise wrong

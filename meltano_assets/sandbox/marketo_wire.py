@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import secrets
 from collections.abc import Mapping
@@ -98,7 +97,7 @@ def read_token(token: str | None, kind: str) -> int:
     text = token.rstrip("=")
     try:
         plain = base64.b32decode(text + "=" * (-len(text) % 8)).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         plain = ""
     name, _, rest = plain.partition(":")
     place, _, _mark = rest.partition(":")

@@ -8,7 +8,6 @@ A user's passport is taken with each request or once at ``login``, which opens a
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -128,7 +127,7 @@ class Gate:
         wanted = hmac.new(key, message, algorithm).digest()
         try:
             given = base64.b64decode((signature.text or "").strip(), validate=True)
-        except binascii.Error:
+        except ValueError:
             raise refused() from None
         is_known = (
             _same(parts["account"], known.account)

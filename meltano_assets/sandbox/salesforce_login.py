@@ -8,7 +8,6 @@ are.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -68,7 +67,7 @@ def _client(form: Mapping[str, str], headers: Mapping[str, str]) -> tuple[str | 
     if kind.lower() == "basic":
         try:
             user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             return None, None
         return unquote_plus(user), unquote_plus(password)
     return form.get("client_id"), form.get("client_secret")
@@ -146,7 +145,7 @@ def _check_assertion(org: SalesforceOrg, assertion: str) -> None:
         header, payload, signature = assertion.split(".")
         claims = json.loads(_unpadded(payload))
         algorithm = json.loads(_unpadded(header)).get("alg")
-    except (ValueError, AttributeError, binascii.Error) as error:
+    except (ValueError, AttributeError) as error:
         raise _Refused("invalid_grant", "invalid assertion") from error
     if not isinstance(claims, dict) or algorithm != "RS256" or not signature:
         raise _Refused("invalid_grant", "invalid assertion")

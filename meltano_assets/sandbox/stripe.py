@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import re
 import secrets
@@ -240,7 +239,7 @@ class Stripe:
         if scheme.lower() == "basic":
             try:
                 given = base64.b64decode(rest, validate=True).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:
                 given = ""
         if not given:
             message = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from datetime import datetime
 
 from meltano_assets.sandbox.company_sales import Record
+from meltano_assets.sandbox.numbers import is_number
 
 
 def export_order(record: Record) -> tuple[int, int]:
@@ -31,10 +31,11 @@ def parse_cursor(cursor: str) -> tuple[int, int] | None:
     """The place that a cursor of an export names; None when it is none."""
     try:
         text = base64.b64decode(cursor, validate=True).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
     found = re.fullmatch(r"(\d+)\.0\|\|(\d+)\|", text)
-    return (int(found[1]), int(found[2])) if found else None
+    is_place = found is not None and all(map(is_number, found.groups()))
+    return (int(found[1]), int(found[2])) if found and is_place else None
 
 
 def make_place(number: int) -> str:
@@ -45,7 +46,7 @@ def make_place(number: int) -> str:
 def parse_place(cursor: str) -> int | None:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
     found = re.fullmatch(r'\{"o":"id","v":(\d+)\}', text)
-    return int(found[1]) if found else None
+    return int(found[1]) if found and is_number(found[1]) else None

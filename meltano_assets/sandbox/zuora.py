@@ -8,7 +8,6 @@ records are the company's; the tenant's zone is US Pacific. Jobs and tokens live
 from __future__ import annotations
 
 import base64
-import binascii
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -437,7 +436,7 @@ def _basic(header: str) -> tuple[str, str] | None:
         return None
     try:
         user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
     return user, password
 

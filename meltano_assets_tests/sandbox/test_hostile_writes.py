@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -95,3 +98,38 @@ def test_ids_that_are_no_numbers_lead_nowhere(sandbox: Sandbox, service: str) ->
     for path, number in itertools.product(paths.split(), ("9" * 5000, "9" * 25, "²", "-1")):
         answer = client.get(f"{base}/{path.replace('ID', number)}", timeout=10)
         assert answer.status_code < 500, (path, number[:30])
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_cursors_that_nobody_gave_lead_nowhere(sandbox: Sandbox, service: str) -> None:
+    client, base, _ = session(sandbox, service)
+    big = "9" * 5000
+    forged = [f'{{"o":"id","v":{big}}}', f"{big}.0||{big}|", f"leads:{big}:0", f"0.{big}"]
+    cursors = ["é", "²", "=", "a", *(base64.urlsafe_b64encode(t.encode()).decode() for t in forged)]
+    paths = {
+        "zendesk": "tickets?page[after]=ID tickets?page[before]=ID"
+        " incremental/tickets/cursor?cursor=ID search/export?query=a&filter[type]=ticket&page[after]=ID",
+        "lever": "opportunities?offset=ID",
+        "marketo": "rest/v1/lists.json?nextPageToken=ID rest/v1/activities.json?nextPageToken=ID"
+        "&activityTypeIds=1",
+        "zuora": "object-query/accounts?cursor=ID",
+    }[service]
+    for path, cursor in itertools.product(paths.split(), cursors):
+        answer = client.get(f"{base}/{path.replace('ID', quote(cursor))}", timeout=10)
+        assert answer.status_code < 500, (path, cursor[:30])
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer", "OAuth", "Token"])
+def test_credentials_that_cannot_be_read_are_wrong(sandbox: Sandbox, scheme: str) -> None:
+    paths = {
+        "zendesk": "/api/v2/tickets.json", "lever": "/stages", "marketo": "/rest/v1/lists.json",
+        "zuora": "/v1/accounts/1", "stripe": "/v1/customers", "clearbit": "/v2/companies/find",
+        "salesforce": "/services/data/v59.0/sobjects", "discoverorg": "/papi/v1/search/companies",
+        "netsuite": "/services/rest/record/v1/customer",
+    }  # fmt: skip
+    for service, path in paths.items():
+        url = str(sandbox.manifest[service]["base_url"]) + path
+        for rest in (b"\xe9", b"\xff\xfe", b"=", b"a" * 5000, b"", b",=,", b'a="\xe9"'):
+            headers: Any = {"Authorization": scheme.encode() + b" " + rest}
+            answer = requests.get(url, headers=headers, timeout=10)
+            assert answer.status_code < 500, (service, rest[:20])

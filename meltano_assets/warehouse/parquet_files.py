@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
@@ -31,10 +32,10 @@ def read_parquet(
     opened: io.BufferedReader, name: str
 ) -> tuple[dict[str, ColumnType | None], Iterator[pa.RecordBatch]]:
     """The fields' types, None for those without a value, and the records of an open file."""
-    kept = None
+    kept: IO[bytes] | None = None
     if name == "-" or not isinstance(getattr(opened, "raw", None), io.FileIO):
         # Parquet is read from its end: what cannot be sought is kept in a file meanwhile.
-        kept = tempfile.NamedTemporaryFile()  # noqa: SIM115 - lives as long as the batches
+        kept = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the batches
         try:
             shutil.copyfileobj(opened, kept, _COPY_BYTES)
         except (EOFError, zlib.error):
@@ -43,10 +44,10 @@ def read_parquet(
     if name != "-":
         opened.close()
     with _told(name):
-        file = _File(name if kept is None else kept.name)
+        file = _File(name if kept is None else kept)
     kinds = {
-        name: None if pa.types.is_null(kind) else from_arrow(kind)
-        for name, kind in file.types.items()
+        column: None if pa.types.is_null(kind) else from_arrow(kind)
+        for column, kind in file.types.items()
     }
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -77,10 +78,10 @@ def _told(name: str) -> Iterator[None]:
 class _File:
     """An open file; ``types`` are those of its columns, each with a name of its own."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, source: str | IO[bytes]) -> None:
         #: Times of 96 bits reach further than nanoseconds in 64, which most programs make of them.
         self._parquet = pa_parquet.ParquetFile(
-            path, coerce_int96_timestamp_unit="us", page_checksum_verification=True
+            source, coerce_int96_timestamp_unit="us", page_checksum_verification=True
         )
         schema, columns = self._parquet.schema_arrow, self._parquet.schema
         self._long_times: list[str] = []
@@ -99,8 +100,10 @@ class _File:
         self._names = unique_names(schema.names)
         self.types = dict(zip(self._names, schema.types, strict=True))
         self.types |= dict.fromkeys(self._spans, pa.string())
-        if self._long_times:
-            self._fine = pa_parquet.ParquetFile(path)
+        # A file without a name is opened once more where the system lets us.
+        again = Path(source if isinstance(source, str) else f"/proc/self/fd/{source.fileno()}")
+        if self._long_times and again.exists():
+            self._fine = pa_parquet.ParquetFile(again)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The records."""

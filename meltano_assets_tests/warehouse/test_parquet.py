@@ -61,9 +61,13 @@ def test_times_of_96_bits_keep_years_that_nanoseconds_do_not_reach(
     ]
 
 
-def test_times_of_96_bits_are_rounded_like_others(tmp_path: Path, warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_times_of_96_bits_are_rounded_like_others(
+    tmp_path: Path, warehouse: Warehouse, is_packed: bool
+) -> None:
     times = pa.array([1614834367123456789, 0], pa.timestamp("ns"))
     content = parquet(pa.table({"id": [1, 2], "t": times}), use_deprecated_int96_timestamps=True)
+    content = gzip.compress(content) if is_packed else content
     outcome = store(warehouse, tmp_path / "f.parquet", content, "id")
     assert outcome.cleaned == {"microseconds_rounded": 1}
     assert query(warehouse, "select t from shop.things where id = 1") == [

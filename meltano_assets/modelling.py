@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +31,10 @@ PROJECT_FILES = ("*.sql", "*.yml", "*.csv", "*.py")
 
 #: Whether models have to ask who may read them: yes or no; unset, they look.
 HAS_ROLES = "DBT_HAS_ROLES"
+#: Id of the process that is the only one to build, for the dbt that it starts.
+BUILDER = "MELTANO_DBT_BUILDER"
+#: How often dbt looks whether that process lives, and how long it may take to end after it.
+_LOOK_SECONDS, _ORPHAN_SECONDS = 0.5, 20.0
 
 
 @contextmanager
@@ -35,14 +42,14 @@ def building(warehouse: Warehouse, on_wait: Callable[[str], None]) -> Iterator[M
     """The only run of dbt that writes to this warehouse; behind it every table has its grants.
 
     dbt gives what it builds its grants itself; the variables that are given here spare it the question
-    where nobody applied any roles. Raw tables and columns that were made since the last run get theirs here.
+    where nobody applied any roles, and let it end with the process that holds the lock. Raw tables and columns that were made since the last run get theirs here.
     """
     from meltano_assets.warehouse.roles import apply
 
     with alone(warehouse, on_wait):
         has_roles = apply.is_anything_settled(warehouse)
         try:
-            yield {HAS_ROLES: "yes" if has_roles else "no"}
+            yield {HAS_ROLES: "yes" if has_roles else "no", BUILDER: str(os.getpid())}
         finally:
             if has_roles:
                 apply.settle_tables(warehouse, impersonal_columns(warehouse.url))
@@ -85,6 +92,8 @@ def run_dbt() -> None:
     all of them again and again while they are made, and once more at the end.
     """
     gc.set_threshold(200_000, 50, 100)
+    if builder := os.environ.get(BUILDER):
+        end_with(int(builder))
     compile_classes_when_needed()
     from dbt.cli.main import cli
 
@@ -96,6 +105,26 @@ def run_dbt() -> None:
         cli()
     finally:
         gc.freeze()
+
+
+def end_with(builder: int) -> None:
+    """End as by Ctrl-C, queries cancelled, when the process that started this one is gone.
+
+    Its lock went with it, and others may build the same tables from then on.
+    """
+    import psutil
+
+    if os.getppid() != builder and psutil.pid_exists(builder):
+        return
+
+    def watch() -> None:
+        while os.getppid() == builder:
+            time.sleep(_LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_ORPHAN_SECONDS)
+        os._exit(128 + signal.SIGINT)
+
+    threading.Thread(target=watch, name="builder", daemon=True).start()
 
 
 def compile_classes_when_needed() -> None:

@@ -24,6 +24,7 @@ from meltano_assets.assets.lineage import column_lineage, lineage_metadata, rela
 from meltano_assets.assets.raw import column_tags
 from meltano_assets.automation import ON_NEWS
 from meltano_assets.modelling import (
+    BUILDER,
     building,
     dbt_program,
     dbt_variables,
@@ -239,6 +240,8 @@ def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
         with building(warehouse, context.log.info) as more:
             os.environ.update(more)
             build = dbt.cli(BUILD, context=context)
+            # Of this dbt alone.
+            del os.environ[BUILDER]
             try:
                 yield from _with_metadata(build, warehouse, _keys_by_relation(build.manifest))
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -311,6 +312,31 @@ def test_two_runs_at_once_leave_each_ping_once(
         "select count(*), count(distinct usage_ping_id) from intermediate.int_usage_pings__unpacked"
     ) == [(200, 200)]
     assert empty.rows("select count(*) from intermediate.int_installs__used_monthly") == [(20,)]
+
+
+def test_a_run_that_is_killed_leaves_no_dbt_behind(
+    empty: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parsed_by_dbt: Callable[[Path], None],
+    eventually: Callable[..., None],
+) -> None:
+    """Whoever builds next would build the same tables as the dbt that nobody waits for."""
+    monkeypatch.setenv("MELTANO_WAREHOUSE_URL", empty.url)
+    monkeypatch.setenv("MELTANO_STATE_DIR", str(tmp_path))
+    parsed_by_dbt(tmp_path / "dbt" / WAREHOUSE_DATABASE)
+    statements = (
+        "select wait_event_type from pg_stat_activity"
+        " where application_name = 'meltano-assets dbt' and datname = current_database()"
+    )
+    with empty.connect() as connection:
+        connection.execute("lock table analytics.dim_dates in access exclusive mode")
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        run = command_line.start("dbt", "run", "--select", "dim_dates", **quiet)
+        eventually(lambda: ("Lock",) in empty.rows(statements), 120)
+        run.kill()
+        run.wait()
+        eventually(lambda: not empty.rows(statements), 60)
 
 
 def test_a_run_of_dagster_waits_for_others(

@@ -267,7 +267,7 @@ class BulkExtract:
             raise MarketoError("611", "System error")
         path = self._path(job)
         first, last, status = 0, job.size - 1, 200
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("range", ""))
+        asked = re.fullmatch(r"bytes=(\d{1,18})-(\d{0,18})", headers.get("range", ""))
         if asked:
             first, last = int(asked[1]), min(last, int(asked[2] or last))
             status = 206

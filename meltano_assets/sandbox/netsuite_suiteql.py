@@ -501,7 +501,7 @@ def _rows_limited(text: str) -> str:
     top = re.compile(r"^(\s*SELECT\s+(?:DISTINCT\s+)?)TOP\s+(\d+)\s", re.IGNORECASE)
     if found := top.match(text):
         return top.sub(r"\1", text) + f" LIMIT {found[2]}"
-    rownum = re.compile(r"\bROWNUM\s*(<=|<|=)\s*(\d+)", re.IGNORECASE)
+    rownum = re.compile(r"\bROWNUM\s*(<=|<|=)\s*(\d{1,9})\b", re.IGNORECASE)
     if found := rownum.search(text):
         most = int(found[2]) - (found[1] == "<")
         return f"{rownum.sub('1 = 1', text)} LIMIT {max(most, 0)}"

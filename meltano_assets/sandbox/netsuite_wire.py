@@ -22,6 +22,8 @@ from meltano_assets.sandbox.netsuite_contract import Contract, Element
 ACCOUNT_ZONE = timezone(timedelta(hours=-8))
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
+#: Years whose times have an equal in every zone.
+_FIRST_YEAR, _LAST_YEAR = 1000, 9998
 #: What XML 1.0 cannot hold.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
@@ -110,6 +112,8 @@ def parse_moment(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise StatusError("INVALID_DATE_FORMAT", f"{text!r} is not a date") from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise StatusError("INVALID_DATE_FORMAT", f"{text!r} is beyond the calendar")
     return moment if moment.tzinfo else moment.replace(tzinfo=ACCOUNT_ZONE)
 
 

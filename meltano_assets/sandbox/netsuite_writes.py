@@ -6,6 +6,7 @@ company's records and outlives the process in one file of the state folder.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -26,6 +27,7 @@ from meltano_assets.sandbox.netsuite_wire import (
     text_of,
     type_of,
 )
+from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.state import StateFolder
 
 _FILE = "netsuite"
@@ -413,8 +415,13 @@ def _scalar(kind: str, name: str, text: str) -> object:
         if kind == "boolean":
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if kind in ("double", "float", "decimal"):
-            return float(text)
+            number = float(text)
+            if not math.isfinite(number):
+                raise ValueError(text)
+            return number
         if kind in ("int", "long", "integer"):
+            if not is_number(text.removeprefix("-")):
+                raise ValueError(text)
             return int(text)
     except (ValueError, KeyError):
         raise StatusError("INVALID_FLD_VALUE", f"Invalid {name} value {text!r}") from None

@@ -437,7 +437,7 @@ def _chunk_size(call: Call) -> int:
     header = call.headers.get("sforce-enable-pkchunking", "").lower().replace(" ", "")
     if not header or header.startswith("false"):
         return 0
-    match = re.search(r"chunksize=(\d+)", header)
+    match = re.search(r"chunksize=(\d{1,9})", header)
     return min(max(int(match[1]), 1), MAX_CHUNK) if match else CHUNK
 
 

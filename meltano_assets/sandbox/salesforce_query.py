@@ -34,7 +34,7 @@ MAX_CURSORS = 10
 #: The vendor gives an idle cursor up to two days.
 CURSOR_LIFE = timedelta(days=2)
 MAX_QUERY = 100_000
-_LOCATOR = re.compile(r"(01g\w{15})-(\d+)$")
+_LOCATOR = re.compile(r"(01g\w{15})-(\d{1,9})$")
 
 
 def compile_soql(org: SalesforceOrg, text: str, *, include_deleted: bool) -> Compiled:
@@ -194,7 +194,7 @@ class Queries:
 
 
 def _page_size(call: Call) -> int:
-    match = re.search(r"batchSize\s*=\s*(\d+)", call.headers.get("sforce-query-options", ""))
+    match = re.search(r"batchSize\s*=\s*(\d{1,9})", call.headers.get("sforce-query-options", ""))
     if not match:
         return MAX_PAGE
     return min(max(int(match[1]), MIN_PAGE), MAX_PAGE)

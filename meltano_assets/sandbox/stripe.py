@@ -503,7 +503,7 @@ class Stripe:
     def _limit(self, text: str | None) -> int:
         if text is None:
             return 10
-        if not re.fullmatch(r"-?\d+", text):
+        if not is_number(text.removeprefix("-")):
             raise Problem(400, f"Invalid integer: {text}", "parameter_invalid_integer", "limit")
         number = int(text)
         if not 1 <= number <= 100:

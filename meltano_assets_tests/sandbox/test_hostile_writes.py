@@ -133,3 +133,36 @@ def test_credentials_that_cannot_be_read_are_wrong(sandbox: Sandbox, scheme: str
             headers: Any = {"Authorization": scheme.encode() + b" " + rest}
             answer = requests.get(url, headers=headers, timeout=10)
             assert answer.status_code < 500, (service, rest[:20])
+
+
+def test_numbers_of_any_length_are_refused_in_headers_and_parameters(sandbox: Sandbox) -> None:
+    big = "9" * 5000
+    stripe = sandbox.manifest["stripe"]
+    for name in ("limit", "created", "created[gte]", "starting_after"):
+        answer = requests.get(
+            f"{stripe['base_url']}/v1/customers", params={name: big}, timeout=10,
+            auth=(str(stripe["api_key"]), ""),
+        )  # fmt: skip
+        assert answer.status_code == 400, name
+    known = sandbox.manifest["salesforce"]
+    form = {"grant_type": "client_credentials", "client_id": known["client_id"],
+            "client_secret": known["client_secret"]}  # fmt: skip
+    base = str(known["base_url"])
+    token = requests.post(f"{base}/services/oauth2/token", data=form, timeout=10).json()
+    login = {"Authorization": f"Bearer {token['access_token']}"}
+    data = f"{base}/services/data/v59.0"
+    for path, headers in (
+        ("query?q=SELECT+Id+FROM+Account", {"Sforce-Query-Options": f"batchSize={big}"}),
+        (f"query/01g{'a' * 15}-{big}", {}),
+        (f"jobs/query/750/results?maxRecords={big}", {}),
+    ):
+        answer = requests.get(f"{data}/{path}", headers={**login, **headers}, timeout=10)
+        assert answer.status_code < 500, path[:40]
+    told = (
+        '<jobInfo xmlns="http://www.force.com/2009/06/asyncapi/dataload"><operation>query</operation>'
+        "<object>Account</object><contentType>CSV</contentType></jobInfo>"
+    )
+    chunks = {"X-SFDC-Session": token["access_token"], "Content-Type": "application/xml",
+              "Sforce-Enable-PKChunking": f"chunkSize={big}"}  # fmt: skip
+    answer = requests.post(f"{base}/services/async/59.0/job", told, headers=chunks, timeout=10)
+    assert answer.status_code < 500

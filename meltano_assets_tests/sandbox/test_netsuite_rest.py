@@ -204,6 +204,11 @@ def test_records_are_made_changed_and_deleted(own_rest: Rest) -> None:
     assert error(rest.ask("GET", f"{RECORD}customer/eid:r-1")) == (404, "NONEXISTENT_ID")
 
 
+def bill(**line: object) -> dict[str, object]:
+    """A new invoice of one line."""
+    return {"entity": {"id": "116"}, "item": {"items": [{"item": {"id": "1"}, "rate": 5, **line}]}}
+
+
 def test_what_cannot_be_is_a_problem(rest: Rest) -> None:
     customer = f"{RECORD}customer"
     for method, path, body, wanted in (
@@ -215,6 +220,16 @@ def test_what_cannot_be_is_a_problem(rest: Rest) -> None:
         ("POST", customer, {"companyName": "a", "subsidiary": {"id": "77"}}, (400, "INVALID_VALUE")),
         ("POST", f"{RECORD}invoice", {"entity": 1, "item": {"items": [7]}}, (400, "INVALID_CONTENT")),
         ("POST", f"{RECORD}invoice", {"item": {"items": 7}}, (400, "INVALID_CONTENT")),
+        *(
+            ("POST", f"{RECORD}invoice", bill(**{name: value}), (400, code))
+            for name, value, code in (
+                ("quantity", "NaN", "INVALID_VALUE"), ("quantity", "1e999", "INVALID_VALUE"),
+                ("line", "9" * 30, "INVALID_VALUE"), ("line", "9" * 5000, "INVALID_VALUE"),
+                ("revRecStartDate", "0001-01-01", "INVALID_VALUE_FORMAT"),
+                ("revRecStartDate", "9999-12-31T23:59:59", "INVALID_VALUE_FORMAT"),
+                ("revRecStartDate", "soon", "INVALID_VALUE_FORMAT"),
+            )
+        ),
         ("PUT", f"{customer}/7", {}, (405, "INVALID_METHOD")),
         ("DELETE", customer, None, (405, "INVALID_METHOD")),
         ("PATCH", f"{customer}/99999999", {}, (404, "NONEXISTENT_ID")),
@@ -353,6 +368,7 @@ def test_suiteql_only_reads(rest: Rest) -> None:
         "SELECT id FROM customer; DROP TABLE customer", "SELECT nope FROM customer", "SELECT * FROM nope",
         "SELECT id FROM customer LIMIT 5", "PRAGMA query_only = OFF", "ATTACH DATABASE '/tmp/x' AS y",
         "SELECT load_extension('x')", "SELECT zeroblob(1000000000)", "SELECT readfile('/etc/passwd')",
+        "SELECT id FROM customer WHERE ROWNUM <= " + "9" * 5000, "SELECT TOP 99999999999999999999 id FROM customer",
         "WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) SELECT COUNT(*) FROM x",
         "SELECT * FROM sqlite_master", "SELECT 'x", "(" * 5000, "SELECT \x00", "WITH", "SELECT nofunction(1)",
     ):  # fmt: skip

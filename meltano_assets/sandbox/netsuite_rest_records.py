@@ -316,12 +316,12 @@ class Catalog:
         """The element that SOAP would have sent for a record in JSON."""
         node = etree.Element("record")
         node.set(f"{{{XSI}}}type", f"x:{kind}")
-        given = body.get("externalId")
-        external = external if external is not None else None if given is None else str(given)
+        given: Any = body.get("externalId")
+        external = given if external is None else external
         if key is not None:
-            node.set("internalId", key)
+            node.set("internalId", _plain(key, "id"))
         if external is not None:
-            node.set("externalId", external)
+            node.set("externalId", _plain(external, "externalId"))
         declared = self._contract.types[kind]
         customs = etree.Element("customFieldList")
         for name, value in body.items():
@@ -330,7 +330,7 @@ class Catalog:
             if name.lower().startswith("cust") and _find(declared, name) is None:
                 customs.append(self._custom_element(kind, name, value))
                 continue
-            element = _find(declared, name)
+            element = _find(declared, name) if name.lower() != "nullfieldlist" else None
             if element is None:
                 if is_strict:
                     raise StatusError("NONEXISTENT_FIELD", f"Unknown field or sublist '{name}'.")
@@ -359,6 +359,8 @@ class Catalog:
                 line = etree.SubElement(node, inner.name)
                 if inner.type in _REFS:
                     _refer(line, element.name, item)
+                elif inner.type not in self._contract.types:
+                    line.text = _sent(inner, item)
                 else:
                     self._fill(line, inner.type, item, element.name)
         else:

@@ -116,11 +116,13 @@ def end_with(builder: int) -> None:
 
     if os.getppid() != builder and psutil.pid_exists(builder):
         return
+    # Ctrl-C's own signal is ignored by what a shell starts in the background.
+    signal.signal(signal.SIGUSR1, signal.default_int_handler)
 
     def watch() -> None:
         while os.getppid() == builder:
             time.sleep(_LOOK_SECONDS)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGUSR1)
         time.sleep(_ORPHAN_SECONDS)
         os._exit(128 + signal.SIGINT)
 

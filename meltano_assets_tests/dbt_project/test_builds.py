@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -331,8 +332,13 @@ def test_a_run_that_is_killed_leaves_no_dbt_behind(
     )
     with empty.connect() as connection:
         connection.execute("lock table analytics.dim_dates in access exclusive mode")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        run = command_line.start("dbt", "run", "--select", "dim_dates", **quiet)
+        run = command_line.start(
+            *("dbt", "run", "--select", "dim_dates"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # As a shell starts what runs in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        )
         eventually(lambda: ("Lock",) in empty.rows(statements), 120)
         run.kill()
         run.wait()

@@ -463,7 +463,7 @@ def test_a_role_that_is_gone_is_no_failure(built: RoleServer, project: Project) 
     built.execute("drop owned by ~leaver", "drop role ~leaver")
     assert project.dbt("run", "--select", "dim_users") == {}
     with modelling.building(built.warehouse, pytest.fail) as variables:
-        assert variables == {"DBT_HAS_ROLES": "yes"}
+        assert variables[modelling.HAS_ROLES] == "yes"
     built.apply(FILE, known(project))
 
 
@@ -478,4 +478,4 @@ def test_a_project_without_roles_asks_for_nothing(project: Project, tmp_path: Pa
         row = connection.execute("select to_regclass('meltano.role_access')").fetchone()
     assert row == (None,)
     with modelling.building(other, pytest.fail) as variables:
-        assert variables == {"DBT_HAS_ROLES": "no"}
+        assert variables[modelling.HAS_ROLES] == "no"

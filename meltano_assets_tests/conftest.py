@@ -6,6 +6,7 @@ import fcntl
 import gc
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,10 @@ _OWN_PREFIXES = (
 # cycles again and again finds nothing.
 gc.set_threshold(100_000, 50, 100)
 compile_classes_when_needed()
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start and stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Files that share what takes long to make: one worker makes it once.
 _TOGETHER = {

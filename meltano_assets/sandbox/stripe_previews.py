@@ -179,10 +179,9 @@ class Previews:
         """The first bill of a subscription that there is not yet."""
         asked = {
             "customer": customer["id"], "items": details["items"],
-            "payment_behavior": "default_incomplete", "default_incomplete": None,
+            "payment_behavior": "default_incomplete",
             **{name: details[name] for name in ("trial_end",) if name in details},
         }  # fmt: skip
-        asked.pop("default_incomplete")
         made = self._subscriptions.subscribe(asked)
         invoice = existing(self._books, "invoice", str(made["latest_invoice"]))
         invoice = self._books.change(None, invoice, status="draft")

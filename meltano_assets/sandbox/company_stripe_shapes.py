@@ -138,13 +138,17 @@ INVOICE: Record = {
 }
 INVOICE_LINE: Record = {
     "object": "line_item",
+    "discount_amounts": [],
     "discountable": True,
+    "discounts": [],
     "livemode": False,
     "metadata": {},
     "plan": None,
     "price": None,
     "proration": False,
     "subscription": None,
+    "tax_amounts": [],
+    "tax_rates": [],
 }
 PAYMENT_INTENT: Record = {
     "object": "payment_intent",

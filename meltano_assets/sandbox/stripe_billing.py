@@ -12,6 +12,8 @@ from meltano_assets.sandbox.company_stripe_shapes import (
     PAYMENT_INTENT,
 )
 from meltano_assets.sandbox.stripe_books import Books, items_of
+from meltano_assets.sandbox.stripe_credit_notes import CreditNotes
+from meltano_assets.sandbox.stripe_discounts import GIVEN, Discounts
 from meltano_assets.sandbox.stripe_forms import (
     ANY,
     BOOLEAN,
@@ -25,7 +27,9 @@ from meltano_assets.sandbox.stripe_forms import (
     texts,
 )
 from meltano_assets.sandbox.stripe_intents import Intents
+from meltano_assets.sandbox.stripe_kept import Kept
 from meltano_assets.sandbox.stripe_payments import Payments
+from meltano_assets.sandbox.stripe_totals import totalled
 from meltano_assets.sandbox.stripe_wire import Problem, existing
 
 DAY_SECONDS = 86_400
@@ -37,6 +41,8 @@ _INVOICE: Shape = {
     "collection_method": COLLECTION,
     "custom_fields": [{"name": TEXT, "value": TEXT}],
     "days_until_due": INTEGER,
+    "default_tax_rates": [TEXT],
+    "discounts": [GIVEN],
     "due_date": INTEGER,
     "metadata": METADATA,
     "payment_settings": ANY,
@@ -56,9 +62,11 @@ _ITEM: Shape = {
     **texts("description price unit_amount_decimal"),
     "amount": INTEGER,
     "discountable": BOOLEAN,
+    "discounts": [GIVEN],
     "metadata": METADATA,
     "period": {"end": INTEGER, "start": INTEGER},
     "quantity": INTEGER,
+    "tax_rates": [TEXT],
     "unit_amount": INTEGER,
 }
 NEW_ITEM: Shape = {**_ITEM, **texts("currency customer invoice subscription")}
@@ -67,10 +75,21 @@ NEW_ITEM: Shape = {**_ITEM, **texts("currency customer invoice subscription")}
 class Billing:
     """Writes bills and has them paid."""
 
-    def __init__(self, books: Books, payments: Payments, intents: Intents) -> None:
+    def __init__(
+        self,
+        books: Books,
+        payments: Payments,
+        intents: Intents,
+        discounts: Discounts,
+        kept: Kept,
+        credit_notes: CreditNotes,
+    ) -> None:
         self._books = books
         self._payments = payments
         self._intents = intents
+        self._discounts = discounts
+        self._kept = kept
+        self._credit_notes = credit_notes
 
     def deed(
         self, method: str, parts: list[str], given: Mapping[str, Any]
@@ -141,12 +160,14 @@ class Billing:
             raise Problem(400, message, "parameter_missing", "days_until_due")
         stamp = self._books.stamp()
         fields = {n: params[n] for n in _INVOICE if n in params and n in INVOICE}
+        key = self._books.new_id("in")
         return self._books.put(
             "invoice.created",
             {
                 **INVOICE,
                 **fields,
-                "id": self._books.new_id("in"),
+                **self._discounts.of_invoice(params, customer, key),
+                "id": key,
                 "created": stamp,
                 "currency": currency,
                 "customer": customer["id"],
@@ -155,6 +176,9 @@ class Billing:
                 "customer_name": customer["name"],
                 "customer_phone": customer["phone"],
                 "customer_shipping": customer["shipping"],
+                "default_tax_rates": self._kept.rates(
+                    params.get("default_tax_rates"), "default_tax_rates"
+                ),
                 "due_date": stamp + days * DAY_SECONDS
                 if days is not None
                 else params.get("due_date"),
@@ -171,11 +195,16 @@ class Billing:
             message = f"Finalized invoices can't be updated in this way ({fixed[0]})."
             raise Problem(400, message, "invoice_not_editable", fixed[0])
         fields: Record = {n: v for n, v in params.items() if n in INVOICE}
+        fields |= self._discounts.given_to_invoice(params, invoice)
+        if "default_tax_rates" in params:
+            rates = self._kept.rates(params["default_tax_rates"], "default_tax_rates")
+            fields["default_tax_rates"] = rates
         if (days := params.get("days_until_due")) is not None:
             fields["due_date"] = int(str(invoice["created"])) + days * DAY_SECONDS
         if "metadata" in params:
             fields["metadata"] = merged_metadata(invoice["metadata"], params["metadata"])
-        return self._books.change("invoice.updated", invoice, **fields)
+        changed = self._books.change("invoice.updated", invoice, **fields)
+        return self.totalled(changed) if changed["status"] == "draft" else changed
 
     def _delete_invoice(self, invoice: Record) -> Record:
         if invoice["status"] != "draft" or invoice["subscription"]:
@@ -196,25 +225,26 @@ class Billing:
         for item in self._books.live("invoiceitem").values():
             if item["invoice"] == invoice["id"]:
                 lines.append(self._line(invoice, item))
-        total = sum(int(str(line["amount"])) for line in lines)
+        subscription = self._books.live("subscription").get(str(invoice["subscription"]), {})
+        lines, fields = totalled(
+            lines,
+            self._books.live("discount"),
+            self._discounts.known(invoice["discounts"]),
+            items_of(invoice["default_tax_rates"])
+            or items_of(subscription.get("default_tax_rates")),
+        )
+        due = max(0, int(str(fields["total"])))
         return self._books.change(
-            None,
-            invoice,
-            lines=lines,
-            amount_due=max(0, total),
-            amount_remaining=max(0, total),
-            subtotal=total,
-            subtotal_excluding_tax=total,
-            total=total,
-            total_excluding_tax=total,
+            None, invoice, lines=lines, amount_due=due, amount_remaining=due, **fields
         )
 
     def _line(self, invoice: Record, item: Record) -> Record:
         kept = ("amount", "currency", "description", "discountable", "metadata", "period", "plan",
-                "price", "quantity", "subscription")  # fmt: skip
+                "price", "quantity", "subscription", "tax_rates")  # fmt: skip
         return {
             **INVOICE_LINE,
             **{name: item[name] for name in kept},
+            "discounts": item["discounts"],
             "id": f"il_{str(item['id'])[3:]}",
             "amount_excluding_tax": item["amount"],
             "invoice": invoice["id"],
@@ -231,19 +261,32 @@ class Billing:
             raise Problem(400, message, "invoice_not_editable")
         customer = existing(self._books, "customer", str(invoice["customer"]), "customer")
         stamp, number = self._books.stamp(), self._number(customer)
+        starting, total = int(str(customer["balance"])), int(str(invoice["total"]))
+        due = max(0, total + starting)
+        ending = starting + total - due
         transitions = {**mapping(invoice["status_transitions"]), "finalized_at": stamp}
         fields: Record = {
+            "amount_due": due,
+            "amount_remaining": due,
             "effective_at": stamp,
-            "ending_balance": 0,
+            "ending_balance": ending,
             "hosted_invoice_url": f"https://invoice.example.com/i/{invoice['id']}",
             "invoice_pdf": f"https://pay.example.com/invoice/{invoice['id']}/pdf",
             "number": number,
+            "starting_balance": starting,
             "status": "open",
             "status_transitions": transitions,
         }
-        if invoice["amount_due"]:
-            fields["payment_intent"] = self._intent(invoice)["id"]
+        if due:
+            fields["payment_intent"] = self._intent({**invoice, **fields})["id"]
         invoice = self._books.change("invoice.finalized", invoice, **fields)
+        if ending != starting:
+            self._credit_notes.move(
+                customer, ending - starting, str(invoice["currency"]), "applied_to_invoice",
+                invoice=invoice["id"],
+            )  # fmt: skip
+        self._discounts.used(invoice)
+        customer = existing(self._books, "customer", str(invoice["customer"]), "customer")
         if customer["currency"] is None:
             self._books.change("customer.updated", customer, currency=invoice["currency"])
         return invoice if invoice["amount_due"] else self._paid(invoice)
@@ -408,14 +451,21 @@ class Billing:
             "plan": None,
             "proration": False,
             "subscription": params.get("subscription"),
-            "tax_rates": [],
+            "tax_rates": self._kept.rates(params.get("tax_rates"), "tax_rates"),
             "test_clock": None,
             **self._priced(params, currency),
         }
+        item |= self._own_discounts(params, item)
         item = self._books.put("invoiceitem.created", item)
         if invoice is not None:
             self.totalled(invoice)
         return item
+
+    def _own_discounts(self, params: Mapping[str, Any], item: Record) -> Record:
+        if "discounts" not in params:
+            return {}
+        made = self._discounts.given_to_item(params, item)
+        return {"discounts": [d["id"] for d in made]}
 
     def _priced(self, params: Mapping[str, Any], currency: object) -> Record:
         """What an item costs: an amount, or so many of a price."""
@@ -454,7 +504,11 @@ class Billing:
 
     def _change_item(self, item: Record, params: dict[str, Any]) -> Record:
         invoice = self._of_draft(item)
-        fields: Record = {n: v for n, v in params.items() if n in item and n != "price"}
+        fixed = ("price", "discounts", "tax_rates")
+        fields: Record = {n: v for n, v in params.items() if n in item and n not in fixed}
+        fields |= self._own_discounts(params, item)
+        if "tax_rates" in params:
+            fields["tax_rates"] = self._kept.rates(params["tax_rates"], "tax_rates")
         if "metadata" in params:
             fields["metadata"] = merged_metadata(item["metadata"], params["metadata"])
         if params.keys() & {"amount", "price", "quantity", "unit_amount"}:

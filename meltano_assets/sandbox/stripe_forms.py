@@ -17,6 +17,7 @@ from meltano_assets.sandbox.stripe_wire import Problem
 TEXT = "text"
 INTEGER = "integer"
 BOOLEAN = "boolean"
+DECIMAL = "decimal"
 METADATA = "metadata"
 #: A value that is taken as it comes.
 ANY = "any"
@@ -159,6 +160,10 @@ def _value(name: str, path: str, value: Any, kind: Any) -> Any:
         if not re.fullmatch(r"-?\d{1,18}", value):
             raise Problem(400, f"Invalid integer: {value}", "parameter_invalid_integer", path)
         return int(value)
+    if kind == DECIMAL:
+        if not re.fullmatch(r"-?\d{1,15}(\.\d{1,12})?", value):
+            raise Problem(400, f"Invalid decimal: {value}", None, path)
+        return float(value)
     if kind == BOOLEAN:
         # Older official clients write a boolean of Python as it is.
         if value.lower() not in ("true", "false"):

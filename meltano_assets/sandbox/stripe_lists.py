@@ -17,6 +17,9 @@ from meltano_assets.sandbox.stripe_wire import Problem, created, newest_first
 LISTS = {
     "balance_transactions": "balance_transaction",
     "charges": "charge",
+    "checkout/sessions": "checkout.session",
+    "coupons": "coupon",
+    "credit_notes": "credit_note",
     "customers": "customer",
     "disputes": "dispute",
     "invoiceitems": "invoiceitem",
@@ -27,9 +30,16 @@ LISTS = {
     "plans": "plan",
     "prices": "price",
     "products": "product",
+    "promotion_codes": "promotion_code",
     "refunds": "refund",
+    "setup_intents": "setup_intent",
+    "shipping_rates": "shipping_rate",
     "subscriptions": "subscription",
+    "tax_rates": "tax_rate",
+    "webhook_endpoints": "webhook_endpoint",
 }
+#: Lists of a customer's own → the kind of object in them.
+OWNED = {"balance_transactions": "customer_balance_transaction", "tax_ids": "tax_id"}
 #: Lists that grow by what happens, and take nothing from clients.
 READ_ONLY = {"balance_transactions", "payouts"}
 #: Lists of the real service that hold nothing here → the kind of object in them.
@@ -42,47 +52,47 @@ EMPTY_LISTS = {
     "billing/credit_grants": "credit_grant",
     "billing/meters": "meter",
     "billing_portal/configurations": "configuration",
-    "checkout/sessions": "checkout.session",
     "climate/orders": "climate.order",
+    "climate/products": "climate.product",
+    "climate/suppliers": "climate.supplier",
     "country_specs": "country_spec",
-    "coupons": "coupon",
-    "credit_notes": "credit_note",
+    "entitlements/active_entitlements": "active_entitlement",
     "entitlements/features": "feature",
+    "exchange_rates": "exchange_rate",
     "file_links": "file_link",
     "files": "file",
     "financial_connections/accounts": "account",
     "forwarding/requests": "request",
+    "identity/verification_reports": "verification_report",
     "identity/verification_sessions": "verification_session",
     "invoice_rendering_templates": "invoice_rendering_template",
     "payment_links": "payment_link",
     "payment_records": "payment_record",
     "payment_method_configurations": "payment_method_configuration",
     "payment_method_domains": "payment_method_domain",
-    "promotion_codes": "promotion_code",
     "quotes": "quote",
     "radar/early_fraud_warnings": "early_fraud_warning",
+    "radar/value_list_items": "value_list_item",
     "radar/value_lists": "value_list",
     "reporting/report_runs": "report_run",
     "reporting/report_types": "report_type",
     "reviews": "review",
-    "setup_intents": "setupintent",
-    "shipping_rates": "shipping_rate",
     "sigma/scheduled_query_runs": "scheduled_query_run",
     "subscription_schedules": "subscription_schedule",
     "tax/registrations": "tax_registration",
     "tax_codes": "tax_code",
     "tax_ids": "tax_id",
-    "tax_rates": "tax_rate",
+    "terminal/configurations": "configuration",
     "terminal/locations": "location",
     "terminal/readers": "reader",
     "test_helpers/test_clocks": "test_clock",
     "topups": "topup",
     "transfers": "transfer",
-    "webhook_endpoints": "webhook_endpoint",
 }
 #: Lists inside an object of that path that hold nothing here.
 EMPTY_PARTS = {
-    "customers": ("balance_transactions", "cash_balance_transactions", "tax_ids", "bank_accounts"),
+    "customers": ("cash_balance_transactions", "bank_accounts"),
+    "products": ("features",),
     "subscription_items": ("usage_record_summaries",),
 }
 #: Parts of the service that the account has not been let in to → what it is told.
@@ -90,13 +100,24 @@ CLOSED = {"issuing": "Issuing", "treasury": "Treasury"}
 #: What lists that hold nothing take; others say it below.
 ANY_FILTERS = (
     "charge created currency customer invoice payment_intent product status subscription type purpose "
-    "arrival_date destination payout source transfer_group active code coupon file user session"
+    "arrival_date destination payout source transfer_group active code coupon file user session "
+    "value value_list is_account_default"
 )
 #: Path of a list → what it can be narrowed by, besides the page.
 FILTERS = {
     "balance_transactions": "created currency payout source type",
     "charges": "created customer payment_intent transfer_group",
+    "checkout/sessions": "created customer customer_details payment_intent payment_link status "
+    "subscription",
+    "checkout/sessions/line_items": "",
+    "coupons": "created",
+    "credit_notes": "created customer invoice",
+    "credit_notes/lines": "",
+    "credit_notes/preview/lines": "amount credit_amount effective_at email_type invoice lines memo "
+    "metadata out_of_band_amount reason refund refund_amount refunds shipping_cost",
     "customers": "created email test_clock",
+    "customers/balance_transactions": "created invoice",
+    "customers/tax_ids": "",
     "customers/sources": "object",
     "customers/subscriptions": "",
     "invoices/upcoming/lines": "customer invoice_items subscription subscription_items "
@@ -116,10 +137,16 @@ FILTERS = {
     "plans": "active created product",
     "prices": "active created currency lookup_keys product recurring type",
     "products": "active created ids shippable type url",
+    "promotion_codes": "active code coupon created customer",
     "refunds": "charge created payment_intent",
+    "setup_attempts": "created setup_intent",
+    "setup_intents": "attach_to_self created customer payment_method",
+    "shipping_rates": "active created currency",
     "subscription_items": "subscription",
     "subscriptions": "automatic_tax collection_method created current_period_end "
     "current_period_start customer plan price status test_clock",
+    "tax_rates": "active created inclusive",
+    "webhook_endpoints": "",
 }
 OF_PAGES = {"ending_before", "expand", "limit", "starting_after", "include"}
 
@@ -142,6 +169,7 @@ def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Rec
     """The records that fit the parameters, the newest first."""
     for name in (
         "charge",
+        "code",
         "collection_method",
         "currency",
         "customer",
@@ -149,6 +177,7 @@ def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Rec
         "email",
         "invoice",
         "payment_intent",
+        "payment_method",
         "product",
         "source",
         "subscription",
@@ -160,15 +189,19 @@ def chosen(records: Iterable[Record], kind: str, query: QueryParams) -> list[Rec
             records = [r for r in records if r.get(name) == query[name]]
     if "payout" in query:
         records = [r for r in records if r.get("_payout") == query["payout"]]
-    for name in ("active", "shippable"):
+    if "coupon" in query:
+        records = [r for r in records if _id(r.get("coupon")) == query["coupon"]]
+    for name in ("active", "inclusive", "shippable"):
         if name in query:
-            records = [r for r in records if (r.get(name) is True) == (query[name] == "true")]
+            records = [
+                r for r in records if (r.get(name) is True) == (query[name].lower() == "true")
+            ]
     for name, field in (("ids", "id"), ("lookup_keys", "lookup_key")):
         wanted = {v for k, v in query.multi_items() if stem(k) == name}
         if wanted:
             records = [r for r in records if r.get(field) in wanted]
     if "pending" in query:
-        is_pending = query["pending"] == "true"
+        is_pending = query["pending"].lower() == "true"
         records = [r for r in records if (r.get("invoice") is None) == is_pending]
     if price := query.get("price") or query.get("plan"):
         records = [r for r in records if _has_price(r, price)]
@@ -211,3 +244,7 @@ def _has_price(subscription: Record, price: str) -> bool:
         if isinstance(held, dict) and held["id"] == price:
             return True
     return False
+
+
+def _id(held: object) -> object:
+    return held.get("id") if isinstance(held, dict) else held

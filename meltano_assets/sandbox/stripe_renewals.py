@@ -138,6 +138,7 @@ class Renewals:
             "quantity": item["quantity"],
             "subscription": subscription["id"],
             "subscription_item": item["id"],
+            "tax_rates": item["tax_rates"],
             "type": "subscription",
         }
 

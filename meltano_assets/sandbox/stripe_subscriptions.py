@@ -13,6 +13,7 @@ from meltano_assets.sandbox.company_stripe_shapes import (
 from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.stripe_billing import COLLECTION, DAY_SECONDS, Billing, mapping
 from meltano_assets.sandbox.stripe_books import Books, items_of
+from meltano_assets.sandbox.stripe_discounts import GIVEN, Discounts
 from meltano_assets.sandbox.stripe_forms import (
     ANY,
     BOOLEAN,
@@ -27,6 +28,7 @@ from meltano_assets.sandbox.stripe_forms import (
     required_problem,
     texts,
 )
+from meltano_assets.sandbox.stripe_kept import Kept
 from meltano_assets.sandbox.stripe_payments import Payments
 from meltano_assets.sandbox.stripe_periods import period_end
 from meltano_assets.sandbox.stripe_renewals import Renewals, interval_of
@@ -58,7 +60,7 @@ _BEHAVIORS = (
 )
 PRORATIONS = ("always_invoice", "create_prorations", "none")
 _SUBSCRIPTION: Shape = {
-    **texts("default_payment_method default_source description"),
+    **texts("coupon default_payment_method default_source description promotion_code"),
     "automatic_tax": ANY,
     "billing_cycle_anchor": ANY,
     "cancel_at": INTEGER,
@@ -66,6 +68,8 @@ _SUBSCRIPTION: Shape = {
     "cancellation_details": texts("comment feedback"),
     "collection_method": COLLECTION,
     "days_until_due": INTEGER,
+    "default_tax_rates": [TEXT],
+    "discounts": [GIVEN],
     "items": [CHANGED_ITEM],
     "metadata": METADATA,
     "off_session": BOOLEAN,
@@ -106,8 +110,12 @@ class Subscriptions:
         payments: Payments,
         billing: Billing,
         new_price: Callable[[dict[str, Any]], Record],
+        discounts: Discounts,
+        kept: Kept,
     ) -> None:
         self._books = books
+        self._discounts = discounts
+        self._kept = kept
         self._new_price = new_price
         self._payments = payments
         self._billing = billing
@@ -156,7 +164,12 @@ class Subscriptions:
         is_sent = params.get("collection_method") == "send_invoice"
         if is_sent and params.get("days_until_due") is None:
             raise required_problem("days_until_due")
-        fields = {n: params[n] for n in _SUBSCRIPTION if n in params and n in SUBSCRIPTION}
+        computed = ("discounts", "default_tax_rates")
+        plain = (name for name in _SUBSCRIPTION if name in SUBSCRIPTION and name not in computed)
+        fields: Record = {name: params[name] for name in plain if name in params}
+        fields["default_tax_rates"] = self._kept.rates(
+            params.get("default_tax_rates"), "default_tax_rates"
+        )
         end = trial or period_end(stamp, stamp, interval)
         subscription: Record = {
             **SUBSCRIPTION,
@@ -186,6 +199,7 @@ class Subscriptions:
                     "method must be attached to the customer."
                 )
                 raise Problem(400, message, "resource_missing", "default_payment_method")
+        subscription |= self._discounts.of_subscription(params, subscription)
         bill = {**subscription, "lines": []}
         if not trial and not is_sent and behavior != "default_incomplete":
             self._check_payable(customer, params)
@@ -283,6 +297,7 @@ class Subscriptions:
             "price": price,
             "quantity": 1 if entry.get("quantity") is None else entry["quantity"],
             "subscription": subscription,
+            "tax_rates": self._kept.rates(entry.get("tax_rates"), f"{path}[tax_rates]"),
         }
 
     def _priced(self, told: Mapping[str, Any], path: str) -> Record:
@@ -305,6 +320,10 @@ class Subscriptions:
         plain = ("cancel_at", "cancel_at_period_end", "collection_method", "days_until_due",
                  "default_payment_method", "description", "pause_collection")  # fmt: skip
         fields: Record = {name: params[name] for name in plain if name in params}
+        fields |= self._discounts.of_subscription(params, subscription)
+        if "default_tax_rates" in params:
+            rates = self._kept.rates(params["default_tax_rates"], "default_tax_rates")
+            fields["default_tax_rates"] = rates
         if method := params.get("default_payment_method"):
             self._payments.method(method, subscription["customer"], "default_payment_method")
         if "metadata" in params:
@@ -353,6 +372,8 @@ class Subscriptions:
             metadata = known["metadata"]
             if "metadata" in entry:
                 metadata = merged_metadata(metadata, entry["metadata"])
+            if "tax_rates" not in entry:
+                item["tax_rates"] = known["tax_rates"]
             items[key] = {**item, "id": key, "created": known["created"], "metadata": metadata}
         if not items:
             message = "A subscription must have at least one active plan. To cancel it, delete it."

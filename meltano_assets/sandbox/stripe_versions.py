@@ -2,6 +2,7 @@
 
 The account's own version is ``API_VERSION``. Of the vendor's changelog this knows what clients notice:
 
+* since 2025-09-30 (``clover``) a discount and a promotion code name their coupon instead of carrying it;
 * since 2025-03-31 (``basil``) periods of subscriptions stand at their items, and an invoice tells of its
   subscription, its payment and its prices elsewhere;
 * before 2022-11-15 a charge came with its refunds;
@@ -16,7 +17,7 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.stripe_books import Books
 from meltano_assets.sandbox.stripe_wire import existing, nested, refunds_of, subscriptions_of
 
-BASIL = "2025-03-31"
+BASIL, CLOVER = "2025-03-31", "2025-09-30"
 _REFUNDS_UNTIL, _CUSTOMERS_UNTIL = "2022-11-15", "2020-08-27"
 
 
@@ -26,7 +27,7 @@ def shaped(books: Books, version: str, record: Record) -> Record:
         # An event is told as it was when it happened, in the account's own version.
         return record
     if version >= BASIL:
-        return _walked(record, _BASIL)
+        return _walked(record, _CLOVER if version >= CLOVER else _BASIL)
     if version < _REFUNDS_UNTIL and record.get("object") == "charge" and "refunds" not in record:
         refunds = refunds_of(books, str(record["id"]))
         record = {**record, "refunds": nested(refunds, f"/v1/charges/{record['id']}/refunds")}
@@ -65,7 +66,8 @@ def _subscription(record: Record) -> Record:
         f"current_period_{end}": record.get(f"current_period_{end}") for end in ("start", "end")
     }
     items = record.get("items")
-    changed = {name: value for name, value in record.items() if name not in period}
+    gone = (*period, "discount")
+    changed = {name: value for name, value in record.items() if name not in gone}
     if isinstance(items, dict) and isinstance(items.get("data"), list):
         changed["items"] = {**items, "data": [{**item, **period} for item in items["data"]]}
     return changed
@@ -73,7 +75,7 @@ def _subscription(record: Record) -> Record:
 
 def _invoice(record: Record) -> Record:
     gone = (
-        "charge", "paid", "paid_out_of_band", "payment_intent", "quote", "subscription",
+        "charge", "discount", "paid", "paid_out_of_band", "payment_intent", "quote", "subscription",
         "subscription_details", "subscription_proration_date", "tax", "total_tax_amounts", "transfer_data",
     )  # fmt: skip
     subscription = record.get("subscription")
@@ -85,7 +87,22 @@ def _invoice(record: Record) -> Record:
             "subscription_details": {"metadata": {}, "subscription": subscription},
         }
     kept = {name: value for name, value in record.items() if name not in gone}
-    return {**kept, "parent": parent, "total_taxes": []}
+    return {**kept, "parent": parent, "total_taxes": _taxes(record.get("total_tax_amounts"))}
+
+
+def _taxes(amounts: object) -> list[Record]:
+    """What was a rate's id beside an amount, with its details."""
+    return [
+        {
+            "amount": tax["amount"],
+            "tax_behavior": "inclusive" if tax["inclusive"] else "exclusive",
+            "tax_rate_details": {"tax_rate": tax["tax_rate"]},
+            "taxability_reason": tax["taxability_reason"] or "not_available",
+            "taxable_amount": tax["taxable_amount"],
+            "type": "tax_rate_details",
+        }
+        for tax in (amounts if isinstance(amounts, list) else [])
+    ]
 
 
 def _line(record: Record) -> Record:
@@ -123,7 +140,7 @@ def _line(record: Record) -> Record:
         **kept,
         "parent": {"type": kind, kind: details, other: None},
         "pricing": pricing,
-        "taxes": [],
+        "taxes": _taxes(record.get("tax_amounts")),
     }
 
 
@@ -155,6 +172,33 @@ def _payment(record: Record) -> Record:
     return {name: value for name, value in record.items() if name != "invoice"}
 
 
+def _credit_note(record: Record) -> Record:
+    kept = {name: v for name, v in record.items() if name not in ("refund", "tax_amounts")}
+    is_paid, amount, refund = record["type"] == "post_payment", record["amount"], record["refund"]
+    return {
+        **kept,
+        "post_payment_amount": amount if is_paid else 0,
+        "pre_payment_amount": 0 if is_paid else amount,
+        "pretax_credit_amounts": [],
+        "refunds": [{"amount_refunded": amount, "refund": refund}] if refund else [],
+        "total_taxes": _taxes(record.get("tax_amounts")),
+    }
+
+
+def _credit_line(record: Record) -> Record:
+    gone = ("amount_excluding_tax", "tax_amounts", "unit_amount_excluding_tax")
+    kept = {name: value for name, value in record.items() if name not in gone}
+    return {**kept, "pretax_credit_amounts": [], "taxes": _taxes(record.get("tax_amounts"))}
+
+
+def _named(record: Record) -> Record:
+    """A discount or promotion code that names its coupon."""
+    coupon = record.get("coupon")
+    kept = {name: value for name, value in record.items() if name != "coupon"}
+    told = {"coupon": coupon["id"] if isinstance(coupon, dict) else coupon, "type": "coupon"}
+    return {**kept, ("source" if record["object"] == "discount" else "promotion"): told}
+
+
 _BASIL: Mapping[str, Callable[[Record], Record]] = {
     "subscription": _subscription,
     "invoice": _invoice,
@@ -162,4 +206,7 @@ _BASIL: Mapping[str, Callable[[Record], Record]] = {
     "invoiceitem": _invoice_item,
     "charge": _payment,
     "payment_intent": _payment,
+    "credit_note": _credit_note,
+    "credit_note_line_item": _credit_line,
 }
+_CLOVER = {**_BASIL, "discount": _named, "promotion_code": _named}

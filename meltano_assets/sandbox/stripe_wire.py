@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company_sales import Record
@@ -21,14 +22,26 @@ _REFERENCES = {
     ("charge", "invoice"): "invoice",
     ("charge", "payment_intent"): "payment_intent",
     ("customer", "default_source"): "card",
+    ("checkout.session", "customer"): "customer",
+    ("credit_note", "customer"): "customer",
+    ("credit_note", "customer_balance_transaction"): "customer_balance_transaction",
+    ("credit_note", "invoice"): "invoice",
+    ("credit_note", "refund"): "refund",
+    ("customer_balance_transaction", "credit_note"): "credit_note",
+    ("customer_balance_transaction", "customer"): "customer",
+    ("customer_balance_transaction", "invoice"): "invoice",
+    ("discount", "customer"): "customer",
+    ("discount", "promotion_code"): "promotion_code",
     ("dispute", "charge"): "charge",
     ("dispute", "payment_intent"): "payment_intent",
     ("invoice", "charge"): "charge",
     ("invoice", "customer"): "customer",
+    ("invoice", "discounts"): "discount",
     ("invoice", "default_payment_method"): "payment_method",
     ("invoice", "payment_intent"): "payment_intent",
     ("invoice", "subscription"): "subscription",
     ("invoiceitem", "customer"): "customer",
+    ("invoiceitem", "discounts"): "discount",
     ("invoiceitem", "invoice"): "invoice",
     ("invoiceitem", "subscription"): "subscription",
     ("payment_intent", "customer"): "customer",
@@ -41,10 +54,18 @@ _REFERENCES = {
     ("plan", "product"): "product",
     ("price", "product"): "product",
     ("product", "default_price"): "price",
+    ("promotion_code", "customer"): "customer",
     ("refund", "balance_transaction"): "balance_transaction",
     ("refund", "charge"): "charge",
     ("refund", "payment_intent"): "payment_intent",
+    ("setup_attempt", "customer"): "customer",
+    ("setup_attempt", "payment_method"): "payment_method",
+    ("setup_attempt", "setup_intent"): "setup_intent",
+    ("setup_intent", "customer"): "customer",
+    ("setup_intent", "latest_attempt"): "setup_attempt",
+    ("setup_intent", "payment_method"): "payment_method",
     ("subscription", "customer"): "customer",
+    ("subscription", "discounts"): "discount",
     ("subscription", "default_payment_method"): "payment_method",
     ("subscription", "latest_invoice"): "invoice",
 }
@@ -53,17 +74,28 @@ _SOURCES = {"ch": "charge", "dp": "dispute", "po": "payout", "re": "refund"}
 #: What can be asked for and is left as it is: there is nothing behind it here.
 _HOLLOW = {
     "charge": {"application", "on_behalf_of", "review", "source_transfer"},
+    "checkout.session": {"invoice", "payment_intent", "payment_link", "setup_intent",
+                         "subscription"},
+    "coupon": {"applies_to", "currency_options"},
     "customer": {"discount", "sources", "tax_ids", "tax", "cash_balance", "test_clock"},
-    "invoice": {"discounts", "discount", "default_source", "default_tax_rates", "quote"},
+    "invoice": {"discount", "default_source", "default_tax_rates", "quote"},
     "payment_intent": {"review", "on_behalf_of", "application", "source", "processing"},
     "plan": {"tiers"},
     "price": {"tiers", "currency_options"},
     "product": {"tax_code"},
     "payout": {"destination", "original_payout", "reversed_by"},
     "refund": {"failure_balance_transaction", "transfer_reversal"},
-    "subscription": {"discounts", "discount", "schedule", "default_source", "pending_setup_intent",
+    "setup_intent": {"application", "mandate", "on_behalf_of", "single_use_mandate"},
+    "subscription": {"discount", "schedule", "default_source", "pending_setup_intent",
                      "default_tax_rates", "test_clock"},
     "subscription_item": {"discounts", "tax_rates"},
+}  # fmt: skip
+
+
+#: How errors name a kind of object, where not as it is called.
+_LABELS = {
+    "payment_method": "PaymentMethod", "promotion_code": "promotion code",
+    "setup_intent": "setupintent",
 }  # fmt: skip
 
 
@@ -98,9 +130,18 @@ class Problem(Exception):
         return json_response(self.body(), self.status, self.headers)
 
 
+def unknown_path(request: Request) -> Problem:
+    """The service knows no such address."""
+    message = (
+        f"Unrecognized request URL ({request.method}: {request.url.path}). "
+        "Please see https://stripe.com/docs or we can help at https://support.stripe.com/."
+    )
+    return Problem(404, message)
+
+
 def missing(kind: str, key: str, param: str) -> Problem:
     """No such object: 404 where it is asked for, 400 where it is named."""
-    label = "PaymentMethod" if kind == "payment_method" else kind
+    label = _LABELS.get(kind, kind)
     status = 404 if param == "id" else 400
     return Problem(status, f"No such {label}: '{key}'", "resource_missing", param)
 
@@ -134,6 +175,11 @@ def shortened(record: Record) -> Record:
     if record["object"] == "invoice":
         path = f"/v1/invoices/{key}/lines"
         return {**record, "lines": nested(items_of(record["lines"]), path)}
+    if record["object"] == "credit_note":
+        return {
+            **record,
+            "lines": nested(items_of(record["lines"]), f"/v1/credit_notes/{key}/lines"),
+        }
     if record["object"] == "subscription":
         path = f"/v1/subscription_items?subscription={key}"
         return {**record, "items": nested(items_of(record["items"]), path)}
@@ -159,13 +205,15 @@ def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Rec
     if (kind, name) == ("balance_transaction", "source"):
         target = _SOURCES[str(held).partition("_")[0]]
     if target is not None:
-        if isinstance(held, str):
-            found = books.live(target).get(held)
-            if found is None and books.is_deleted(target, held):
-                found = {"id": held, "object": target, "deleted": True}
-            held = shortened(found) if found else held
+        if isinstance(held, list):
+            held = [_referred(books, target, key) for key in held]
+        else:
+            held = _referred(books, target, held)
     elif kind == "charge" and name == "refunds":
         held = nested(refunds_of(books, str(record["id"])), f"/v1/charges/{record['id']}/refunds")
+    elif kind == "checkout.session" and name == "line_items":
+        items = items_of(books.live(kind)[str(record["id"])]["_items"])
+        held = nested(items, f"/v1/checkout/sessions/{record['id']}/line_items")
     elif kind == "customer" and name == "subscriptions":
         path = f"/v1/customers/{record['id']}/subscriptions"
         owned = subscriptions_of(books, str(record["id"]))
@@ -177,7 +225,9 @@ def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Rec
         return record
     elif not rest or not isinstance(held, dict | list):
         raise Problem(400, f"This property cannot be expanded ({asked}).", None, "expand")
-    if rest and isinstance(held, dict):
+    if rest and isinstance(held, list):
+        held = [_expanded(books, e, rest, asked) if isinstance(e, dict) else e for e in held]
+    elif rest and isinstance(held, dict):
         if held.get("object") == "list" and rest[0] == "data":
             inner = [
                 _expanded(books, entry, rest[1:], asked) if rest[1:] else entry
@@ -187,6 +237,16 @@ def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Rec
         else:
             held = _expanded(books, held, rest, asked)
     return {**record, name: held}
+
+
+def _referred(books: Books, kind: str, key: object) -> object:
+    """The object of that id, if there is or was one."""
+    if not isinstance(key, str):
+        return key
+    found = books.live(kind).get(key)
+    if found is None and books.is_deleted(kind, key):
+        found = {"id": key, "object": kind, "deleted": True}
+    return shortened(found) if found else key
 
 
 def payments_of(invoice: Record) -> list[Record]:

@@ -20,6 +20,8 @@ from meltano_assets.sandbox.stripe_cards import (
     change_source,
     delete_source,
 )
+from meltano_assets.sandbox.stripe_credit_notes import CreditNotes
+from meltano_assets.sandbox.stripe_discounts import Discounts
 from meltano_assets.sandbox.stripe_forms import (
     ANY,
     BOOLEAN,
@@ -35,8 +37,10 @@ from meltano_assets.sandbox.stripe_forms import (
     texts,
 )
 from meltano_assets.sandbox.stripe_intents import Intents
+from meltano_assets.sandbox.stripe_kept import Kept
 from meltano_assets.sandbox.stripe_payments import ADDRESS, SHIPPING, Payments
 from meltano_assets.sandbox.stripe_previews import Previews
+from meltano_assets.sandbox.stripe_setups import Setups
 from meltano_assets.sandbox.stripe_subscriptions import Subscriptions
 from meltano_assets.sandbox.stripe_wire import Problem, missing
 
@@ -97,6 +101,25 @@ _PRICE: Shape = {
     "tax_behavior": TAX_BEHAVIORS,
     "transfer_lookup_key": BOOLEAN,
 }
+_NEW_PLAN: Shape = {
+    **texts("amount_decimal currency id meter nickname"),
+    "active": BOOLEAN,
+    "aggregate_usage": _RECURRING["aggregate_usage"],
+    "amount": INTEGER,
+    "billing_scheme": ("per_unit", "tiered"),
+    "interval": INTERVALS,
+    "interval_count": INTEGER,
+    "metadata": METADATA,
+    "product": ANY,
+    "tiers": ANY,
+    "tiers_mode": ("graduated", "volume"),
+    "transform_usage": {"divide_by": INTEGER, "round": ("down", "up")},
+    "trial_period_days": INTEGER,
+    "usage_type": ("licensed", "metered"),
+}
+_PLAN: Shape = {
+    **texts("nickname"), "active": BOOLEAN, "metadata": METADATA, "trial_period_days": INTEGER
+}  # fmt: skip
 _PRODUCT: Shape = {
     **texts("name description statement_descriptor tax_code unit_label url default_price"),
     "active": BOOLEAN,
@@ -136,13 +159,21 @@ class Writes:
         self._books = books
         self._payments = Payments(books)
         self._intents = Intents(books, self._payments)
-        self._billing = Billing(books, self._payments, self._intents)
-        self._subscriptions = Subscriptions(books, self._payments, self._billing, self.new_price)
+        self._discounts, self._kept = Discounts(books), Kept(books)
+        self.credit_notes = CreditNotes(books, self._payments)
+        self._billing = Billing(
+            books, self._payments, self._intents, self._discounts, self._kept, self.credit_notes
+        )
+        self._subscriptions = Subscriptions(
+            books, self._payments, self._billing, self.new_price, self._discounts, self._kept
+        )
+        self._setups = Setups(books, self._payments, self.new_price)
         self.previews = Previews(books, self._billing, self._subscriptions)
 
     def catch_up(self) -> bool:
         """Do what has fallen due; whether there was anything."""
-        return self._subscriptions.catch_up()
+        parts = (self._discounts, self._subscriptions, self._setups)
+        return sum(part.catch_up() for part in parts) > 0
 
     def deed(self, method: str, parts: list[str], given: Mapping[str, Any]) -> Deed | None:
         """What is to be done, its parameters checked; None where there is no such path."""
@@ -176,6 +207,12 @@ class Writes:
                 case ["prices", key]:
                     params = checked(given, _PRICE)
                     return lambda: self._change_price(self.one("price", key), params)
+                case ["plans"]:
+                    params = checked(given, _NEW_PLAN, "currency", "interval")
+                    return lambda: self._new_plan(params)
+                case ["plans", key]:
+                    params = checked(given, _PLAN)
+                    return lambda: self._change_plan(self.one("plan", key), params)
                 case ["disputes", key]:
                     params = checked(given, _DISPUTE)
                     return lambda: self._change_dispute(self.one("dispute", key), params)
@@ -187,13 +224,19 @@ class Writes:
                 case ["customers", key, "sources" | "cards", card]:
                     checked(given, {})
                     return lambda: delete_source(self._books, self.one("customer", key), card)
+                case ["plans", key]:
+                    checked(given, {})
+                    return lambda: self._delete_plan(self.one("plan", key))
                 case ["customers", key]:
                     checked(given, {})
                     return lambda: self._delete_customer(self.one("customer", key))
                 case ["products", key]:
                     checked(given, {})
                     return lambda: self._delete_product(self.one("product", key))
-        others = (self._payments, self._intents, self._billing, self._subscriptions)
+        others = (
+            self._payments, self._intents, self._billing, self._subscriptions, self._discounts,
+            self.credit_notes, self._setups, self._kept,
+        )  # fmt: skip
         deeds = (part.deed(method, parts, given) for part in others)
         return next(filter(None, deeds), None)
 
@@ -207,7 +250,6 @@ class Writes:
     # Customers
 
     def _new_customer(self, params: dict[str, Any]) -> Record:
-        self._no_coupon(params)
         key = self._books.new_id("cus")
         customer: Record = {
             **CUSTOMER,
@@ -216,12 +258,13 @@ class Writes:
             "invoice_prefix": key[-8:].upper(),
             **self._customer_fields(params, CUSTOMER),
         }
+        customer |= self._discounts.of_customer(params, customer)
         card = attached(self._books, params, customer)
         return self._books.put("customer.created", {**customer, **card})
 
     def _change_customer(self, customer: Record, params: dict[str, Any]) -> Record:
-        self._no_coupon(params)
         fields = self._customer_fields(params, customer)
+        fields |= self._discounts.of_customer(params, customer)
         card = attached(self._books, params, customer)
         return self._books.change("customer.updated", customer, **fields, **card)
 
@@ -252,11 +295,6 @@ class Writes:
         if "metadata" in params:
             fields["metadata"] = merged_metadata(known["metadata"], params["metadata"])
         return fields
-
-    def _no_coupon(self, params: Mapping[str, Any]) -> None:
-        for name, kind in (("coupon", "coupon"), ("promotion_code", "promotion code")):
-            if params.get(name):
-                raise missing(kind, params[name], name)
 
     def _delete_customer(self, customer: Record) -> Record:
         for subscription in list(self._books.live("subscription").values()):
@@ -326,7 +364,7 @@ class Writes:
             _check_recurring(recurring)
         price: Record = {
             **PRICE,
-            "id": self._books.new_id("price"),
+            "id": params.get("id") or self._books.new_id("price"),
             "active": params.get("active", True),
             "created": self._books.stamp(),
             "currency": params["currency"],
@@ -365,6 +403,39 @@ class Writes:
         if "lookup_key" in params and params["lookup_key"] != price["lookup_key"]:
             fields["lookup_key"] = self._lookup_key(params)
         return self._books.change("price.updated", price, **fields)
+
+    # Plans: prices by their older name
+
+    def _new_plan(self, params: dict[str, Any]) -> Record:
+        product = params.get("product")
+        if isinstance(product, Mapping):
+            product = self._new_product(checked(product, _NEW_PRODUCT, "name"))["id"]
+        elif not isinstance(product, str) or not product:
+            raise required_problem("product")
+        if (key := params.get("id")) and key in self._books.live("price"):
+            raise Problem(400, "Plan already exists.", "resource_already_exists", "id")
+        of_period = {name: params[name] for name in _RECURRING if name in params}
+        kept = ("active", "billing_scheme", "currency", "id", "metadata", "nickname", "tiers")
+        price = self.new_price(
+            {
+                **{name: params[name] for name in kept if name in params},
+                "product": product,
+                "recurring": of_period,
+                "transform_quantity": params.get("transform_usage"),
+                "unit_amount": params.get("amount"),
+                "unit_amount_decimal": params.get("amount_decimal"),
+            }
+        )
+        return self.one("plan", str(price["id"]))
+
+    def _change_plan(self, plan: Record, params: dict[str, Any]) -> Record:
+        price = self.one("price", str(plan["id"]))
+        self._change_price(price, {n: v for n, v in params.items() if n != "trial_period_days"})
+        return self.one("plan", str(plan["id"]))
+
+    def _delete_plan(self, plan: Record) -> Record:
+        self._books.delete("price.deleted", self.one("price", str(plan["id"])))
+        return {"id": plan["id"], "object": "plan", "deleted": True}
 
     # Disputes
 

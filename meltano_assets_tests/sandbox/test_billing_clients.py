@@ -264,12 +264,18 @@ for call in (
         "payment_method": "pm_card_visa_chargeDeclined"}),
     lambda: v1.customers.create({"colour": "red"}),
     lambda: v1.refunds.create({"charge": "ch_no"}),
-    lambda: v1.coupons.create({"percent_off": 10}),
+    lambda: v1.quotes.create({"description": "x"}),
 ):
     try:
         call()
     except stripe.StripeError as error:
         errors.append([type(error).__name__, error.http_status, error.code])
+coupon = v1.coupons.create({"percent_off": 20})
+code = v1.promotion_codes.create({"promotion": {"type": "coupon", "coupon": coupon.id}})
+bill = v1.invoices.create({"customer": ada.id, "currency": "usd", "discounts": [{"promotion_code": code.id}]})
+v1.invoice_items.create({"customer": ada.id, "invoice": bill.id, "amount": 500, "currency": "usd"})
+bill = v1.invoices.pay(bill.id, {"expand": ["discounts.promotion_code"]})
+note = v1.credit_notes.create({"invoice": bill.id, "amount": 100, "refund_amount": 60, "credit_amount": 40})
 v1.subscriptions.cancel(subscription.id)
 gone = v1.customers.delete(ada.id)
 events = [e.type for e in v1.events.list({"types": ["customer.*"], "limit": 3}).data]
@@ -278,6 +284,8 @@ print(json.dumps({
                      subscription.latest_invoice.payments.data[0].status],
     "invoice": [invoice.status, invoice.amount_paid], "made": made,
     "intent": [intent.status, intent.amount_received, intent.last_response.headers.get("Idempotent-Replayed")],
+    "cut": [bill.total, bill.discounts[0].source.coupon == coupon.id, bill.discounts[0].promotion_code.id == code.id],
+    "note": [note.type, note.refunds[0].amount_refunded],
     "refund": [refund.status, refund.amount], "errors": errors, "gone": gone.deleted, "events": events,
 }))
 """
@@ -293,6 +301,8 @@ def test_the_official_client_of_stripe_writes(own_sandbox: Sandbox, tmp_path: Pa
         "invoice": ["paid", 250],
         "made": 1,
         "intent": ["succeeded", 990, "true"],
+        "cut": [400, True, True],
+        "note": ["post_payment", 100],
         "refund": ["succeeded", 90],
         "errors": [
             ["IdempotencyError", 400, None],

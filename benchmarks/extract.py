@@ -17,7 +17,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 
@@ -26,6 +26,7 @@ import pyarrow as pa
 import requests
 from pyarrow import json as pa_json
 
+from benchmarks import workloads
 from meltano_assets.clients.http import HttpClient
 from meltano_assets.sources.pages import Page
 from meltano_assets.sources.rest import Endpoint, OffsetPaging, read_pages
@@ -108,15 +109,28 @@ def show(speeds: Speeds, against: tuple[str, ...]) -> None:
         print(line.rstrip())
 
 
-def pages_to_arrow(rows: int, count: int, *, nested: bool) -> None:
-    """Vendor's pages → Arrow."""
+def tickets(rows: int, *, nested: bool) -> list[dict[str, object]]:
+    """Records like tickets, with their nested fields or without."""
     dice = random.Random(1)
-    records = [record(number, dice) for number in range(rows)]
-    if not nested:
-        for one in records:
-            for name in ("tags", "custom_fields", "via"):
-                del one[name]
-    columns = tuple(Column(name, _TYPES.get(name, "text")) for name in records[0])
+    left_out = set() if nested else {"tags", "custom_fields", "via"}
+    return [
+        {name: value for name, value in record(number, dice).items() if name not in left_out}
+        for number in range(rows)
+    ]
+
+
+def w1(rows: int) -> list[dict[str, object]]:
+    """The rows of W1 as an API writes them: 25 fields, one of them nested."""
+    batches = workloads.table("w1", rows).to_batches()
+    return [json.loads(line) for batch in batches for line in workloads.json_lines(batch)]
+
+
+def pages_to_arrow(
+    name: str, records: list[dict[str, object]], count: int, types: Mapping[str, ColumnType]
+) -> None:
+    """Vendor's pages → Arrow."""
+    rows = len(records)
+    columns = tuple(Column(field, types.get(field, "text")) for field in records[0])
     cuts = range(0, rows, _PAGE)
     compact = (",", ":")
     bodies = [
@@ -132,7 +146,7 @@ def pages_to_arrow(rows: int, count: int, *, nested: bool) -> None:
         "polars, NDJSON": lambda: [pl.read_ndjson(io.BytesIO(one)) for one in lines],
         "ours, pages": lambda: [Page(body, "tickets", columns).batch for body in bodies],
     }
-    print(f"pages → Arrow, {len(columns)} fields, {'three' if nested else 'none'} of them nested")
+    print(f"pages → Arrow, {name}, {len(columns)} fields")
     show(rounds(ways, count, rows), ("pyarrow, NDJSON", "polars, NDJSON"))
 
 
@@ -189,8 +203,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=40_000)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
-    for nested in (False, True):
-        pages_to_arrow(given.rows, given.rounds, nested=nested)
+    flat, nested = (tickets(given.rows, nested=each) for each in (False, True))
+    pages_to_arrow("tickets, nothing nested", flat, given.rounds, _TYPES)
+    pages_to_arrow("tickets, three nested", nested, given.rounds, _TYPES)
+    pages_to_arrow("W1, one nested", w1(given.rows), given.rounds, workloads.W1_COLUMNS)
     paging(given.rows, given.rounds)
 
 

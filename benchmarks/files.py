@@ -28,8 +28,6 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from benchmarks import workloads
@@ -69,20 +67,10 @@ class Inputs:
         with Path(self["ndjson"]).open("wb") as plain, Path(self["singer"]).open("wb") as singer:
             singer.write(schema.encode() + b"\n")
             for batch in table.to_batches(10_000):
-                for line in _json_lines(batch):
+                for line in workloads.json_lines(batch):
                     plain.write(line + b"\n")
                     singer.write(b'{"type":"RECORD","stream":"w1","record":' + line + b"}\n")
             singer.write(b'{"type":"STATE","value":{}}\n')
-
-
-def _json_lines(batch: pa.RecordBatch) -> list[bytes]:
-    lines = []
-    for record in batch.to_pylist():
-        for name in ("extra", "amount"):
-            if record[name] is not None:
-                record[name] = orjson.Fragment(str(record[name]))
-        lines.append(orjson.dumps(record))
-    return lines
 
 
 def _singer_schema() -> dict[str, object]:

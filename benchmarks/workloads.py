@@ -11,6 +11,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -77,6 +78,17 @@ def changed(rows: pa.Table, share: float, column: str = "s1") -> pa.Table:
 def write_csv(rows: pa.Table, path: Path) -> None:
     """A CSV as psql's \\copy takes it: NULL empty, '' quoted."""
     pa_csv.write_csv(rows, path, pa_csv.WriteOptions(include_header=True))
+
+
+def json_lines(batch: pa.RecordBatch) -> list[bytes]:
+    """W1's rows as JSON objects: numerics and documents as they are written."""
+    lines = []
+    for record in batch.to_pylist():
+        for name in ("extra", "amount"):
+            if record[name] is not None:
+                record[name] = orjson.Fragment(str(record[name]))
+        lines.append(orjson.dumps(record))
+    return lines
 
 
 def _some_nulls(array: pa.Array, rng: np.random.Generator, share: float = 0.05) -> pa.Array:

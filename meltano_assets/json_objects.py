@@ -276,10 +276,8 @@ def index(text: bytes) -> Objects | None:
     np.equal(work, _BRACKET, out=is_token)
     is_comma = np.equal(letters, ord(","), out=work.view(bool))
     np.logical_or(is_token, is_comma, out=is_token)
-    tokens = np.packbits(is_token, bitorder="little")
-    words = _inside_strings(text, letters, is_quote, is_token)
-    tokens &= ~words.view(np.uint8)[: len(tokens)]
-    places = np.flatnonzero(np.unpackbits(tokens, count=len(text), bitorder="little").view(bool))
+    tokens = _words(is_token)
+    places = _places(tokens & ~_inside_strings(text, letters, is_quote, is_token))
     steps = _STEPS[letters[places]]
     level = np.cumsum(steps, dtype=np.int32)
     if not len(level) or level[-1] != 0 or level.min() < 0:
@@ -340,15 +338,9 @@ def _brackets(
     letters: np.ndarray, work: np.ndarray, is_bracket: np.ndarray, words: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the brackets outside strings are, and how many are open behind each."""
-    # Brackets are 0x5b and 0x7b, 0x5d and 0x7d.
-    np.bitwise_or(letters, 0x20, out=work)
-    np.subtract(work, ord("{"), out=work)
-    np.bitwise_and(work, 0xFD, out=work)
-    np.equal(work, 0, out=is_bracket)
-    places = np.flatnonzero(is_bracket)
-    is_inside = (words[places >> 6] >> (places & 63).astype(np.uint64)) & _ONE
-    if is_inside.any():
-        places = places[is_inside == 0]
+    np.bitwise_or(letters, _BRACKET_BITS, out=work)
+    np.equal(work, _BRACKET, out=is_bracket)
+    places = _places(_words(is_bracket) & ~words)
     return places, np.cumsum(3 - (letters[places] & 6).astype(np.int8), dtype=np.int32)
 
 
@@ -360,15 +352,13 @@ def _inside_strings(
     The other arrays are memory to work in.
     """
     np.equal(letters, ord('"'), out=is_quote)
+    words = _words(is_quote)
     if b"\\" in text:
         np.equal(letters, ord("\\"), out=work)
-        if (work[1:] & work[:-1]).any():
-            is_quote[_escaped(letters)] = False
-        else:
-            np.greater(is_quote[1:], work[:-1], out=is_quote[1:])
-    words = np.zeros(len(letters) // 64 + 1, np.uint64)
-    packed = np.packbits(is_quote, bitorder="little")
-    words.view(np.uint8)[: len(packed)] = packed
+        slashes = _words(work)
+        escaped = _escaped(letters, _places(words & _moved(slashes)), slashes)
+        is_quote[escaped] = False
+        np.bitwise_xor.at(words, escaped >> 6, _ONE << (escaped & 63).astype(np.uint64))
     # Each bit becomes the parity of the quotes so far: first within a word, then across them.
     for shift in _SHIFTS:
         words ^= words << shift
@@ -377,17 +367,38 @@ def _inside_strings(
     return words
 
 
-def _escaped(letters: np.ndarray) -> np.ndarray:
-    """The places behind a backslash that is not escaped itself."""
-    slashes = np.flatnonzero(letters == ord("\\"))
-    is_first = np.ones(len(slashes), bool)
-    np.not_equal(slashes[1:], slashes[:-1] + 1, out=is_first[1:])
-    if not is_first.all():
-        order = np.arange(len(slashes))
-        in_row = order - np.maximum.accumulate(np.where(is_first, order, 0))
-        slashes = slashes[in_row % 2 == 0]
-    behind = slashes + 1
-    return behind[behind < len(letters)]
+def _words(bits: np.ndarray) -> np.ndarray:
+    """64 bits each, the first one the lowest."""
+    words = np.zeros(len(bits) // 64 + 1, np.uint64)
+    packed = np.packbits(bits, bitorder="little")
+    words.view(np.uint8)[: len(packed)] = packed
+    return words
+
+
+def _places(words: np.ndarray) -> np.ndarray:
+    """Where bits are set; the fewer words have any, the sooner."""
+    some = np.flatnonzero(words)
+    bits = np.unpackbits(words[some].view(np.uint8), bitorder="little").view(bool).nonzero()[0]
+    places: np.ndarray = (some[bits >> 6] << 6) + (bits & 63)
+    return places
+
+
+def _moved(words: np.ndarray) -> np.ndarray:
+    """Every bit one place further."""
+    moved: np.ndarray = words << _ONE
+    moved[1:] |= words[:-1] >> _TOP_BIT
+    return moved
+
+
+def _escaped(letters: np.ndarray, places: np.ndarray, slashes: np.ndarray) -> np.ndarray:
+    """Of places behind a backslash, those whose backslash is not escaped itself."""
+    in_row = np.flatnonzero(letters[places - 2] == ord("\\"))
+    in_row = in_row[places[in_row] > 1]
+    if not len(in_row):
+        return places
+    rows = _places(slashes & ~_moved(slashes))
+    began = rows[np.searchsorted(rows, places[in_row]) - 1]
+    return np.delete(places, in_row[(places[in_row] - began) % 2 == 0])
 
 
 def _is_inside(text: bytes, letters: np.ndarray) -> np.ndarray:

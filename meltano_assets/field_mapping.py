@@ -21,6 +21,7 @@ from meltano_assets.concepts import CONCEPTS, Concept, Kind
 from meltano_assets.errors import FatalError
 from meltano_assets.sources.naming import column_name
 from meltano_assets.streams import Column, Stream
+from meltano_assets.yaml_files import read_mapping
 
 FILE = "field_mapping.yml"
 #: The environment variable through which dbt's macros see the mapping.
@@ -104,12 +105,9 @@ class Suggestion:
 
 def read(path: Path) -> dict[str, dict[str, str | None]]:
     """The mapping of a file; FatalError names what is wrong in it."""
-    try:
-        told = _StrictLoader(path.read_text()).get_single_data()
-    except OSError as error:
-        raise FatalError(f"{path} cannot be read: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise FatalError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not path.is_file():
+        raise FatalError(f"there is no {path}")
+    told = read_mapping(path, "names of Salesforce streams")
     known: dict[str, set[str]] = {}
     for concept in CONCEPTS:
         known.setdefault(concept.stream, set()).add(concept.name)
@@ -127,16 +125,6 @@ def read(path: Path) -> dict[str, dict[str, str | None]]:
                 )
             mapped[stream][name] = None if field is None else str(field)
     return mapped
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that is written twice: one of the two would be lost without a word."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        if doubled := {name for name in names if names.count(name) > 1}:
-            raise yaml.YAMLError(f"{min(doubled)} is mapped twice")
-        return super().construct_mapping(node, deep)
 
 
 def _items(value: object, path: Path, where: str) -> Iterable[tuple[str, Any]]:

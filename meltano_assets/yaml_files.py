@@ -37,18 +37,27 @@ def parse_mapping(
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
-        content = None if root is None else loader.construct_document(root)
+        if root is None:
+            return {}
+        # Before merge keys are put in the place of what they stand for.
+        _refuse_doubles(root, name)
+        content = loader.construct_document(root)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
-        raise FatalError(f"{name} is no YAML{line}", hint=hint) from None
+        problem = getattr(error, "problem", None)
+        raise FatalError(
+            f"{name} is no YAML{line}{f': {problem}' if problem else ''}", hint=hint
+        ) from None
+    except ValueError as error:
+        # A day, a time or a number that there is not.
+        raise FatalError(f"{name} holds a value that cannot be: {error}", hint=hint) from None
     finally:
         loader.dispose()
-    if root is None or content is None:
+    if content is None:
         return {}
     if not isinstance(content, dict):
         raise FatalError(f"{name}: {holds} are expected at the left margin", hint=hint)
-    _refuse_doubles(root, name)
     return content
 
 

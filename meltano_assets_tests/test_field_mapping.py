@@ -271,8 +271,8 @@ def test_an_odd_file_is_filled_or_left_as_it_is(tmp_path: Path, text: str) -> No
         ("opportunities: {acv: [X__c]}", "write the API name of one field"),
         ("opportunities: {acv: 'X__c; drop table y'}", "write the API name of one field"),
         ("opportunities: X__c", "does not hold a list"),
-        ("opportunities:\n  acv: X__c\n  acv: Y__c\n", "acv is mapped twice"),
-        ("opportunities: {acv: X__c", "is not YAML"),
+        ("opportunities:\n  acv: X__c\n  acv: Y__c\n", "line 3: acv stands there twice"),
+        ("opportunities: {acv: X__c", "is no YAML at line 1"),
     ],
 )
 def test_a_wrong_file_is_told_with_what_to_write(tmp_path: Path, text: str, complaint: str) -> None:

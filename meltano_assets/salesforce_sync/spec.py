@@ -16,6 +16,7 @@ from typing import Literal, cast, get_args
 
 from meltano_assets.environment import dbt_project_directory
 from meltano_assets.errors import FatalError
+from meltano_assets.yaml_files import read_mapping
 
 Operation = Literal["upsert", "create", "update"]
 Policy = Literal["own", "fill_if_empty", "newest", "create_only", "never"]
@@ -169,20 +170,10 @@ def default_spec_path() -> Path:
 
 def load_spec(path: Path | None = None) -> dict[str, SyncSpec]:
     """All syncs by name, each after the ones it depends on; FatalError names what is wrong."""
-    import yaml
-
     file = path or default_spec_path()
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FatalError(f"cannot read {file}: {error.strerror}") from error
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise FatalError(f"{file.name}{where}: {problem}") from error
+    if not file.is_file():
+        raise FatalError(f"there is no {file}", hint="docs/salesforce-sync.md says what it holds")
+    document = read_mapping(file, "`syncs` and what is below")
     return parse_spec(document, file.name)
 
 

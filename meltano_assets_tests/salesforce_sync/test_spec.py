@@ -172,7 +172,8 @@ def test_what_is_wrong_is_named(change, words):
     ("text", "words"),
     [
         ("syncs: [", ["line 1"]),
-        ("just text", ["expected names with values"]),
+        ("just text", ["at the left margin"]),
+        ("syncs:\n  a: {}\n  a: {}\n", ["line 3", "a stands there twice"]),
         ("", ["found nothing"]),
         ("sinks: {}", ["sinks", "syncs"]),
     ],

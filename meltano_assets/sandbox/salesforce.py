@@ -28,9 +28,10 @@ from meltano_assets.sandbox.faults import Fault, FaultBox
 from meltano_assets.sandbox.salesforce_async import AsyncApi
 from meltano_assets.sandbox.salesforce_bulk import BulkJobs
 from meltano_assets.sandbox.salesforce_http import NOT_FOUND, Call, Reply, failure
-from meltano_assets.sandbox.salesforce_login import bearer_user, oauth, parse_form, soap
+from meltano_assets.sandbox.salesforce_login import bearer_user, oauth, parse_form
 from meltano_assets.sandbox.salesforce_org import API_VERSIONS, SalesforceOrg
 from meltano_assets.sandbox.salesforce_rest import RestApi, identity, versions
+from meltano_assets.sandbox.salesforce_soap import Soap
 from meltano_assets.sandbox.salesforce_values import ApiProblem
 from meltano_assets.sandbox.service import BAD_BODIES, METADATA, address_of, bad_body
 
@@ -45,7 +46,7 @@ MAX_URI = 16_384
 _COMPRESS_FROM = 1024
 _DATA = re.compile(r"/services/data/v(\d+\.\d)(/.*)?$")
 _ASYNC = re.compile(r"/services/async/(\d+\.\d)(/.*)?$")
-_SOAP = re.compile(r"/services/Soap/([uc])/(\d+(?:\.\d)?)(?:/\w*)?/?$", re.I)
+_SOAP = re.compile(r"/services/Soap/([ucm])/(\d{1,3}(?:\.\d)?)(?:/\w*)?/?$", re.I)
 _REQUEST_LIMIT = ApiProblem("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.")
 _BAD_SESSION = ApiProblem("INVALID_SESSION_ID", "Session expired or invalid")
 
@@ -78,6 +79,7 @@ class _Server:
         self.org = org
         self.api = api
         self.bulk_1 = AsyncApi(org)
+        self.soap = Soap(org, api)
         self.public_url = public_url.rstrip("/") if public_url else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -195,7 +197,7 @@ class _Server:
                 [ApiProblem("URI_TOO_LONG", "The URI exceeds the maximum length").for_request()],
             )
         if soap_path := _SOAP.match(path):
-            return soap(self.org, soap_path[1].lower(), soap_path[2], body, base)
+            return self.soap.answer(soap_path[1].lower(), soap_path[2], body, base)
         params = dict(parse_qsl(query, keep_blank_values=True))
         if path.startswith("/services/oauth2/"):
             name = path.rstrip("/").rsplit("/", 1)[1]

@@ -1,7 +1,6 @@
-"""Logging in: the OAuth 2.0 token endpoint and the SOAP partner API's ``login``.
+"""Logging in by OAuth 2.0: the token endpoint and its neighbours.
 
-Form errors, codes and messages follow the vendor's "OAuth 2.0 Error Codes" and the partner WSDL's
-``LoginFault``. A JWT's signature is not verified (the standard library has no RSA); its claims
+Form errors, codes and messages follow the vendor's "OAuth 2.0 Error Codes". A JWT's signature is not verified (the standard library has no RSA); its claims
 are.
 """
 
@@ -11,20 +10,16 @@ import base64
 import hashlib
 import hmac
 import json
-import re
 import time
 from collections.abc import Callable, Mapping
-from html import unescape
 from urllib.parse import parse_qsl, unquote_plus
-from xml.sax.saxutils import escape
 
 from meltano_assets.sandbox.salesforce_http import Reply
 from meltano_assets.sandbox.salesforce_org import ORGANIZATION_ID, SalesforceOrg
 from meltano_assets.sandbox.salesforce_rest import identity
 
 _JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_SOAP_TYPE = "text/xml;charset=UTF-8"
-_SESSION_SECONDS = 7200
+SESSION_SECONDS = 7200
 
 
 class _Refused(Exception):
@@ -101,7 +96,7 @@ def _token(
         _check_client(org, form, headers)
     elif grant == "password":
         _check_client(org, form, headers)
-        if not _is_password(org, form.get("username", ""), form.get("password", "")):
+        if not is_password(org, form.get("username", ""), form.get("password", "")):
             raise _Refused("invalid_grant", "authentication failure")
     elif grant == "refresh_token":
         _check_client(org, form, headers, needs_secret=False)
@@ -132,7 +127,7 @@ def _token(
     return Reply(200, answer, {"Cache-Control": "no-store", "Pragma": "no-cache"})
 
 
-def _is_password(org: SalesforceOrg, username: str, password: str) -> bool:
+def is_password(org: SalesforceOrg, username: str, password: str) -> bool:
     """The password with the security token behind it; without it, as from a trusted network."""
     known = org.credentials
     right_user = username.lower() == known.username.lower()
@@ -187,7 +182,7 @@ def _introspect(org: SalesforceOrg, form: Mapping[str, str], headers: Mapping[st
             "username": org.credentials.username,
             "sub": org.user_id,
             "token_type": "access_token",
-            "exp": now + _SESSION_SECONDS,
+            "exp": now + SESSION_SECONDS,
             "iat": now,
             "nbf": now,
         },
@@ -228,128 +223,3 @@ def bearer_user(org: SalesforceOrg, headers: Mapping[str, str]) -> str | None:
     if kind.lower() not in ("bearer", "oauth"):
         return None
     return org.session_user(token.strip())
-
-
-# --- SOAP ----------------------------------------------------------------------------------
-
-_ENVELOPE = (
-    '<?xml version="1.0" encoding="UTF-8"?>'
-    '<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/" '
-    '{namespaces}xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
-    "<soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>"
-)
-
-
-def _element(body: str, name: str) -> str | None:
-    match = re.search(rf"<(?:[\w.-]+:)?{name}(?:\s[^>]*)?>(.*?)</(?:[\w.-]+:)?{name}>", body, re.S)
-    if not match:
-        return None
-    text = match[1]
-    if text.startswith("<![CDATA[") and text.endswith("]]>"):
-        return text[9:-3]
-    return unescape(text)
-
-
-def _fault(code: str, message: str, fault_type: str = "") -> Reply:
-    text = escape(message)
-    detail = ""
-    if fault_type:
-        detail = (
-            f'<detail><sf:{fault_type} xsi:type="sf:{fault_type}">'
-            f"<sf:exceptionCode>{code}</sf:exceptionCode>"
-            f"<sf:exceptionMessage>{text}</sf:exceptionMessage></sf:{fault_type}></detail>"
-        )
-    prefix = "sf:" if fault_type else "soapenv:"
-    fault = (
-        f"<soapenv:Fault><faultcode>{prefix}{code if fault_type else 'Client'}</faultcode>"
-        f"<faultstring>{code}: {text}</faultstring>{detail}</soapenv:Fault>"
-    )
-    namespaces = 'xmlns:sf="urn:fault.partner.soap.sforce.com" '
-    return Reply(500, _ENVELOPE.format(namespaces=namespaces, body=fault), content_type=_SOAP_TYPE)
-
-
-def _answer(body: str, kind: str) -> Reply:
-    namespaces = f'xmlns="urn:{"partner" if kind == "u" else "enterprise"}.soap.sforce.com" '
-    return Reply(200, _ENVELOPE.format(namespaces=namespaces, body=body), content_type=_SOAP_TYPE)
-
-
-def soap(org: SalesforceOrg, kind: str, version: str, body: bytes, base: str) -> Reply:
-    """``/services/Soap/u/{version}``: login, getUserInfo and logout."""
-    text = body.decode("utf-8", "replace")
-    if "<!DOCTYPE" in text:
-        return _fault("INVALID", "DOCTYPE is disallowed")
-    match = re.search(r"<(?:[\w.-]+:)?Body(?:\s[^>]*)?>\s*<(?:[\w.-]+:)?(\w+)", text)
-    operation = match[1] if match else ""
-    if operation == "login":
-        return _soap_login(org, kind, version, text, base)
-    session = _element(text, "sessionId") or ""
-    if operation in ("getUserInfo", "logout", "getServerTimestamp"):
-        if org.session_user(session) is None:
-            return _fault(
-                "INVALID_SESSION_ID",
-                "Invalid Session ID found in SessionHeader: Illegal Session. Session not found, "
-                "missing session hash",
-                "UnexpectedErrorFault",
-            )
-        if operation == "logout":
-            org.end_session(session)
-            return _answer("<logoutResponse/>", kind)
-        if operation == "getServerTimestamp":
-            moment = org.clock.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")
-            return _answer(
-                "<getServerTimestampResponse><result>"
-                f"<timestamp>{moment}</timestamp></result></getServerTimestampResponse>",
-                kind,
-            )
-        return _answer(
-            f"<getUserInfoResponse><result>{_user_info(org)}</result></getUserInfoResponse>", kind
-        )
-    if not operation:
-        return _fault("INVALID", "Unable to parse the envelope")
-    return _fault("INVALID_OPERATION", f"No operation available for request {operation}")
-
-
-def _soap_login(org: SalesforceOrg, kind: str, version: str, text: str, base: str) -> Reply:
-    username, password = _element(text, "username"), _element(text, "password")
-    if not _is_password(org, username or "", password or ""):
-        return _fault(
-            "INVALID_LOGIN",
-            "Invalid username, password, security token; or user locked out.",
-            "LoginFault",
-        )
-    organization = ORGANIZATION_ID[:15]
-    body = (
-        "<loginResponse><result>"
-        f"<metadataServerUrl>{escape(base)}/services/Soap/m/{version}/{organization}"
-        "</metadataServerUrl><passwordExpired>false</passwordExpired><sandbox>true</sandbox>"
-        f"<serverUrl>{escape(base)}/services/Soap/{kind}/{version}/{organization}</serverUrl>"
-        f"<sessionId>{escape(org.open_session())}</sessionId><userId>{org.user_id}</userId>"
-        f"<userInfo>{_user_info(org)}</userInfo></result></loginResponse>"
-    )
-    return _answer(body, kind)
-
-
-def _user_info(org: SalesforceOrg) -> str:
-    known = identity(org, "")
-    nil = ' xsi:nil="true"'
-    return (
-        "<accessibilityMode>false</accessibilityMode><chatterExternal>false</chatterExternal>"
-        "<currencySymbol>$</currencySymbol><orgAttachmentFileSizeLimit>26214400"
-        "</orgAttachmentFileSizeLimit><orgDefaultCurrencyIsoCode>USD</orgDefaultCurrencyIsoCode>"
-        "<orgDefaultCurrencyLocale>en_US</orgDefaultCurrencyLocale>"
-        "<orgDisallowHtmlAttachments>false</orgDisallowHtmlAttachments>"
-        "<orgHasPersonAccounts>false</orgHasPersonAccounts>"
-        f"<organizationId>{ORGANIZATION_ID}</organizationId>"
-        "<organizationMultiCurrency>false</organizationMultiCurrency>"
-        "<organizationName>Sandbox Company</organizationName>"
-        "<profileId>00eSb0000000001AAA</profileId>"
-        f"<roleId{nil}/><sessionSecondsValid>{_SESSION_SECONDS}</sessionSecondsValid>"
-        f"<userDefaultCurrencyIsoCode{nil}/>"
-        f"<userEmail>{escape(str(known['email']))}</userEmail>"
-        f"<userFullName>{escape(str(known['display_name']))}</userFullName>"
-        f"<userId>{org.user_id}</userId><userLanguage>en_US</userLanguage>"
-        "<userLocale>en_US</userLocale>"
-        f"<userName>{escape(str(known['username']))}</userName>"
-        "<userTimeZone>GMT</userTimeZone><userType>Standard</userType>"
-        "<userUiSkin>Theme3</userUiSkin>"
-    )

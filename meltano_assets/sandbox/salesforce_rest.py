@@ -26,6 +26,7 @@ from meltano_assets.sandbox.salesforce_http import (
     not_found,
 )
 from meltano_assets.sandbox.salesforce_metadata import Metadata
+from meltano_assets.sandbox.salesforce_offices import Offices
 from meltano_assets.sandbox.salesforce_org import API_VERSIONS, ORGANIZATION_ID, SalesforceOrg
 from meltano_assets.sandbox.salesforce_query import Queries, compile_soql
 from meltano_assets.sandbox.salesforce_schema import Field, SObject, parse_id
@@ -39,10 +40,13 @@ from meltano_assets.sandbox.salesforce_values import (
 from meltano_assets.sandbox.salesforce_writes import Outcome, Writer
 
 _RESOURCES = (
+    "actions",
+    "analytics",
     "composite",
     "jobs",
     "limits",
     "parameterizedSearch",
+    "process",
     "query",
     "queryAll",
     "quickActions",
@@ -76,6 +80,7 @@ class RestApi:
         definitions = Definitions()
         self.queries = Queries(definitions, self.metadata.view_query)
         self.composite = Composite(self)
+        self.offices = Offices(org)
         searches = Searches()
         self._routes: dict[str, Callable[[Call, list[str]], Reply]] = {
             "query": self.queries.handle,
@@ -84,6 +89,9 @@ class RestApi:
             "limits": self.metadata.limits,
             "composite": self.composite.handle,
             "jobs": jobs.handle,
+            "actions": self.offices.actions,
+            "analytics": self.offices.analytics,
+            "process": self.offices.process,
             "quickactions": self.metadata.nothing,
             "recent": self.metadata.nothing,
             "tabs": self.metadata.tabs,

@@ -79,6 +79,12 @@ async function main() {
   told.bulk2 = [second.successfulResults.length, second.failedResults.length];
   const rows = await (await conn.bulk2.query('SELECT Id, Name FROM Host__c', poll)).toArray();
   told.rows = rows.map((row) => row.Name).sort();
+  const lead = await conn.sobject('Lead').create({ LastName: 'Fry', Company: 'Fry' });
+  const turned = await conn.soap.convertLead({ leadId: lead.id, convertedStatus: 'Converted' });
+  told.converted = [turned.success, turned.opportunityId.slice(0, 3)];
+  told.metadata = (await conn.metadata.list([{ type: 'CustomObject' }])).length;
+  told.component = (await conn.metadata.read('CustomObject', ['Host__c']))[0].fullName;
+  told.reports = await conn.analytics.reports();
   await conn.logout();
   console.log(JSON.stringify(told));
 }
@@ -126,4 +132,8 @@ def test_jsforce(api: Api, tmp_path: Path) -> None:
         "bulk": 2,
         "bulk2": [1, 1],
         "rows": ["b1", "b2", "b3"],
+        "converted": [True, "006"],
+        "metadata": len(api.org.schema.objects),
+        "component": "Host__c",
+        "reports": [],
     }

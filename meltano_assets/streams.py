@@ -30,8 +30,12 @@ ColumnType = Literal[
     "uuid",
     "inet",
     "bytea",
+    "own",
 ]
-COLUMN_TYPES: tuple[ColumnType, ...] = get_args(ColumnType)
+#: In a table made elsewhere, a column of a type that no stream declares: Postgres casts its values' text.
+OWN: ColumnType = "own"
+#: What a stream may declare.
+COLUMN_TYPES: tuple[ColumnType, ...] = tuple(kind for kind in get_args(ColumnType) if kind != OWN)
 
 Disposition = Literal["replace", "append", "upsert", "scd2"]
 

@@ -372,7 +372,9 @@ def _safe_message(error: psycopg.Error) -> str:
         message = "a trigger or function refused"
         if found := re.match(r"\S+ \S+ ([\w.\"]+)\(", diagnosis.context or ""):
             message = f"the function {found[1]} refused"
-    if code.startswith("22") or (not code and isinstance(error, psycopg.DataError)):
+    # A syntax error without a place in the statement is one in a value, of a tsvector or the like.
+    is_in_value = code == "42601" and not diagnosis.statement_position
+    if code.startswith("22") or is_in_value or (not code and isinstance(error, psycopg.DataError)):
         # invalid input syntax for type integer: "the value" / encoding "UTF8": 0xff
         message = re.sub(r'".*("|$)', "…", message, flags=re.DOTALL)
         message = re.sub(r":\s*(0x|\S*\d)[^…]*$", ": …", message)

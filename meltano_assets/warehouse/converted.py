@@ -30,6 +30,7 @@ NULL_WIRE: dict[ColumnType, pa.DataType] = {
     "uuid": pa.binary(16),
     "inet": pa.binary(),
     "bytea": pa.binary(),
+    "own": pa.string(),
 }
 
 

@@ -220,6 +220,7 @@ class _Step:
         self._only_missing = only_missing
         self._target = target
         self._connection = connection
+        self._keys = keys
         self._key = keys.primary
         self._replication = keys.replication if keys.replication in columns else None
         self.is_timed = self._replication is not None and types[self._replication] in _TIMES
@@ -421,13 +422,12 @@ class _Step:
         if silent:
             self._run(
                 "update {target} as t set {assigned} from {versions} as v where {same}"
-                " and t._valid_to is null and v._deleted_at is null and ({old}) is distinct from ({new})",
+                " and t._valid_to is null and v._deleted_at is null and {differ}",
                 assigned=sql.SQL(", ").join(
                     sql.SQL("{name} = v.{name}").format(name=sql.Identifier(name))
                     for name in silent
                 ),
-                old=column_list(silent, "t"),
-                new=column_list(silent, "v"),
+                differ=self._differ(silent, "t", "v"),
             )
 
     def _last(self) -> dict[str, sql.Composable]:
@@ -450,11 +450,18 @@ class _Step:
         }
 
     def _differs(self, one: str, other: str) -> sql.Composable:
-        if not self._compared:
+        return self._differ(self._compared, one, other)
+
+    def _differ(self, columns: Sequence[str], one: str, other: str) -> sql.Composable:
+        if not columns:
             return sql.SQL("false")
-        return sql.SQL("(({}) is distinct from ({}))").format(
-            column_list(self._compared, one), column_list(self._compared, other)
+        sides = (
+            sql.SQL(", ").join(
+                self._keys.compared(column, sql.Identifier(relation, column)) for column in columns
+            )
+            for relation in (one, other)
         )
+        return sql.SQL("(({}) is distinct from ({}))").format(*sides)
 
     def _run(self, statement: str, **parts: sql.Composable) -> int:
         composed = sql.SQL(statement).format(**self._parts, **parts)  # type: ignore[arg-type] # literals

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import psycopg
@@ -18,7 +19,7 @@ from psycopg import sql
 
 from meltano_assets.errors import PlatformError
 from meltano_assets.streams import ColumnType, Stream
-from meltano_assets.warehouse import fill, merge, schema, swap
+from meltano_assets.warehouse import fill, merge, own_types, schema, swap
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.landing import Landing, SeenKeys
@@ -103,6 +104,7 @@ class Intake:
     def begin(self, live: Table | None) -> None:
         """A new checkpoint, whose rows go into this table; None when there is none yet."""
         self._live = live
+        self._keys = replace(self._keys, as_text=frozenset(live.own if live is not None else ()))
         self._straight = None
         self._close_fillers()
         #: May several connections fill the table beside? Asked once so much was landed in it.
@@ -165,8 +167,9 @@ class Intake:
         stored = Stored()
         if is_due and self._data_types():
             landing = self._open_landing()
-            if landing.beside_table is not None:
-                stored = self._exchange(landing, landing.beside_table)
+            landing.rows -= self._cast(landing)
+            if landing.beside_table is not None or self._is_to_be_poured():
+                stored = self._exchange(landing)
             else:
                 stored = self._add_stored(landing)
                 stored.changes = [*self._changes, *stored.changes]
@@ -215,22 +218,43 @@ class Intake:
     def _open_landing(self) -> Landing:
         if self._landing is None:
             columns = self._data_types()
-            if self._straight is None and self._is_built_beside():
-                beside, changes = swap.open_beside(
-                    self._connection,
-                    self._table,
-                    self._live,
-                    columns,
-                    required=self._stream.primary_key,
-                    suffix=fill.hidden_suffix(self._table),
-                )
-                self._changes += changes
-                if self._may_not_shrink and beside.live is not None:
-                    self._guard.begin(self._connection, beside.live)
+            has_own = self._live is not None and bool(self._live.own)
+            if self._straight is None and not has_own and self._is_built_beside():
+                beside = self._open_beside(columns)
                 self._landing = Landing.beside(self._connection, beside, columns)
             else:
                 self._landing = Landing.staging(self._connection, columns)
         return self._landing
+
+    def _open_beside(self, columns: Mapping[str, ColumnType]) -> swap.Beside:
+        """The table that will take the live one's place."""
+        beside, changes = swap.open_beside(
+            self._connection,
+            self._table,
+            self._live,
+            columns,
+            required=self._stream.primary_key,
+            suffix=fill.hidden_suffix(self._table),
+        )
+        self._changes += changes
+        if self._may_not_shrink and beside.live is not None:
+            self._guard.begin(self._connection, beside.live)
+        return beside
+
+    def _is_to_be_poured(self) -> bool:
+        """True when what was staged, for its types, goes into a table beside."""
+        return self._straight is None and self._is_built_beside()
+
+    def _cast(self, landing: Landing) -> int:
+        """Give landed columns the types of the table's own; returns how many records do not fit them."""
+        own = self._live.own if self._live is not None else {}
+        return own_types.cast_landed(
+            self._connection,
+            landing.sql,
+            {column: own[column] for column in landing.delivered if column in own},
+            landing.known,
+            self._refuse,
+        )
 
     @property
     def _may_not_shrink(self) -> bool:
@@ -318,22 +342,28 @@ class Intake:
             has_own=self._straight is not None and self._straight.rows > 0,
         )
 
-    def _exchange(self, landing: Landing, beside: swap.Beside) -> Stored:
-        """The table beside takes the live one's place."""
-        connection, key, name = self._connection, self._stream.primary_key, beside.name
+    def _exchange(self, landing: Landing) -> Stored:
+        """What was landed takes the live table's place."""
+        connection, key = self._connection, self._stream.primary_key
         stored = Stored()
         in_place = False
+        is_poured = landing.beside_table is None
+        if self._fillers is None and key and self._seen.may_repeat():
+            stored.superseded = merge.keep_newest(
+                connection,
+                landing.sql,
+                self._keys,
+                landing.delivered,
+                has_deletes=landing.has_deletes,
+            )
+        if landing.beside_table is None:
+            landing.pour(self._open_beside(landing.columns))
+        beside = landing.beside_table
+        assert beside is not None
+        name = beside.name
         if self._fillers is not None:
             in_place = not self._fillers.finish(name, key)
         elif key:
-            if self._seen.may_repeat():
-                stored.superseded = merge.keep_newest(
-                    connection,
-                    name.sql,
-                    self._keys,
-                    landing.delivered,
-                    has_deletes=landing.has_deletes,
-                )
             schema.add_primary_key(connection, name, key, f"{name.name}_pkey")
         rows = landing.rows - stored.superseded
         if self._may_not_shrink and beside.live is not None:
@@ -356,6 +386,7 @@ class Intake:
             primary_key=key,
             refuse=refuse,
             in_place=in_place,
+            is_frozen=not is_poured,
         )
         stored.inserted = rows - stored.refused
         if beside.live is None:

@@ -267,10 +267,10 @@ def from_nested(array: pa.Array, cleaned: Counter[str]) -> tuple[pa.Array, np.nd
 
     A map in which a key stands twice becomes a list of pairs, so that nothing is dropped.
     """
-    maps = "strict" if _holds(array.type, pa.types.is_map) else None
+    maps = "strict" if holds(array.type, pa.types.is_map) else None
     bad = np.zeros(len(array), dtype=bool)
     try:
-        if _holds(array.type, _is_half_said):
+        if holds(array.type, _is_half_said):
             raise ValueError
         values = array.to_pylist(maps_as_pydicts=maps)
     except (ValueError, OverflowError, KeyError):
@@ -335,14 +335,12 @@ def _is_half_said(arrow_type: pa.DataType) -> bool:
     return arrow_type == pa.time64("ns") or isinstance(arrow_type, pa.JsonType)
 
 
-def _holds(arrow_type: pa.DataType, claim: Callable[[pa.DataType], bool]) -> bool:
+def holds(arrow_type: pa.DataType, claim: Callable[[pa.DataType], bool]) -> bool:
     """True when the claim holds for the type or for one inside it."""
     if claim(arrow_type):
         return True
     if isinstance(arrow_type, pa.BaseExtensionType):
-        return _holds(arrow_type.storage_type, claim)
+        return holds(arrow_type.storage_type, claim)
     if pa.types.is_dictionary(arrow_type) or pa.types.is_run_end_encoded(arrow_type):
-        return _holds(arrow_type.value_type, claim)
-    return any(
-        _holds(arrow_type.field(child).type, claim) for child in range(arrow_type.num_fields)
-    )
+        return holds(arrow_type.value_type, claim)
+    return any(holds(arrow_type.field(child).type, claim) for child in range(arrow_type.num_fields))

@@ -14,7 +14,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from meltano_assets.streams import ColumnType
+from meltano_assets.streams import OWN, ColumnType
 from meltano_assets.warehouse import schema
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.converted import NULL_WIRE
@@ -23,7 +23,7 @@ from meltano_assets.warehouse.fill import Fillers
 from meltano_assets.warehouse.records import DELETED_AT
 from meltano_assets.warehouse.schema import TableName
 from meltano_assets.warehouse.swap import Beside
-from meltano_assets.warehouse.types import cast_expression
+from meltano_assets.warehouse.types import as_sent, cast_expression
 
 #: statement_timeout counts a COPY's waiting for a slow source; so no COPY lasts longer than this.
 _COPY_SECONDS = 300
@@ -54,8 +54,8 @@ class SeenKeys:
         """Remember the keys of fitted rows."""
         if not self._key or self._is_unsure:
             return
-        # Equal documents may be written in different ways.
-        self._is_unsure = any(types[column] == "jsonb" for column in self._key)
+        # Equal documents may be written in different ways, and what is equal in other types, who knows.
+        self._is_unsure = any(types[column] in ("jsonb", OWN) for column in self._key)
         arrays = [rows.column(rows.schema.get_field_index(column)) for column in self._key]
         for array in arrays:
             # Equal numbers may have different bytes (1.0 and 1.00), so their hashes say nothing.
@@ -155,6 +155,11 @@ class Landing:
         return [column for column in self._sent if column != DELETED_AT]
 
     @property
+    def known(self) -> list[str]:
+        """The columns that tell a landed record."""
+        return [*self.delivered, *([DELETED_AT] if self.has_deletes else [])]
+
+    @property
     def columns(self) -> dict[str, ColumnType]:
         """The table's data columns as they are now."""
         return dict(self._columns)
@@ -197,6 +202,17 @@ class Landing:
     def move(self, connection: psycopg.Connection, beside: Beside) -> None:
         """Go on in another table of the same shape and rows, on one connection."""
         self._fillers, self._connections = None, [connection]
+        self.sql, self.beside_table = beside.name.sql, beside
+
+    def pour(self, beside: Beside) -> None:
+        """Hand the rows on to a table beside, in the order in which they were read."""
+        columns = schema.column_list(self._sent)
+        if self._sent:
+            self._connections[0].execute(
+                sql.SQL("insert into {} ({}) select {} from {}").format(
+                    beside.name.sql, columns, columns, self.sql
+                )
+            )
         self.sql, self.beside_table = beside.name.sql, beside
 
     def changes(
@@ -246,7 +262,7 @@ class Landing:
             present = self._columns.get(column)
             if present is None:
                 steps.append(
-                    sql.SQL("add column {} {}").format(sql.Identifier(column), sql.SQL(kind))
+                    sql.SQL("add column {} {}").format(sql.Identifier(column), as_sent(kind))
                 )
             elif present != kind:
                 steps.append(

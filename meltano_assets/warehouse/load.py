@@ -20,7 +20,7 @@ from psycopg import errors as pg
 
 from meltano_assets.errors import FatalError, PlatformError, RetriableError
 from meltano_assets.json_objects import KEY_TWICE, repeated_in
-from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
+from meltano_assets.streams import OWN, Batch, Bookmark, ColumnType, LoadOutcome, Stream
 from meltano_assets.warehouse import (
     books,
     catalog,
@@ -208,7 +208,10 @@ class _Load:
         if self._live is not None:
             self._live = self._renamed(self._live)
             self._check_shape(self._live)
-        types: dict[str, ColumnType] = {column.name: column.type for column in self._stream.columns}
+        types: dict[str, ColumnType] = {
+            column.name: "text" if column.type == OWN else column.type
+            for column in self._stream.columns
+        }
         if self._live is not None and evolution.is_the_table_authority(self._stream):
             types = {}
         if self._live is not None:

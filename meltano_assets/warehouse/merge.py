@@ -24,10 +24,19 @@ _SAMPLE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What identifies a record, and what orders its versions."""
+    """What identifies a record, what orders its versions, and what tells whether two are the same.
+
+    Columns ``as_text`` are compared as text: to their types, values that differ may be equal (1 month and
+    30 days, A and a where case does not count), or may not be compared at all.
+    """
 
     primary: tuple[str, ...]
     replication: str | None = None
+    as_text: frozenset[str] = frozenset()
+
+    def compared(self, column: str, value: sql.Composable) -> sql.Composable:
+        """A column's value as it is compared."""
+        return sql.SQL("({})::text").format(value) if column in self.as_text else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,8 +565,13 @@ class _Change:
         values = [column for column in columns if column not in keys.primary]
         self.assigned = [(column, value(column)) for column in values]
         self.assigned.append(("_deleted_at", deleted_at))
-        self.old = column_list([column for column, _ in self.assigned], "t")
-        self.new = sql.SQL(", ").join(value for _, value in self.assigned)
+        self.old, self.new = (
+            sql.SQL(", ").join(keys.compared(column, value) for column, value in side)
+            for side in (
+                [(column, sql.Identifier("t", column)) for column, _ in self.assigned],
+                self.assigned,
+            )
+        )
         self.is_fresh: sql.Composable = sql.SQL("true")
         if keys.replication and keys.replication in columns:
             # As in keep_newest: a record without a replication key is older than any with one, but

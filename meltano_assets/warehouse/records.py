@@ -7,6 +7,7 @@ Belongs here: what is decided per batch before anything is sent. The values them
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,11 +15,12 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from meltano_assets.errors import FatalError
-from meltano_assets.streams import ColumnType, Stream
+from meltano_assets.streams import OWN, ColumnType, Stream
 from meltano_assets.warehouse import json_values
 from meltano_assets.warehouse.converted import Converted, is_bytes, is_text, mask
 from meltano_assets.warehouse.encoding import Encoding
@@ -56,6 +58,13 @@ _REMARKS = (MALFORMED, REASON, NUMBER)
 
 #: Fewer rows are converted in less time than threads take to hand them over.
 _WORTH_THREADS = 2_000
+
+#: How a number and a truth value are written in JSON; those of files come as text.
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_SAID: dict[ColumnType, re.Pattern[str]] = {
+    **dict.fromkeys(("integer", "bigint", "numeric", "double precision"), _NUMBER),
+    "boolean": re.compile("true|false"),
+}
 
 #: Option of streams whose types were inferred: text that contradicts them widens the column.
 #: True for all columns, or a set of them.
@@ -168,7 +177,10 @@ class Fitter:
         self._check_keys(columns, arrays, reasons, bad)
         if not columns:
             _note(reasons, ~bad, bad, "the record is empty", None)
-        rejected = _reject(records, reasons, self._before) if bad.any() else []
+        rejected = []
+        if bad.any():
+            kinds = [None if column is None else self.types.get(column) for column in places]
+            rejected = _reject(records, kinds, reasons, self._before)
         self._before += records.num_rows
         rows = pa.RecordBatch.from_arrays(arrays, names=columns)
         if rejected and columns:
@@ -237,6 +249,7 @@ class Fitter:
         is_inferred = self._may_become_text(column) and column != DELETED_AT
         known = self._try(column, array) if trial is None else trial.result()
         self.types[column], converted = known
+        is_inferred &= self.types[column] != OWN
         if converted.bad is not None and is_inferred and self.policy == "evolve":
             as_text = convert(array, "text")
             if as_text.bad is None or as_text.bad.sum() < converted.bad.sum():
@@ -269,7 +282,7 @@ class Fitter:
     ) -> pa.Array:
         """The values as the database's encoding takes them; records that it cannot hold are marked."""
         kind = self.types[column]
-        if self._encoding is None or kind not in ("text", "jsonb"):
+        if self._encoding is None or kind not in ("text", "jsonb", OWN):
             return array
         array, unfit = self._encoding.fitted(array, is_json=kind == "jsonb")
         if unfit is not None:
@@ -390,14 +403,18 @@ def _misfits(array: pa.Array, target: ColumnType) -> np.ndarray:
 
 
 def _reject(
-    records: pa.RecordBatch, reasons: Mapping[int, tuple[str, str | None]], before: int
+    records: pa.RecordBatch,
+    kinds: Sequence[ColumnType | None],
+    reasons: Mapping[int, tuple[str, str | None]],
+    before: int,
 ) -> list[Rejected]:
+    """The records as JSON; texts that are numbers or truth values, in columns of such, are said as those."""
     ignored: Counter[str] = Counter()
     rejected = []
     for row in sorted(reasons):
         reason, column = reasons[row]
         record = {
-            name: _printable(records.column(index)[row])
+            name: _said(_printable(records.column(index)[row]), kinds[index])
             for index, name in enumerate(records.schema.names)
         }
         text = record.pop(MALFORMED, None)
@@ -408,6 +425,12 @@ def _reject(
             text = json_values.dumps(record, ignored)
         rejected.append(Rejected(str(text).replace("\x00", "\ufffd"), reason, column, number))
     return rejected
+
+
+def _said(value: object, kind: ColumnType | None) -> object:
+    if kind is None or kind not in _SAID or not isinstance(value, str):
+        return value
+    return orjson.Fragment(value) if _SAID[kind].fullmatch(value) else value
 
 
 def _printable(value: pa.Scalar) -> object:

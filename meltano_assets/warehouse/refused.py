@@ -42,9 +42,16 @@ def brought_in(
     others, ``columns`` being what is known of them; it may raise. Where the table refuses all of them, no
     record is at fault, and the first error leaves.
     """
+
+    def bring(part: sql.Composable) -> T:
+        result = bring_in(part)
+        # What the table looks at when the transaction ends, while its rows can still be told apart.
+        connection.execute("set constraints all immediate")
+        return result
+
     try:
         with connection.transaction():
-            return [bring_in(rows)]
+            return [bring(rows)]
     except _FAULTS as error:
         first = error
     places, begins = _places(connection, rows, together)
@@ -62,7 +69,7 @@ def brought_in(
         )
         try:
             with connection.transaction():
-                results.append(bring_in(_PART))
+                results.append(bring(_PART))
         except _FAULTS as error:
             return error
         return None

@@ -15,7 +15,7 @@ import pyarrow as pa
 from psycopg import errors, sql
 
 from meltano_assets.errors import FatalError
-from meltano_assets.streams import Column, ColumnType
+from meltano_assets.streams import OWN, Column, ColumnType
 from meltano_assets.warehouse import types, views
 from meltano_assets.warehouse.catalog import SchemaChange
 from meltano_assets.warehouse.names import fold_all, suffixed
@@ -47,13 +47,21 @@ class TableName:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnType:
+    """A type that no stream declares, by its whole name; ``category`` is Postgres' letter (A: array)."""
+
+    name: str
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """An existing table: its columns as the loader sees them, and its primary key.
 
     ``inexact`` names columns whose own type could refuse or round a value (``varchar(20)``,
     ``numeric(10,2)``), with that type. ``computed`` names columns that Postgres fills by itself and
-    no load can: generated ones and ``generated always as identity``. ``odd`` names columns of a type that no
-    stream has, with that type. Both are none of ``columns``, and are left to Postgres.
+    no load can: generated ones and ``generated always as identity``; they are none of ``columns``, and are
+    left to Postgres. ``own`` has the types of the columns that are ``own``.
     """
 
     name: TableName
@@ -62,10 +70,25 @@ class Table:
     inexact: Mapping[str, str] = field(default_factory=dict)
     primary_key: tuple[str, ...] = ()
     computed: frozenset[str] = frozenset()
-    odd: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, OwnType] = field(default_factory=dict)
     is_partitioned: bool = False
     is_key_deferrable: bool = False
 
+
+#: Name, type, what its name lacks to be whole, category, and whether Postgres alone fills the column.
+_COLUMNS = """
+select a.attname, format_type(a.atttypid, a.atttypmod),
+    case when n.nspname <> 'pg_catalog' and pg_type_is_visible(b.oid) then quote_ident(n.nspname) || '.'
+        else '' end,
+    t.typcategory, a.attgenerated <> '' or a.attidentity = 'a'
+from pg_attribute a
+join pg_type t on t.oid = a.atttypid
+join pg_type b on b.oid = case when t.typcategory = 'A' and t.typtype <> 'd' and t.typelem <> 0
+    then t.typelem else t.oid end
+join pg_namespace n on n.oid = b.typnamespace
+where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+order by a.attnum
+"""
 
 #: What else may bear a table's name.
 _KINDS = {
@@ -97,23 +120,18 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
     columns: dict[str, ColumnType] = {}
     inexact: dict[str, str] = {}
     computed: list[str] = []
-    odd: dict[str, str] = {}
-    for column, type_name, is_computed in connection.execute(
-        "select attname, format_type(atttypid, atttypmod), attgenerated <> '' or attidentity = 'a'"
-        " from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped"
-        " order by attnum",
-        [oid],
+    own: dict[str, OwnType] = {}
+    for column, type_name, place, category, is_computed in connection.execute(
+        _COLUMNS, [oid]
     ).fetchall():
-        known = types.from_postgres(type_name)
         if is_computed:
             computed.append(column)
             continue
-        if known is None:
-            odd[column] = type_name
-            continue
-        columns[column], is_exact = known
+        columns[column], is_exact = types.from_postgres(type_name)
         if not is_exact:
             inexact[column] = type_name
+        if columns[column] == OWN:
+            own[column] = OwnType(place + type_name, category)
     key = connection.execute(
         "select a.attname, c.condeferrable from pg_constraint c"
         " cross join unnest(c.conkey) with ordinality as k (attnum, place)"
@@ -128,20 +146,14 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         inexact,
         primary_key=tuple(column for column, _ in key),
         computed=frozenset(computed),
-        odd=odd,
+        own=own,
         is_partitioned=kind == "p",
         is_key_deferrable=any(is_deferrable for _, is_deferrable in key),
     )
 
 
 def refuse_unfillable(table: Table, wanted: Collection[str]) -> None:
-    """FatalError when a stream brings a column that Postgres lets nobody fill, or no stream can."""
-    for column in wanted:
-        if column in table.odd:
-            raise FatalError(
-                f"{table.name} has column {column} of type {table.odd[column]}, which no stream can fill",
-                hint="make it text, leave the field out of the stream, or load into another table",
-            )
+    """FatalError when a stream brings a column that Postgres lets nobody fill."""
     if taken := sorted(table.computed.intersection(wanted)):
         raise FatalError(
             f"{table.name} has column {', '.join(taken)}, which Postgres generates and no load can fill",
@@ -155,8 +167,9 @@ def refuse_other_loader_columns(table: Table) -> None:
     for column, kind in LOADER_TYPES.items():
         present = table.columns.get(column)
         if present is not None and types.join(present, kind) != kind:
+            named = table.own[column].name if column in table.own else present
             raise FatalError(
-                f"{table.name} has column {column} of type {present}, and the loader keeps {kind} there",
+                f"{table.name} has column {column} of type {named}, and the loader keeps {kind} there",
                 hint="rename that column, or load into another table",
             )
 
@@ -166,7 +179,7 @@ def refuse_other_case(table: Table, wanted: Collection[str]) -> None:
 
     To Postgres these are two columns: the one would stay empty, and beside it the other would grow.
     """
-    lowered = {column.lower(): column for column in (*table.columns, *table.computed, *table.odd)}
+    lowered = {column.lower(): column for column in (*table.columns, *table.computed)}
     for column in wanted:
         other = lowered.get(column.lower())
         if column not in table.columns and other is not None and other not in wanted:
@@ -256,7 +269,7 @@ def definitions(columns: Mapping[str, ColumnType], required: Iterable[str] = ())
     return sql.SQL(", ").join(
         sql.SQL("{} {}{}").format(
             sql.Identifier(column),
-            sql.SQL(kind),
+            types.as_sent(kind),
             sql.SQL(" not null" if column in needed else ""),
         )
         for column, kind in columns.items()
@@ -340,7 +353,9 @@ def grow(
     for column, kind in wanted.items():
         present = table.columns.get(column)
         if present is None:
-            steps.append(sql.SQL("add column {} {}").format(sql.Identifier(column), sql.SQL(kind)))
+            steps.append(
+                sql.SQL("add column {} {}").format(sql.Identifier(column), types.as_sent(kind))
+            )
             changes.append(SchemaChange(str(table.name), column, "added column", None, kind))
             continue
         target = types.join(present, kind)

@@ -171,6 +171,8 @@ class SingerTarget:
         self._run_id = run_id
         self._environment = environment
         self._tables: dict[str, _Table] = {}
+        #: Messages that activate a version of a stream whose SCHEMA is still to come, and their lines.
+        self._early: dict[str, tuple[Mapping[str, object], int]] = {}
         self._names: dict[str, str] | None = None
         self._state: str | None = None
         self._gathered = self._bytes = 0
@@ -371,6 +373,8 @@ class SingerTarget:
         if not self._add_metadata:
             table = self._tables[name]
             table.block = singer_blocks.Block(Columns(dict(table.kinds)), table.required)
+        if (early := self._early.pop(name, None)) is not None:
+            self._activate(*early)
 
     def _refuse_other_key(self, known: _Table, key: tuple[str, ...], number: int) -> None:
         """One table cannot keep records by two keys."""
@@ -459,8 +463,13 @@ class SingerTarget:
         """Rows that the tap did not send again in this version are gone at the source.
 
         Taps say it behind the last record, and in a first sync before the first one, too: there it waits
-        for the next commit, so that nobody sees the table without its rows meanwhile.
+        for the next commit, so that nobody sees the table without its rows meanwhile. What some say before
+        the SCHEMA, counts from there on.
         """
+        name = message.get("stream")
+        if isinstance(name, str) and name not in self._tables:
+            self._early[name] = (message, number)
+            return
         table = self._table(message, number)
         version = singer_blocks.version_of(message)
         if version is None:

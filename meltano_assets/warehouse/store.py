@@ -93,7 +93,7 @@ class Target:
                 connection,
                 landing.sql,
                 keep,
-                self._known(landing),
+                landing.known,
                 self._refuse(stored),
                 # The versions of one key follow from one another.
                 together=self.keys.primary if may_repeat else (),
@@ -162,7 +162,7 @@ class Target:
             if refused.may_keep_rows_out(connection, live.oid):
                 bring_in = partial(self._bring_in_seen, bring_in, landing, self._refuse(stored))
             parts = refused.brought_in(
-                connection, landing.sql, bring_in, self._known(landing), self._refuse(stored)
+                connection, landing.sql, bring_in, landing.known, self._refuse(stored)
             )
             if stored.refused and stored.refused == landing.rows - stored.superseded:
                 raise refused.kept_out(self.table, 0)
@@ -244,10 +244,6 @@ class Target:
             refuse(Rejected(record, f"{REFUSED}: a trigger or rule keeps it out", None))
         return merged
 
-    def _known(self, landing: Landing) -> list[str]:
-        """The columns that tell a landed record."""
-        return [*landing.delivered, *(["_deleted_at"] if landing.has_deletes else [])]
-
     def _refuse(self, stored: Stored) -> refused.Refuse:
         def take(rejected: Rejected) -> None:
             stored.refused += 1
@@ -288,7 +284,7 @@ class Target:
             beside.name,
             self.keys,
             landing.delivered,
-            [*live.columns, *live.odd],
+            list(live.columns),
             has_deletes=landing.has_deletes,
             load_id=self.load_id,
         )

@@ -30,7 +30,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from meltano_assets.errors import RetriableError
-from meltano_assets.streams import ColumnType
+from meltano_assets.streams import OWN, ColumnType
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import BinaryCopy
 from meltano_assets.warehouse.landing import STAGING
@@ -314,7 +314,9 @@ class Straight:
         if DELETED_AT in names and rows.column(names.index(DELETED_AT)).null_count < len(rows):
             return None
         if any(
-            self._live.columns.get(column) != kind or column in self._live.inexact
+            self._live.columns.get(column) != kind
+            or column in self._live.inexact
+            or (kind == OWN and column in names)
             for column, kind in types.items()
         ):
             return None

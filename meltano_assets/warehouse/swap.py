@@ -321,6 +321,8 @@ def _fill(
             ),
         )
     connection.execute(sql.SQL("delete from {} as t where {}").format(itself, gone))
+    # That others miss what was deleted is no new row's fault.
+    connection.execute("set constraints all immediate")
 
     def insert(rows: sql.Composable) -> int:
         return connection.execute(

@@ -1,7 +1,8 @@
 """Column types: the lattice they widen along, and how Arrow, Postgres and streams name them.
 
 Widening loses nothing: integer → bigint → numeric, double precision → numeric, date → timestamp →
-timestamptz, and text as the last resort for everything else. Nothing is ever narrowed.
+timestamptz, and text as the last resort for everything else. Nothing is ever narrowed. A column of a type
+that no stream declares (``own``) keeps it, whatever comes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import pyarrow as pa
 from psycopg import sql
 
-from meltano_assets.streams import ColumnType
+from meltano_assets.streams import OWN, ColumnType
 
 #: A type and those it may become, nearest first; text is above all of them.
 _WIDER: dict[ColumnType, tuple[ColumnType, ...]] = {
@@ -50,6 +51,8 @@ def join(one: ColumnType, other: ColumnType) -> ColumnType:
     """The narrowest type that holds every value of both."""
     if one == other:
         return one
+    if OWN in (one, other):
+        return OWN
     above_one = (one, *_WIDER.get(one, ()))
     above_other = (other, *_WIDER.get(other, ()))
     for candidate in above_one:
@@ -58,23 +61,30 @@ def join(one: ColumnType, other: ColumnType) -> ColumnType:
     return "text"
 
 
-def from_postgres(type_name: str) -> tuple[ColumnType, bool] | None:
+def from_postgres(type_name: str) -> tuple[ColumnType, bool]:
     """The column type behind a ``format_type`` name, and whether it is exactly that type.
 
     ``varchar(20)``, ``numeric(10,2)`` or ``smallint`` map to the type that never refuses or
-    rounds a value, with False; None for types that no stream can have.
+    rounds a value, with False. Types that no stream declares, arrays among them, are ``own``.
     """
+    if type_name.endswith("[]"):
+        return OWN, True
     if exact := _FROM_POSTGRES.get(type_name):
         return exact, True
     if wide := _WIDENED_FROM_POSTGRES.get(type_name):
         return wide, False
     if type_name.startswith("numeric("):
         return "numeric", False
-    if type_name.startswith(("character varying", "character(", "citext")):
+    if type_name.startswith("character varying"):
         return "text", False
     if type_name.startswith("timestamp("):
         return ("timestamp" if "without" in type_name else "timestamptz"), False
-    return None
+    return OWN, True
+
+
+def as_sent(kind: ColumnType) -> sql.SQL:
+    """The type in which values of a column are sent, for a definition."""
+    return sql.SQL("text" if kind == OWN else kind)
 
 
 def from_arrow(arrow_type: pa.DataType) -> ColumnType:

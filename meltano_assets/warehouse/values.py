@@ -52,7 +52,7 @@ def convert(array: pa.Array, target: ColumnType) -> Converted:
 
 
 #: Types with a rule of their own for text that is not UTF-8.
-_TAKE_ANY_BYTES: tuple[ColumnType, ...] = ("text", "jsonb", "bytea")
+_TAKE_ANY_BYTES: tuple[ColumnType, ...] = ("text", "jsonb", "bytea", "own")
 
 
 def _is_utf8(array: pa.Array) -> bool:
@@ -171,6 +171,17 @@ def _durations(array: pa.Array) -> pa.Array:
         for number in array.cast(pa.int64()).to_pylist()
     ]
     return pa.array(texts, pa.large_string())
+
+
+def _to_own(array: pa.Array) -> Converted:
+    """Text that Postgres casts, lists and structs as JSON (``own_types.py``)."""
+    kind = array.type
+    if is_bytes(kind):
+        # As Postgres writes bytes: without the sign of it, hexadecimal digits would be bytes of their own.
+        return Converted(pc.binary_join_element_wise("\\x", as_text(array), ""))
+    if pa.types.is_nested(kind) and json_values.holds(kind, is_bytes):
+        return Converted(pa.nulls(len(array), pa.string()), bad=mask(pc.is_valid(array)))
+    return _to_text(array)
 
 
 # numbers
@@ -419,4 +430,5 @@ _CONVERTERS: dict[ColumnType, Callable[[pa.Array], Converted]] = {
     "uuid": _to_uuid,
     "inet": _to_inet,
     "bytea": _to_bytea,
+    "own": _to_own,
 }

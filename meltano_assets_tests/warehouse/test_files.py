@@ -98,6 +98,27 @@ def test_ragged_rows_are_set_aside_and_the_others_load(
     assert kept == [("2", 2, "malformed row"), ("3,y,z", 3, "malformed row")]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "ndjson"])
+def test_numbers_and_truth_values_of_a_record_set_aside_stay_what_they_are(
+    tmp_path: Path, warehouse: Warehouse, suffix: str
+) -> None:
+    """Files come as text: what is a number in its column is one in the record, to the last digit."""
+    row = {"id": 1, "n": 1, "big": 2, "ok": False, "code": "x"}
+    bad = {"id": None, "n": 7, "big": 123456789012345678901234567890, "ok": True, "code": "007"}
+    if suffix == "csv":
+        lines = [",".join(row)] + [",".join("" if v is None else str(v).lower() for v in one.values())
+                                   for one in (row, bad)]  # fmt: skip
+    else:
+        lines = [json.dumps(one) for one in (row, bad)]
+    text = "\n".join(lines).replace("7,12", "7.50,12").replace("7, ", "7.50, ")
+    outcome = store(warehouse, write(tmp_path / f"f.{suffix}", text), "id")
+    assert (outcome.inserted, outcome.quarantined) == (1, 1)
+    kept = query(warehouse, "select record from shop.things__quarantine")
+    assert kept == [
+        ('{"id":null,"n":7.50,"big":123456789012345678901234567890,"ok":true,"code":"007"}',)
+    ]
+
+
 def test_ndjson_keeps_what_json_says(tmp_path: Path, warehouse: Warehouse) -> None:
     records = [
         '{"id": 1, "code": "007", "n": 1.10, "big": 123456789012345678901234567890, "ok": true}',

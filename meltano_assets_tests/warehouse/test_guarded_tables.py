@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,7 +13,7 @@ from meltano_assets.warehouse import merge
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets_tests.warehouse.tables import batch, query, stream
-from meltano_assets_tests.warehouse.test_tables_made_elsewhere import RECORD, TABLE, THINGS, make
+from meltano_assets_tests.warehouse.test_tables_made_elsewhere import TABLE, THINGS, make
 
 BESIDE = {
     "a": "integer[] default '{5}'",
@@ -54,23 +53,6 @@ def test_columns_of_other_types_beside_the_streams_own_are_left_to_postgres(
     first = datetime(2026, 1, 1, tzinfo=UTC)
     assert new == [("{5}", None, "1 day", first)]
     assert old == ([("{6}", "[1,5)", "1 day", first)] if is_kept else new)
-
-
-@pytest.mark.parametrize("kind", ["integer[]", "interval", "time", "shop.mood", "shop.positive"])
-@pytest.mark.parametrize("is_declared", [False, True])
-def test_a_field_in_a_column_of_another_type_is_refused_with_a_next_step(
-    warehouse: Warehouse, kind: str, is_declared: bool
-) -> None:
-    make(
-        warehouse,
-        "create type shop.mood as enum ('a')",
-        "create domain shop.positive as integer check (value > 0)",
-        f"create table shop.things (id bigint primary key, v {kind})",
-    )
-    things = THINGS if is_declared else stream({"id": "bigint"})
-    with pytest.raises(FatalError, match=f"column v of type {re.escape(kind)}.*make it text"):
-        load(warehouse, things, [RECORD])
-    assert query(warehouse, "select count(*) from shop.things") == [(0,)]
 
 
 def test_new_rows_of_a_rewritten_table_that_lack_what_it_demands_are_set_aside(

@@ -97,7 +97,6 @@ def test_declared_types_and_the_tables_meet_at_the_wider(warehouse: Warehouse) -
     ("ddl", "message"),
     [
         ("create table shop.things (id bigint, other int primary key)", "has the primary key"),
-        ("create table shop.things (id point)", "no stream can fill"),
         (
             "create table shop.things (id bigint); insert into shop.things values (1), (1)",
             "do not allow one",

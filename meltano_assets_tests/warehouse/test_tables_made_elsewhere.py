@@ -143,6 +143,19 @@ DEMANDS = {
         "create table shop.things (id bigint, v integer, primary key (id, v)) partition by range (v)",
         "create table shop.low partition of shop.things for values from (0) to (13)",
     ],
+    "deferred foreign key": [
+        "create table shop.kinds (v integer primary key)",
+        "insert into shop.kinds select n from generate_series(0, 12) as n",
+        "create table shop.things (id bigint primary key,"
+        " v integer references shop.kinds deferrable initially deferred)",
+    ],
+    "deferred trigger": [
+        TABLE,
+        "create function shop.no() returns trigger language plpgsql as"
+        " 'begin if new.v = 13 then raise exception ''secret''; end if; return null; end'",
+        "create constraint trigger no after insert or update on shop.things"
+        " deferrable initially deferred for each row execute function shop.no()",
+    ],
     "overflow": [
         "create table shop.things (id bigint primary key, v integer,"
         " big integer generated always as (v * 165191050) stored)"
@@ -224,6 +237,42 @@ def test_of_several_versions_of_a_key_the_table_keeps_those_that_it_takes(
     assert query(warehouse, holds) == [(1, 1), (2, 19)]
     versions = query(warehouse, "select count(*) from shop.things")
     assert versions == [(40 if replication_key else 21,)]
+
+
+@pytest.mark.parametrize("disposition", ["upsert", "append", "replace"])
+def test_what_a_table_looks_at_in_the_end_is_told_before_it(
+    warehouse: Warehouse, disposition: Disposition
+) -> None:
+    """A unique constraint that lets two rows change places sets aside only what is there twice."""
+    make(
+        warehouse,
+        "create table shop.things (id bigint primary key, v integer unique deferrable initially deferred)",
+        "insert into shop.things values (1, 1), (2, 2)",
+    )
+    records = [{"id": 1, "v": 2}, {"id": 2, "v": 1}, {"id": 3, "v": 3}, {"id": 4, "v": 3}]
+    outcome = load(warehouse, replace(THINGS, disposition=disposition), [batch(records)])
+    assert outcome.quarantined == 1 and outcome.is_balanced
+    first = [(1, 1), (2, 2)] if disposition == "append" else [(1, 2), (2, 1)]
+    assert query(warehouse, "select id, v from shop.things order by id")[:2] == first
+    assert query(warehouse, "select count(*) from shop.things where v = 3") == [(1,)]
+
+
+def test_rows_that_others_miss_at_the_end_are_no_new_records_fault(warehouse: Warehouse) -> None:
+    make(
+        warehouse,
+        TABLE,
+        "create table shop.others (v bigint references shop.things deferrable initially deferred)",
+        "insert into shop.things values (1, 1), (2, 2)",
+        "insert into shop.others values (2)",
+    )
+    things = replace(THINGS, disposition="replace")
+    with pytest.raises(FatalError, match="foreign key"):
+        load(warehouse, things, [batch([{"id": 1, "v": 5}, {"id": 3, "v": 5}])])
+    load(warehouse, things, [batch([{"id": 2, "v": 5}, {"id": 3, "v": 5}])])
+    assert query(warehouse, "select id, v from shop.things order by id") == [(2, 5), (3, 5)]
+    assert query(warehouse, "select count(*) from meltano.load_log where status = 'failed'") == [
+        (1,)
+    ]
 
 
 def test_refused_records_are_replayed_once_the_table_takes_them(warehouse: Warehouse) -> None:

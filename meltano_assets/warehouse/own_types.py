@@ -1,0 +1,166 @@
+"""Columns of types that no stream declares: arrays, enums, domains, ranges, intervals and the like.
+
+Their values are landed as text, lists and objects as JSON, and Postgres casts them: as it reads a constant,
+so that nothing is cut to a length or rounded where the type does not say so. A record whose text is none
+of the type is set aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import psycopg
+from psycopg import sql
+
+from meltano_assets.warehouse.records import Rejected
+from meltano_assets.warehouse.refused import Refuse
+from meltano_assets.warehouse.schema import OwnType
+
+#: By category of the type, which texts are JSON: an array may also be written as ``[0:1]={a,b}``.
+_IS_JSON = {
+    "A": r"{given} ~ E'^\\s*\\[' and {given} !~ E'^\\s*(\\[[-+0-9:]*\\]\\s*)+='",
+    "C": r"{given} ~ E'^\\s*\\{{'",
+}
+
+#: Classes of errors for which no value is at fault: what the server cannot do, or cannot do now.
+_NOBODYS = ("08", "0A", "25", "40", "53", "55", "57", "58", "XX")
+
+#: The function that looks at one text.
+_FITS = """
+create function pg_temp.{name}(given text) returns boolean language plpgsql as $look$
+begin
+    perform {value};
+    return true;
+exception when others then
+    if left(sqlstate, 2) = any ({nobodys}) then raise; end if;
+    return false;
+end
+$look$
+"""
+
+
+def cast_landed(
+    connection: psycopg.Connection,
+    landing: sql.Composable,
+    own: Mapping[str, OwnType],
+    known: Sequence[str],
+    refuse: Refuse,
+) -> int:
+    """Give landed columns the table's own types; returns how many records ``refuse`` took.
+
+    ``known`` are the columns that tell a record.
+    """
+    if not own:
+        return 0
+    casts = [
+        _Cast(connection, number, column, kind) for number, (column, kind) in enumerate(own.items())
+    ]
+    reshape = sql.SQL("alter table {} {}").format(
+        landing, sql.SQL(", ").join(one.step for one in casts)
+    )
+    refused = 0
+    try:
+        with connection.transaction():
+            connection.execute(reshape)
+    except psycopg.Error as error:
+        if error.sqlstate is None or error.sqlstate[:2] in _NOBODYS:
+            raise
+        refused = _set_aside(connection, landing, casts, known, refuse)
+        connection.execute(reshape)
+    for one in casts:
+        one.drop()
+    return refused
+
+
+def _set_aside(
+    connection: psycopg.Connection,
+    landing: sql.Composable,
+    casts: Sequence[_Cast],
+    known: Sequence[str],
+    refuse: Refuse,
+) -> int:
+    """Take out the records with a text that is none of its column's type."""
+    for one in casts:
+        one.judge()
+    fits = sql.SQL(", ").join(sql.Identifier("j", one.fits) for one in casts)
+    rows = connection.execute(
+        sql.SQL(
+            "with judged as (select ctid as place, {judgements} from {landing}),"
+            " gone as (delete from {landing} as l using judged as j where l.ctid = j.place"
+            " and not ({all}) returning l.*, array[{fits}] as meltano_fits)"
+            " select (select row_to_json(r)::text from (select {known}) as r), meltano_fits from gone"
+        ).format(
+            judgements=sql.SQL(", ").join(
+                sql.SQL("pg_temp.{fits}({column}) as {fits}").format(
+                    fits=sql.Identifier(one.fits), column=sql.Identifier(one.column)
+                )
+                for one in casts
+            ),
+            landing=landing,
+            all=sql.SQL(" and ").join(sql.Identifier("j", one.fits) for one in casts),
+            fits=fits,
+            known=sql.SQL(", ").join(map(sql.Identifier, known)),
+        )
+    ).fetchall()
+    for record, judgements in rows:
+        at_fault = casts[judgements.index(False)]
+        refuse(Rejected(str(record), f"not a {at_fault.kind.name}", at_fault.column))
+    return len(rows)
+
+
+class _Cast:
+    """How one column's text becomes a value of its own type."""
+
+    def __init__(
+        self, connection: psycopg.Connection, number: int, column: str, kind: OwnType
+    ) -> None:
+        self.column = column
+        self.kind = kind
+        self.fits = f"meltano_fits_{number}"
+        self._connection = connection
+        self._row = sql.Identifier("pg_temp", f"meltano_own_{number}")
+        # A column's type with its length and precision is known to a row only.
+        connection.execute(
+            sql.SQL("create temp table {} (v {}) on commit drop").format(
+                sql.Identifier(f"meltano_own_{number}"),
+                sql.SQL(kind.name),  # type: ignore[arg-type] # as Postgres writes it
+            )
+        )
+
+    @property
+    def step(self) -> sql.Composable:
+        """What an ``alter table`` does to the column."""
+        column = sql.Identifier(self.column)
+        return sql.SQL("alter column {} type {} using {}").format(
+            column,
+            sql.SQL(self.kind.name),  # type: ignore[arg-type] # as Postgres writes it
+            self._value(column),
+        )
+
+    def judge(self) -> None:
+        """Make the function that tells whether a text is one of the type."""
+        self._connection.execute(
+            sql.SQL(_FITS).format(
+                name=sql.Identifier(self.fits),
+                value=self._value(sql.Identifier("given")),
+                nobodys=sql.Literal(list(_NOBODYS)),
+            )
+        )
+
+    def drop(self) -> None:
+        """Remove what only the cast needed."""
+        self._connection.execute(
+            sql.SQL("drop function if exists pg_temp.{}(text); drop table {}").format(
+                sql.Identifier(self.fits), self._row
+            )
+        )
+
+    def _value(self, given: sql.Composable) -> sql.Composable:
+        json: sql.Composable = sql.SQL("to_jsonb({})").format(given)
+        if condition := _IS_JSON.get(self.kind.category):
+            json = sql.SQL(
+                "case when " + condition + " then {given}::jsonb else {json} end"
+            ).format(given=given, json=json)
+        return sql.SQL("(jsonb_populate_record(null::{}, jsonb_build_object('v', {}))).v").format(
+            self._row, json
+        )

@@ -3,7 +3,8 @@
 ``GET /`` a page, ``GET /manifest`` addresses and credentials, ``GET /truths``, ``GET /requests``
 (``DELETE`` sets the counts to nought), ``GET /clock``, ``POST /advance?days=n`` (``allow_future=1`` to
 overtake the present), ``POST /faults`` one or a list of ``{"service", "kind", "times", "match",
-"skip", …}``, ``GET /faults``, ``DELETE /faults[?service=&kind=]``. Loopback only, no login.
+"skip", …}``, ``GET /faults``, ``DELETE /faults[?service=&kind=]``, ``POST /netsuite/certificates`` a
+certificate or public key in PEM, as NetSuite's administrator hands it in. Loopback only, no login.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Control:
         counters: Mapping[str, Counters],
         advance: Callable[[int], Awaitable[dict[str, object]]],
         on_faults_changed: Callable[[str], None],
+        add_certificate: Callable[[bytes], str],
     ) -> None:
+        self._add_certificate = add_certificate
         self._company = company
         self._clock = clock
         self._manifest = manifest
@@ -82,6 +85,12 @@ class Control:
             return await self._arm(request)
         if route == ("DELETE", "/faults"):
             return await self._clear(request)
+        if route == ("POST", "/netsuite/certificates"):
+            try:
+                key = self._add_certificate(await request.body())
+            except ValueError as error:
+                return json_response({"error": str(error)}, 400)
+            return json_response({"certificate_id": key})
         return json_response({"error": "not found"}, 404)
 
     def _time(self) -> dict[str, object]:
@@ -175,7 +184,7 @@ class Control:
 _KEEPS = {
     "salesforce": "records of every object, jobs",
     "zendesk": "tickets, comments, files, tags, users, organizations, groups, fields, macros, rules",
-    "stripe": "customers, products, prices, payments, refunds, invoices, subscriptions",
+    "stripe": "customers, products, prices, payments, refunds, invoices, subscriptions, coupons, credit notes",
     "zuora": "accounts, contacts, subscriptions, orders, the catalogue, jobs",
     "netsuite": "records of every type",
     "marketo": "leads, lists, program members, activities, custom objects, import and export jobs",

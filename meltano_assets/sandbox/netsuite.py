@@ -27,6 +27,7 @@ from starlette.types import Receive, Scope, Send
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.faults import Fault
 from meltano_assets.sandbox.netsuite_contract import contract_in, own_contract
+from meltano_assets.sandbox.netsuite_oauth import REVOKE_PATH, TOKEN_PATH, Tokens
 from meltano_assets.sandbox.netsuite_operations import Account, Call, Job, Operations
 from meltano_assets.sandbox.netsuite_passport import Credentials, Gate
 from meltano_assets.sandbox.netsuite_rest import (
@@ -99,6 +100,7 @@ class NetSuite:
         self._company = company
         self._day = day
         self._gate = Gate(credentials)
+        self.tokens = Tokens(credentials.consumer_key, credentials.account, folder)
         self._searches = OpenSearches(credentials.account, clock)
         self._writers: dict[str, Writer] = {}
         self._written = WrittenBooks(folder)
@@ -109,8 +111,9 @@ class NetSuite:
         self._requests = 0
         self.service = _Port("netsuite", "NetSuite SuiteTalk", self.handle, self._error)
         self._rest = Rest(
-            self._contract, self._gate, self._written, self._present, lambda: self.service.faults
-        )
+            self._contract, self._gate, self._written, self._present, lambda: self.service.faults,
+            self.tokens,
+        )  # fmt: skip
 
     # Requests
 
@@ -118,7 +121,7 @@ class NetSuite:
         """Answer one request."""
         path = request.url.path.rstrip("/")
         base = base_url(request)
-        if path.startswith(PREFIX) or path == TOKEN_INFO:
+        if path.startswith(PREFIX) or path in TOKEN_INFO:
             return await self._answer_rest(request, base)
         if request.method in ("GET", "HEAD"):
             return await self._describe(path, request, base)
@@ -150,11 +153,21 @@ class NetSuite:
                 return Problem(413, "INVALID_REQUEST", "The request body is too large.").response()
         if self.service.in_flight > self._concurrency:
             return Problem(429, "CONCURRENCY_LIMIT_EXCEEDED", _BLOCKED).response()
+        if request.url.path in (TOKEN_PATH, REVOKE_PATH):
+            return self._grant(request, body)
         asked = asked_of(request, body, base)
         # What was signed is the address as it was sent.
         path = request.scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
         signed = parse_qsl(request.url.query, keep_blank_values=True)
         return await run_in_threadpool(self._rest.answer, asked, base.lower() + path, signed)
+
+    def _grant(self, request: Request, body: bytes) -> Response:
+        """An access token, by OAuth 2.0; or no more of one."""
+        if request.method != "POST":
+            return json_response({"error": "invalid_request"}, 405)
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        is_token = request.url.path == TOKEN_PATH
+        return self.tokens.grant(form) if is_token else self.tokens.revoke(form)
 
     async def _describe(self, path: str, request: Request, base: str) -> Response:
         if path == "/rest/datacenterurls":
@@ -251,6 +264,7 @@ class NetSuite:
         writer = self._writer(DEFAULT_VERSION)
         if kind == "expire_session":
             self._gate.end_sessions()
+            self.tokens.end()
             told = SoapFault(
                 "invalidSessionFault", "SESSION_TIMED_OUT", "Your connection has timed out."
             )

@@ -1,4 +1,4 @@
-"""NetSuite's REST services: records, their schemas and SuiteQL, signed by OAuth 1.0 with a token.
+"""NetSuite's REST services: records, their schemas and SuiteQL, signed by OAuth 1.0 or with a bearer token.
 
 ``/services/rest/record/v1/customer`` is a collection (``q``, ``limit``, ``offset``), ``…/customer/7``
 or ``…/customer/eid:ABC`` a record, ``…/metadata-catalog`` tells what there is and
@@ -20,8 +20,11 @@ from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault, FaultBox
 from meltano_assets.sandbox.netsuite_contract import Contract
 from meltano_assets.sandbox.netsuite_filter import FilterError, parse_filter
+from meltano_assets.sandbox.netsuite_oauth import Tokens
 from meltano_assets.sandbox.netsuite_operations import Account, changed_by
 from meltano_assets.sandbox.netsuite_passport import Gate, NotSigned
+from meltano_assets.sandbox.netsuite_rest_jobs import PATH as JOBS
+from meltano_assets.sandbox.netsuite_rest_jobs import RestJobs, is_key
 from meltano_assets.sandbox.netsuite_rest_records import Catalog, list_name, path_name
 from meltano_assets.sandbox.netsuite_suiteql import MAX_RESULTS, QueryError, Tables
 from meltano_assets.sandbox.netsuite_wire import StatusError
@@ -29,7 +32,8 @@ from meltano_assets.sandbox.netsuite_writes import RecordWriter, WrittenBooks
 from meltano_assets.sandbox.numbers import is_number
 
 PREFIX = "/services/rest/"
-TOKEN_INFO = "/rest/tokeninfo"  # noqa: S105 (an address)
+#: Where REST's own address and that of RESTlets tell whose token it is.
+TOKEN_INFO = ("/rest/tokeninfo", "/services/rest/auth/tokeninfo")
 MAX_PAGE_SIZE = 1000
 _RESOURCE = "application/vnd.oracle.resource+json; type="
 _TITLES = {
@@ -51,9 +55,16 @@ class Problem(Exception):
     """An error of REST."""
 
     def __init__(
-        self, status: int, code: str, detail: str, where: tuple[str, str] = ("", "")
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        where: tuple[str, str] = ("", ""),
+        *,
+        realm: str = "OAuth",
     ) -> None:
         super().__init__(detail)
+        self.realm = realm
         self.status = status
         self.code = code
         self.detail = detail
@@ -73,7 +84,7 @@ class Problem(Exception):
         }  # fmt: skip
         headers = {}
         if self.status == 401:
-            headers["WWW-Authenticate"] = 'OAuth realm="NetSuite"'
+            headers["WWW-Authenticate"] = f'{self.realm} realm="NetSuite"'
         return Response(orjson.dumps(body), self.status, headers, media_type=f"{_RESOURCE}error")
 
 
@@ -127,9 +138,12 @@ class Rest:
         books: WrittenBooks,
         account: Callable[[], Account],
         faults: Callable[[], FaultBox],
+        tokens: Tokens,
     ) -> None:
         self._contract = contract
         self._gate = gate
+        self._tokens = tokens
+        self._jobs = RestJobs()
         self._books = books
         self._account = account
         self._faults = faults
@@ -138,14 +152,40 @@ class Rest:
     def answer(self, asked: Asked, url: str, signed: list[tuple[str, str]]) -> Response:
         """The answer to a request for ``url`` with its signed parameters."""
         try:
-            try:
-                self._gate.check_signature(
-                    asked.method, url, signed, asked.headers.get("authorization", "")
-                )
-            except NotSigned:
-                raise _NOT_LET_IN from None
-            if asked.path == TOKEN_INFO:
+            self._check(asked, url, signed)
+        except Problem as problem:
+            return problem.response()
+        if "respond-async" in asked.headers.get("prefer", "") and not asked.path.startswith(JOBS):
+            key = asked.headers.get("x-netsuite-idempotency-key", "")
+            if key and not is_key(key):
+                return Problem(400, "INVALID_HEADER", "The idempotency key must be a UUID.",
+                               ("o:errorHeader", "X-NetSuite-Idempotency-Key")).response()  # fmt: skip
+            return self._jobs.submit(asked.base, key, lambda: self._done(asked))
+        return self._done(asked)
+
+    def _check(self, asked: Asked, url: str, signed: list[tuple[str, str]]) -> None:
+        """Problem unless the request proves who sends it."""
+        header = asked.headers.get("authorization", "")
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() == "bearer":
+            scopes = self._tokens.scopes(token.strip())
+            if not scopes:
+                raise Problem(401, "INVALID_LOGIN", _NOT_LET_IN.detail, realm="Bearer")
+            if "rest_webservices" not in scopes:
+                message = "The scope of the access token does not include REST web services."
+                raise Problem(403, "INSUFFICIENT_PERMISSION", message)
+            return
+        try:
+            self._gate.check_signature(asked.method, url, signed, header)
+        except NotSigned:
+            raise _NOT_LET_IN from None
+
+    def _done(self, asked: Asked) -> Response:
+        try:
+            if asked.path in TOKEN_INFO:
                 return _json(self._gate.token_info(), "singular")
+            if asked.path.startswith(JOBS):
+                return self._job(asked)
             return self._routed(asked)
         except Problem as problem:
             return problem.response()
@@ -155,6 +195,15 @@ class Rest:
             if status == 404:
                 message = "The record instance does not exist. Provide a valid record instance ID."
             return Problem(status, code, message).response()
+
+    def _job(self, asked: Asked) -> Response:
+        if asked.method != "GET":
+            raise _not_allowed(asked)
+        found = self._jobs.answer(asked.base, asked.path)
+        if found is None:
+            raise Problem(404, "NONEXISTENT_ID", "The job, task or result does not exist.",
+                          ("o:errorUrl", asked.path))  # fmt: skip
+        return found
 
     def _routed(self, asked: Asked) -> Response:
         parts = [unquote(part) for part in asked.path.removeprefix(PREFIX).split("/")]

@@ -177,7 +177,7 @@ class Sandbox:
             "marketo": self._marketo.service,
             "lever": self._lever.service,
         }
-        self._http["netsuite"] = NetSuite(
+        netsuite = NetSuite(
             self.company,
             day,
             credentials=self._netsuite_credentials(),
@@ -185,7 +185,8 @@ class Sandbox:
             concurrency=CONCURRENCY if is_strict else MANY,
             now=self.clock.now,
             folder=self._folder,
-        ).service
+        )
+        self._http["netsuite"] = netsuite.service
         registries = Registries(self.company, day)
         self._http["rdap"] = Rdap(registries).service
         self._whois = Whois(registries, lambda role: self._addresses.chain[role])
@@ -218,6 +219,7 @@ class Sandbox:
             counters=counters,
             advance=self.advance,
             on_faults_changed=self._carry_out_faults,
+            add_certificate=netsuite.tokens.add_certificate,
         )
 
     def _netsuite_credentials(self) -> Credentials:

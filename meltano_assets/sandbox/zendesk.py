@@ -13,7 +13,6 @@ import base64
 import re
 import secrets
 import time
-from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -21,6 +20,8 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from meltano_assets.sandbox import zendesk_requests as requests
+from meltano_assets.sandbox import zendesk_webhooks as webhooks
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import Fault
@@ -36,22 +37,19 @@ from meltano_assets.sandbox.zendesk_details import (
     person_part,
     ticket_part,
 )
-from meltano_assets.sandbox.zendesk_empty import EMPTY_EXPORTS, EMPTY_LISTS
+from meltano_assets.sandbox.zendesk_empty import EMPTY_LISTS
+from meltano_assets.sandbox.zendesk_exports import Exports
 from meltano_assets.sandbox.zendesk_kept import KEPT, KeptWrites, file_content, kept_records
 from meltano_assets.sandbox.zendesk_pages import LIST_PAGE_SIZE, Pages, page_size
 from meltano_assets.sandbox.zendesk_places import (
     export_order,
-    make_cursor,
-    parse_cursor,
 )
 from meltano_assets.sandbox.zendesk_related import previewed, related
 from meltano_assets.sandbox.zendesk_search import MAX_RESULTS, TYPES, SearchError, search
 from meltano_assets.sandbox.zendesk_tickets import (
-    EVENT_EXPORTS,
     MACROS,
     POLICIES,
     deleted,
-    events,
     metric_set,
     rating,
 )
@@ -84,7 +82,6 @@ _ONE_OF = {
 }
 #: What stands behind a list's path and is a list of the same kind.
 _OF_LISTS = ("active", "compact", "public", "search", "show_many")
-EXPORT_PAGE_SIZE = 1000
 _TOO_MANY = "Number of allowed API requests per minute exceeded"
 
 
@@ -113,6 +110,8 @@ class Zendesk:
         self._uploads = KeptWrites(self._desk)
         self.service = HttpService("zendesk", "Zendesk Support", self.handle, self._error)
         self._pages = Pages(self.service.faults)
+        faults = self.service.faults
+        self._exported = Exports(self._desk, self._pages, faults, self._rendered)
 
     # Requests
 
@@ -134,7 +133,9 @@ class Zendesk:
         if request.method not in ("GET", "HEAD"):
             response = await self._write(request, path)
         else:
-            response = self._export(request, path) if is_export else self._list(request, path)
+            response = (
+                self._exported.answer(request, path) if is_export else self._list(request, path)
+            )
         response.headers["X-Rate-Limit"] = str(limit.per_minute)
         response.headers["X-Rate-Limit-Remaining"] = str(remaining)
         response.headers["ratelimit-limit"] = str(limit.per_minute)
@@ -178,121 +179,6 @@ class Zendesk:
             for record in rendered:
                 _change_schema(record, fault)
         return rendered
-
-    # Incremental exports
-
-    def _export(self, request: Request, path: str) -> Response:
-        name = path.removeprefix("incremental/")
-        if name.endswith("/cursor") and name.removesuffix("/cursor") in ("tickets", "users"):
-            return self._cursor_export(request, name.removesuffix("/cursor"))
-        if name.endswith("/sample"):
-            return self._time_export(request, name.removesuffix("/sample"), most=50)
-        return self._time_export(request, name, most=EXPORT_PAGE_SIZE)
-
-    def _export_records(self, name: str) -> list[Record]:
-        if name == "tickets":
-            return self._desk.tickets()
-        return sorted(self._desk.records(name), key=export_order)
-
-    def _cursor_export(self, request: Request, name: str) -> Response:
-        records = self._export_records(name)
-        query = request.query_params
-        size = page_size(query.get("per_page"), EXPORT_PAGE_SIZE)
-        cursor = query.get("cursor")
-        if cursor is not None:
-            place = parse_cursor(cursor)
-            is_lost = self.service.faults.take("lose_cursor", request.url.path)
-            if place is None or is_lost:
-                return json_response(
-                    {"error": "InvalidPaginationParameter", "description": "cursor is invalid"}, 400
-                )
-            begin = bisect_right(records, place, key=export_order)
-        else:
-            start = _start_time(query.get("start_time"))
-            if isinstance(start, Response):
-                return start
-            begin = bisect_left(records, (start, 0), key=export_order)
-        if query.get("exclude_deleted") == "true":
-            records = [r for r in records[begin:] if r.get("status") != "deleted"]
-            begin = 0
-        page = records[begin : begin + size]
-        after = make_cursor(page[-1]) if page else cursor
-        is_last = begin + size >= len(records)
-        if page and self.service.faults.take("repeat_page", request.url.path):
-            after, is_last = cursor or make_cursor(page[0], before=True), False
-        body: dict[str, object] = {
-            name: self._with_sets(request, self._rendered(request, page, name)),
-            "after_cursor": after,
-            "after_url": self._pages.link(request, cursor=after) if after else None,
-            "before_cursor": None,
-            "before_url": None,
-            "end_of_stream": is_last,
-            **self._sideloads(request, page),
-        }
-        return json_response(body)
-
-    def _time_export(self, request: Request, name: str, *, most: int) -> Response:
-        query = request.query_params
-        if name in EMPTY_EXPORTS:
-            records: list[Record] = []
-            key = EMPTY_EXPORTS[name]
-        elif name in EVENT_EXPORTS:
-            include = query.get("include", "").split(",")
-            found = (e for t in self._desk.tickets() for e in events(name, t, include))
-            records, key = sorted(found, key=export_order), name
-        elif name in ("tickets", "users", "organizations"):
-            records, key = self._export_records(name), name
-        else:
-            return _not_found("InvalidEndpoint")
-        # Clients probe the metric events with the present time, and the service lets them.
-        start = _start_time(query.get("start_time"), may_be_now=name == "ticket_metric_events")
-        if isinstance(start, Response):
-            return start
-        begin = bisect_left(records, (start, 0), key=export_order)
-        if name == "ticket_metric_events" and query.keys() & {"page[size]", "page[after]"}:
-            return self._pages.cursor_page(request, key, records[begin:])
-        size = page_size(query.get("per_page"), most)
-        end = begin + size
-        if begin < len(records) and end < len(records):
-            last = export_order(records[end - 1])[0]
-            if last == export_order(records[begin])[0]:
-                # A page of a single second takes all of it, else the next one would be the same.
-                end = bisect_right(records, (last, 1 << 62), key=export_order)
-        page = records[begin:end]
-        end_time = export_order(page[-1])[0] if page else None
-        if page and self.service.faults.take("repeat_page", request.url.path):
-            end_time = start
-        body: dict[str, object] = {
-            key: page
-            if name in EVENT_EXPORTS
-            else self._with_sets(request, self._rendered(request, page, name)),
-            "count": len(page),
-            "end_of_stream": end >= len(records),
-            "end_time": end_time,
-            "next_page": self._pages.link(request, start_time=end_time) if page else None,
-            **self._sideloads(request, page),
-        }
-        return json_response(body)
-
-    def _sideloads(self, request: Request, page: list[Record]) -> dict[str, object]:
-        wanted = request.query_params.get("include", "").split(",")
-        found: dict[str, object] = {}
-        for name, keys in (
-            ("users", ("requester_id", "submitter_id", "assignee_id")),
-            ("organizations", ("organization_id",)),
-            ("groups", ("group_id",)),
-        ):
-            if name in wanted:
-                ids = {record.get(key) for record in page for key in keys}
-                records = self._desk.records(name)
-                found[name] = self._rendered(request, [r for r in records if r["id"] in ids], name)
-        return found
-
-    def _with_sets(self, request: Request, page: list[Record]) -> list[Record]:
-        if "metric_sets" in request.query_params.get("include", "").split(","):
-            for record in page:
-                record["metric_set"] = metric_set(record)
-        return page
 
     # Writes
 
@@ -350,6 +236,10 @@ class Zendesk:
         """What there is at that path: a list with its key, or an answer."""
         if path.startswith("job_statuses"):
             return self._jobs(request, path.removeprefix("job_statuses").strip("/"))
+        if path.partition("/")[0] == "webhooks":
+            return webhooks.found(self._desk, path.split("/")[1:])
+        if path.partition("/")[0] == "requests" or path.endswith("/requests"):
+            return self._requested(request, path)
         if path == "deleted_tickets":
             gone = [t for t in self._desk.tickets() if t["status"] == "deleted"]
             return path, [deleted(ticket) for ticket in gone]
@@ -399,6 +289,27 @@ class Zendesk:
         if head in _ONE_OF:
             return self._one_of(request, head, rest)
         return self._record_part(request, path)
+
+    def _requested(self, request: Request, path: str) -> Part | Response:
+        """Tickets as those see them who asked."""
+        name, _, rest = path.partition("/")
+        parts, kept = [part for part in rest.split("/") if part], self._kept()
+        if name == "requests":
+            beside = requests.found(self._desk, kept, parts, request.query_params)
+            if beside is None:
+                return _not_found()
+            told: Part = beside
+        elif len(parts) == 2 and name in ("organizations", "users"):
+            key = "requester_id" if name == "users" else "organization_id"
+            me = int(str(self._desk.records("users")[0]["id"]))
+            told = requests.of_person(kept, key, parts[0], me)
+        else:
+            told = None
+        if isinstance(told, dict) and isinstance(one := told.get("request"), dict):
+            return {"request": self._rendered(request, [one], "requests")[0]}
+        if isinstance(told, tuple) and told[0] == "requests":
+            return told[0], self._rendered(request, told[1], told[0])
+        return told
 
     def _kept_list(self, request: Request, path: str) -> Part | Response:
         """A collection to which clients may add, or a record of it; None for what else is there."""
@@ -569,24 +480,6 @@ def _invalid(description: str) -> Response:
 
 def _items(value: object) -> list[object]:
     return value if isinstance(value, list) else []
-
-
-def _start_time(text: str | None, *, may_be_now: bool = False) -> int | Response:
-    """The number that the text begins with, as the service reads it: a client sends a date."""
-    number = re.match(r"\d+", text or "")
-    if number is None or not is_number(number[0]):
-        return json_response(
-            {"error": "InvalidValue", "description": "start_time must be a Unix epoch time"}, 400
-        )
-    if int(number[0]) > time.time() - 60 and not may_be_now:
-        return json_response(
-            {
-                "error": "StartTimeTooRecent",
-                "description": "Too recent start_time. Use a start_time older than 60 seconds",
-            },
-            400,
-        )
-    return int(number[0])
 
 
 def _change_schema(record: Record, fault: Fault) -> None:

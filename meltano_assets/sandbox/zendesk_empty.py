@@ -35,7 +35,6 @@ EMPTY_LISTS = {
     "problems": "tickets",
     "queues": "queues",
     "recipient_addresses": "recipient_addresses",
-    "requests": "requests",
     "resource_collections": "resource_collections",
     "routing/attributes": "attributes",
     "satisfaction_reasons": "reasons",
@@ -52,7 +51,6 @@ EMPTY_LISTS = {
     "user_fields": "user_fields",
     "views": "views",
     "views/active": "views",
-    "webhooks": "webhooks",
     "workspaces": "workspaces",
 }
 #: Time-based exports without content: path → envelope key.

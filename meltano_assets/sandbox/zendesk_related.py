@@ -55,6 +55,28 @@ def related(desk: Desk, kept: list[Record], path: str, query: Mapping[str, str])
         case ["macros", "categories"]:
             titles = (str(m.get("title")) for m in kept_records(desk, "macros"))
             return {"categories": sorted({t.partition("::")[0] for t in titles if "::" in t})}
+        case ["macros", "search"]:
+            wanted = query.get("query", "").lower()
+            macros = kept_records(desk, "macros")
+            return "macros", [m for m in macros if wanted in str(m.get("title")).lower()]
+        case ["macros", number, "attachments"]:
+            own = _by_id(kept_records(desk, "macros"), number)
+            return None if own is None else ("macro_attachments", [])
+        case ["ticket_fields" | "user_fields" | "organization_fields" as name, number, "options"]:
+            field = _by_id(kept_records(desk, name), number)
+            return None if field is None else ("custom_field_options", _options(field))
+        case ["macros" | "automations" | "triggers", "definitions"]:
+            return {
+                "definitions": {"actions": _ACTIONS, "conditions_all": [], "conditions_any": []}
+            }
+        case ["locales", "detect_best_locale"]:
+            return {"locale": {"id": 1, "locale": "en-US", "name": "English", "default": True}}
+        case ["users", number, "password", "requirements"]:
+            return {"requirements": ["must be at least 5 characters"]}
+        case ["tickets", number, "audits", key]:
+            ticket = _by_id(kept, number)
+            audit = _by_id(desk.audits(ticket), key) if ticket else None
+            return None if audit is None else {"audit": audit}
         case ["macros", "actions"]:
             return {"actions": _ACTIONS}
         case ["macros", number, "apply"]:
@@ -74,6 +96,10 @@ def related(desk: Desk, kept: list[Record], path: str, query: Mapping[str, str])
         case ["views", *rest]:
             return _view(desk, kept, rest, query)
     return None
+
+
+def _options(field: Record) -> list[Record]:
+    return as_list(field.get("custom_field_options"))
 
 
 def _last_changed(ticket: Record) -> tuple[str, int]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from meltano_assets.sandbox import zendesk_requests as requests
+from meltano_assets.sandbox import zendesk_webhooks as webhooks
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.zendesk_answers import (
@@ -67,6 +69,10 @@ class Writes:
             return self._forget(method, parts[1:])
         if name == "imports" and parts[1:2] == ["tickets"] and method == "POST":
             return self._import(parts[2:], read_body(content))
+        if name == "webhooks":
+            return webhooks.write(self._desk, method, parts[1:], read_body(content))
+        if name == "requests":
+            return self._request(method, parts[1:], read_body(content))
         if name in KEPT:
             return self._kept.keep(method, name, parts[1:], query, read_body(content))
         if name not in ("tickets", "users", "organizations"):
@@ -93,6 +99,8 @@ class Writes:
             return self._delete(name, record)
         if parts[2:] == ["tags"]:
             return self._tags(method, name, record, read_body(content))
+        if parts[2:] == ["satisfaction_rating"] and name == "tickets" and method == "POST":
+            return requests.rated(self._desk, record, read_body(content))
         if parts[2:] == ["merge"] and name != "organizations":
             return self._merge(name, record, read_body(content))
         if parts[2:] == ["mark_as_spam"] and name == "tickets" and method == "PUT":
@@ -124,6 +132,18 @@ class Writes:
         if name == "tickets":
             told["audit"] = self._desk.audits(record)[0]
         return Written(201, SINGULAR[name], name, record, told)
+
+    def _request(self, method: str, parts: Sequence[str], body: Record) -> Written:
+        """What someone who asks for help writes."""
+        if method == "POST" and not parts:
+            ticket = self._new_ticket(requests.asked(body))
+            return Written(201, "request", "requests", requests.shown(ticket, self._me))
+        if method != "PUT" or len(parts) != 1:
+            raise Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
+        ticket = self._find("tickets", parts[0])
+        self._update_ticket(ticket, requests.changed(body))
+        ticket = self._find("tickets", parts[0])
+        return Written(200, "request", "requests", requests.shown(ticket, self._me))
 
     def _saved(self, name: str, number: int, change: Record) -> Record:
         self._desk.write(name, number, change)

@@ -186,7 +186,7 @@ def test_users_and_organizations_are_kept(desk: Writer) -> None:
         ("DELETE", f"{TICKETS}/123456789.json", None, 404),
         ("POST", "/api/v2/users.json", {"user": {"email": "x@y.test"}}, 422),
         ("POST", "/api/v2/users.json", {"user": {"name": "x", "role": "king"}}, 422),
-        ("POST", "/api/v2/webhooks.json", {"webhook": {}}, 403),
+        ("POST", "/api/v2/targets.json", {"target": {}}, 403),
         ("POST", "/api/v2/triggers.json", {"trigger": {}}, 422),
         ("POST", f"{TICKETS}/1/nothing.json", {}, 404),
     ],

@@ -84,6 +84,10 @@ def load_file(
         str | None,
         typer.Option(metavar="SIGN", help="CSV: what separates values. Told by the header."),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What a CSV or NDJSON is written in, if not UTF-8."),
+    ] = None,
     singer_metadata: Annotated[
         bool, typer.Option("--singer-metadata", help="Singer: add the columns _sdc_*.")
     ] = False,
@@ -116,6 +120,7 @@ def load_file(
             "--replication-key": replication_key,
             "--full-refresh": full_refresh,
             "--delimiter": delimiter,
+            "--encoding": encoding,
         }
         for option, value in ours.items():
             if value:
@@ -150,6 +155,7 @@ def load_file(
         options=options,
         full_refresh=full_refresh,
         delimiter=delimiter,
+        encoding=encoding,
         wait=wait,
     )
 
@@ -165,6 +171,7 @@ def _load_records(
     options: dict[str, object],
     full_refresh: bool,
     delimiter: str | None,
+    encoding: str | None,
     wait: float,
 ) -> None:
     from meltano_assets.streams import Batch, Stream
@@ -190,7 +197,9 @@ def _load_records(
                 f"--delimiter {delimiter!r} is not one sign", hint=r"such as ';', '|' or '\t'"
             )
     is_whole = tells_its_columns(file, cast(Any, file_format.value))
-    columns, batches = read_file(file, cast(Any, file_format.value), delimiter=delimiter)
+    columns, batches = read_file(
+        file, cast(Any, file_format.value), delimiter=delimiter, encoding=encoding
+    )
     known = {column.name: column.name for column in columns}
     known |= {column.vendor_field: column.name for column in columns}
     for wanted in (*keys, *filter(None, [replication_key])):
@@ -216,6 +225,8 @@ def _load_records(
             on_progress=lambda so_far: status.update(f"{stream.key}: {so_far.read:,} records"),
         )
     print_outcome(stream.key, outcome)
+    if outcome.cleaned.get("invalid_utf8") and encoding is None:
+        err.print("  not UTF-8? --encoding cp1252 (or another) reads such a file", soft_wrap=True)
 
 
 def _load_singer(

@@ -1,4 +1,4 @@
-"""Files as batches: CSV, NDJSON and Parquet, plain or gzip, from a path or standard input.
+"""Files as batches: CSV, NDJSON and Parquet, plain or packed, from a path or standard input.
 
 Nothing is held but the block at hand. Types are inferred from the first block (``inference.py``) and
 widened by the loader as later values demand. A row that cannot be read as a record (too few or too many
@@ -9,17 +9,13 @@ whole (cut off, not the format that it claims) is a FatalError.
 from __future__ import annotations
 
 import gc
-import gzip
-import io
 import re
-import sys
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, Literal, TypeVar, cast, get_args
+from typing import IO, Literal, TypeVar, get_args
 
 import orjson
 import pyarrow as pa
@@ -31,6 +27,15 @@ from meltano_assets.warehouse import csv_files, json_records
 from meltano_assets.warehouse.inference import infer
 from meltano_assets.warehouse.json_columns import Columns
 from meltano_assets.warehouse.names import fold_all
+from meltano_assets.warehouse.opening import (
+    BLOCK_BYTES,
+    HEAD_BYTES,
+    PACKED_ENDINGS,
+    guarded,
+    head,
+    is_packed,
+    open_plain,
+)
 from meltano_assets.warehouse.parquet_files import read_parquet
 from meltano_assets.warehouse.records import DELETED_AT, with_malformed
 
@@ -38,24 +43,17 @@ FileFormat = Literal["auto", "csv", "ndjson", "parquet"]
 
 Block = TypeVar("Block")
 
-BLOCK_BYTES = 4 * 1024 * 1024
-_HEAD_BYTES = 1 << 16
-
-_GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _BOM = b"\xef\xbb\xbf"
 
 #: What a file begins with that is none of ours, and would give nonsense as a CSV.
 _OTHERS = {
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"\xd0\xcf\x11\xe0": "a spreadsheet",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    _GZIP_MAGIC: "compressed twice",
+    b"\xff\x06\x00\x00sNaPpY": "compressed with Snappy",
+    b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive",
+    b"Rar!\x1a\x07": "a RAR archive",
     b"PARE": "an encrypted Parquet file",
-    **{b"BZh%d1AY" % level: "compressed with bzip2" for level in range(1, 10)},
-    b"\xfd7zXZ\x00": "compressed with xz",
     b"ORC": "an ORC file",
     b"Obj\x01": "an Avro file",
 }
@@ -106,33 +104,34 @@ def read_file(
     file_format: FileFormat = "auto",
     *,
     delimiter: str | None = None,
+    encoding: str | None = None,
     kinds: Mapping[str, ColumnType] | None = None,
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
     """A file's columns, as far as its first block tells, and its records; ``-`` is standard input.
 
-    ``kinds`` are types of JSON fields that are known beforehand.
+    ``encoding`` is what a text is written in, if neither UTF-8 nor marked as UTF-16; ``kinds`` are types of
+    JSON fields that are known beforehand.
     """
     name = str(path)
-    opened = _open(name)
-    head = opened.peek(BLOCK_BYTES)[:BLOCK_BYTES]
-    if head.startswith(_GZIP_MAGIC):
-        opened = io.BufferedReader(cast(io.RawIOBase, _Unpacked(opened)), BLOCK_BYTES)
-        head = _guarded_peek(opened, name)
-    kind = _detect(name, head) if file_format == "auto" else file_format
+    opened = open_plain(name, encoding)
+    begin = opened.peek(BLOCK_BYTES)[:BLOCK_BYTES]
+    kind = _detect(name, begin) if file_format == "auto" else file_format
     if kind not in get_args(FileFormat):
         raise FatalError(f"{name}: unknown format {kind!r}", hint="use csv, ndjson or parquet")
-    if words := _something_else(head, kind):
+    if words := _something_else(begin, kind, delimiter or ""):
         if name != "-":
             opened.close()
         raise FatalError(
-            f"{name} is {words}", hint="give CSV, NDJSON or Parquet in UTF-8, plain or gzip"
+            f"{name} is {words}",
+            hint="give CSV, NDJSON or Parquet, plain or compressed (gzip, bzip2, xz, zstd, lz4);"
+            " --encoding names another encoding than UTF-8",
         )
     if kind == "parquet":
         kinds_of, batches = read_parquet(opened, name)
         return _columns(kinds_of), batches
     if kind == "csv":
         return _read_csv(opened, name, delimiter)
-    return _read_ndjson(_guarded(opened, _blocks(opened), name), name, dict(kinds or {}))
+    return _read_ndjson(guarded(opened, _blocks(opened), name), name, dict(kinds or {}))
 
 
 def _begins_with(head: bytes, magic: bytes) -> bool:
@@ -143,13 +142,17 @@ def _begins_with(head: bytes, magic: bytes) -> bool:
     return not magic.isalnum() or head == magic or _CONTROL.search(line) is not None
 
 
-def _something_else(head: bytes, kind: FileFormat) -> str | None:
+def _something_else(head: bytes, kind: FileFormat, delimiter: str) -> str | None:
     """What a file is that has none of the formats; None for one that may have its format."""
+    if is_packed(head):
+        return "compressed twice"
     for magic, words in _OTHERS.items():
         if _begins_with(head, magic):
             return words
     # No text begins like this, while a value further down may well hold a NUL.
-    if kind != "parquet" and b"\x00" in head.lstrip().split(b"\n", 1)[0][:_HEAD_BYTES]:
+    line = head.lstrip().split(b"\n", 1)[0][:HEAD_BYTES].replace(delimiter.encode(), b"")
+    is_binary = _CONTROL.search(line) is not None if kind == "csv" else b"\x00" in line
+    if kind != "parquet" and is_binary:
         return "no text, or text in UTF-16"
     if kind != "parquet" and _MARKUP.match(head):
         return "an HTML or XML document"
@@ -158,32 +161,12 @@ def _something_else(head: bytes, kind: FileFormat) -> str | None:
     return None
 
 
-class _Unpacked(gzip.GzipFile):
-    """A compressed file, which closes the file that it is read from."""
-
-    def __init__(self, packed: io.BufferedReader) -> None:
-        self._packed = packed
-        super().__init__(fileobj=packed)
-
-    def close(self) -> None:
-        """Close both."""
-        super().close()
-        self._packed.close()
-
-
-def _open(name: str) -> io.BufferedReader:
-    if name == "-":
-        return io.BufferedReader(cast(io.RawIOBase, sys.stdin.buffer), BLOCK_BYTES)
-    try:
-        return io.BufferedReader(io.FileIO(name), BLOCK_BYTES)
-    except OSError as error:
-        raise FatalError(f"{name} cannot be read: {error.strerror}") from None
-
-
 def _detect(name: str, head: bytes) -> FileFormat:
     if _begins_with(head, _PARQUET_MAGIC):
         return "parquet"
-    plain = name.lower().removesuffix(".gz")
+    plain = name.lower()
+    for ending in PACKED_ENDINGS:
+        plain = plain.removesuffix(ending)
     if plain.endswith((".ndjson", ".jsonl", ".json")) or _JSON.match(head):
         return "ndjson"
     if plain.endswith((".csv", ".tsv", ".txt")):
@@ -191,42 +174,12 @@ def _detect(name: str, head: bytes) -> FileFormat:
     return "ndjson" if head.removeprefix(_BOM).lstrip().startswith(b"{") else "csv"
 
 
-def head(path: str) -> bytes:
-    """The first bytes of a file, unpacked; of standard input nothing is taken. Empty if unreadable."""
-    try:
-        if path == "-":
-            begin = cast(io.BufferedReader, sys.stdin.buffer).peek(_HEAD_BYTES)
-        else:
-            with Path(path).open("rb") as opened:
-                begin = opened.read(_HEAD_BYTES)
-        if begin.startswith(_GZIP_MAGIC):
-            begin = zlib.decompressobj(31).decompress(begin, _HEAD_BYTES)
-    except (OSError, zlib.error):
-        return b""
-    return begin
-
-
 def tells_its_columns(path: str, file_format: FileFormat) -> bool:
     """True for formats whose beginning names every column: all but NDJSON."""
-    kind = _detect(path, head(path)) if file_format == "auto" else file_format
-    return kind != "ndjson"
-
-
-def _guarded_peek(opened: io.BufferedReader, name: str) -> bytes:
-    try:
-        return opened.peek(BLOCK_BYTES)
-    except (EOFError, OSError, zlib.error):
-        raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
-
-
-def _guarded(opened: IO[bytes], blocks: Iterator[Block], name: str) -> Iterator[Block]:
-    try:
-        yield from blocks
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise FatalError(f"{name}: the compressed file is damaged or cut off") from None
-    finally:
-        if name != "-":
-            opened.close()
+    begin = head(path)
+    if file_format != "auto" or not begin:
+        return file_format not in ("auto", "ndjson")
+    return _detect(path, begin) != "ndjson"
 
 
 def _blocks(opened: IO[bytes]) -> Iterator[bytes]:
@@ -267,7 +220,7 @@ def _read_csv(
     opened: IO[bytes], name: str, delimiter: str | None
 ) -> tuple[tuple[Column, ...], Iterator[pa.RecordBatch]]:
     reader = csv_files.Reader(opened, name, delimiter, BLOCK_BYTES)
-    pieces = _guarded(opened, reader.pieces(), name)
+    pieces = guarded(opened, reader.pieces(), name)
     leading = next(pieces, None)
     if leading is None:
         return _columns(dict.fromkeys(reader.header)), iter(())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import struct
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pa_parquet
 
 from meltano_assets.errors import FatalError
@@ -26,6 +28,7 @@ _PARQUET_ROWS = 16_384
 _COPY_BYTES = 4 * 1024 * 1024
 
 _PARTS = struct.Struct("<III")
+_PERIOD = "pandas.period"
 
 
 def read_parquet(
@@ -86,6 +89,8 @@ class _File:
         schema, columns = self._parquet.schema_arrow, self._parquet.schema
         self._long_times: list[str] = []
         self._spans: list[str] = []
+        #: pandas' periods, and how long one of each column is.
+        self._periods: dict[str, str] = {}
         self._fine: pa_parquet.ParquetFile | None = None
         leaf = 0
         for field in schema:
@@ -97,9 +102,11 @@ class _File:
             is_span = pa.types.is_fixed_size_binary(field.type)
             if is_alone and is_span and leaves[0].converted_type == "INTERVAL":
                 self._spans.append(field.name)
+            if is_alone and (frequency := _frequency(field)) is not None:
+                self._periods[field.name] = frequency
         self._names = unique_names(schema.names)
         self.types = dict(zip(self._names, schema.types, strict=True))
-        self.types |= dict.fromkeys(self._spans, pa.string())
+        self.types |= dict.fromkeys((*self._spans, *self._periods), pa.string())
         # A file without a name is opened once more where the system lets us.
         again = Path(source if isinstance(source, str) else f"/proc/self/fd/{source.fileno()}")
         if self._long_times and again.exists():
@@ -116,6 +123,10 @@ class _File:
             for span in self._spans:
                 place = batch.schema.get_field_index(span)
                 batch = batch.set_column(place, span, _texts(batch.column(place)))  # noqa: PLW2901
+            for name, frequency in self._periods.items():
+                place = batch.schema.get_field_index(name)
+                texts = _period_texts(batch.column(place), frequency)
+                batch = batch.set_column(place, name, texts)  # noqa: PLW2901
             yield batch.rename_columns(self._names)
 
     def close(self) -> None:
@@ -152,6 +163,38 @@ def _texts(spans: pa.Array) -> pa.Array:
 def _text(span: bytes) -> str:
     months, days, milliseconds = _PARTS.unpack(span)
     return interval_text(months, days, milliseconds * 10**6)
+
+
+def _frequency(field: pa.Field) -> str | None:
+    """How long a period of pandas is, by the letters that pandas has for it; None for anything else.
+
+    Once pandas is imported, Arrow knows the type; before, it is a number with a note.
+    """
+    if isinstance(field.type, pa.BaseExtensionType):
+        is_period = field.type.extension_name == _PERIOD
+        return str(getattr(field.type, "freq", "")) or None if is_period else None
+    note = field.metadata or {}
+    if note.get(b"ARROW:extension:name") != _PERIOD.encode():
+        return None
+    try:
+        told = json.loads(note.get(b"ARROW:extension:metadata", b""))
+    except ValueError:
+        return None
+    frequency = told.get("freq") if isinstance(told, dict) else None
+    return frequency if isinstance(frequency, str) else None
+
+
+def _period_texts(periods: pa.Array, frequency: str) -> pa.Array:
+    """Periods as people write them, such as 2026-01: the file has how many came since 1970."""
+    import pandas as pd  # slow to import, seldom needed
+
+    if isinstance(periods, pa.ExtensionArray):
+        periods = periods.storage
+    there = periods.is_valid().to_numpy(zero_copy_only=False)
+    numbers = pc.fill_null(periods, 0).to_numpy()
+    index = pd.PeriodIndex.from_ordinals(numbers, freq=frequency)  # type: ignore[attr-defined] # not in its stubs
+    texts = index.astype(str)
+    return pa.array(texts.to_numpy(dtype=object), pa.string(), mask=~there)
 
 
 def write_parquet(path: Path, batches: Iterable[pa.RecordBatch]) -> int:

@@ -7,19 +7,13 @@ objects and arrays are ``jsonb``. ACTIVATE_VERSION marks the rows of older versi
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
-import sys
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import cast
 from urllib.parse import unquote, urlparse
 
 import orjson
@@ -30,7 +24,15 @@ from psycopg import sql
 from meltano_assets import json_objects, singer_schema
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, ColumnType, Disposition, LoadOutcome, Stream
-from meltano_assets.warehouse import books, catalog, files, json_records, singer_blocks, state
+from meltano_assets.warehouse import (
+    books,
+    catalog,
+    files,
+    json_records,
+    opening,
+    singer_blocks,
+    state,
+)
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.evolution import IS_WHOLE, OBSERVED
 from meltano_assets.warehouse.json_columns import Columns
@@ -46,8 +48,6 @@ FLUSH_SECONDS = 60.0
 
 #: So much is looked at together for keys that stand twice.
 _LOOKED_AT_BYTES = 1024 * 1024
-
-_GZIP_MAGIC = b"\x1f\x8b"
 
 _VERSION = "_sdc_table_version"
 _DELETED = "_sdc_deleted_at"
@@ -607,29 +607,12 @@ _MESSAGE = re.compile(rb'"type"\s*:\s*"(?:SCHEMA|RECORD|STATE|ACTIVATE_VERSION|B
 
 def is_singer(path: str) -> bool:
     """True when the first line begins like a Singer message; takes nothing from standard input."""
-    first = files.head(path).removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+    first = opening.head(path).removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
     is_message = first.startswith(b"{") and _MESSAGE.search(first) is not None
     return is_message and (b'"stream"' in first or b'"value"' in first)
 
 
 def open_lines(path: str) -> Iterator[bytes]:
-    """The lines of a file or of standard input (``-``), plain or gzip."""
-    try:
-        with _opened(path) as opened:
-            if opened.peek(2).startswith(_GZIP_MAGIC):
-                yield from gzip.GzipFile(fileobj=opened)
-            else:
-                yield from opened
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise FatalError(f"{path}: the compressed file is damaged or cut off") from None
-    except OSError as error:
-        raise FatalError(f"{path} cannot be read: {error.strerror}") from None
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[io.BufferedReader]:
-    if path == "-":
-        yield cast(io.BufferedReader, sys.stdin.buffer)
-        return
-    with Path(path).open("rb") as opened:
-        yield opened
+    """The lines of a file or of standard input (``-``), plain or packed."""
+    opened = opening.open_plain(path)
+    return opening.guarded(opened, iter(opened), path)

@@ -17,8 +17,8 @@ import orjson
 import pyarrow as pa
 
 from meltano_assets.streams import ColumnType
-from meltano_assets.warehouse.files import BLOCK_BYTES
 from meltano_assets.warehouse.json_columns import Columns
+from meltano_assets.warehouse.opening import BLOCK_BYTES
 
 #: Fewer lines than these are parsed one by one faster than at once.
 WORTH_A_BLOCK = 100

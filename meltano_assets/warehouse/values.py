@@ -186,6 +186,17 @@ def _to_own(array: pa.Array) -> Converted:
 
 # numbers
 
+_NEGATIVE_ZERO = r"^\s*-(?:0+\.?0*|\.0+)(?:[eE][+-]?[0-9]+)?\s*$"
+
+
+def _negative_zeros(texts: pa.Array) -> Counter[str]:
+    """Count the zeros with a sign, which only floating point numbers keep."""
+    written = text_bytes(texts)
+    if b"-0" not in written and b"-." not in written:
+        return Counter()
+    found = pc.sum(pc.match_substring_regex(texts, _NEGATIVE_ZERO)).as_py()
+    return Counter(negative_zero=found or 0)
+
 
 def _to_integer(array: pa.Array, target: ColumnType) -> Converted:
     wire = NULL_WIRE[target]
@@ -200,7 +211,11 @@ def _to_integer(array: pa.Array, target: ColumnType) -> Converted:
         finite = mask(pc.is_finite(numbers)) | ~mask(pc.is_valid(numbers))
         usable = numbers if finite.all() else pc.if_else(pa.array(finite), numbers, None)
         try:
-            return Converted(usable.cast(wire), bad=None if finite.all() else ~finite)
+            return Converted(
+                usable.cast(wire),
+                bad=None if finite.all() else ~finite,
+                cleaned=_negative_zeros(numbers.cast(pa.string())),
+            )
         except pa.ArrowInvalid:
             return Converted(array, wider=_wider_integer(usable, target))
     if pa.types.is_decimal(kind):
@@ -209,7 +224,9 @@ def _to_integer(array: pa.Array, target: ColumnType) -> Converted:
         except pa.ArrowInvalid:
             return Converted(array, wider=_wider_integer(array, target))
     if is_text(kind):
-        return _integers_from_text(array, target)
+        converted = _integers_from_text(array, target)
+        converted.cleaned.update(_negative_zeros(array))
+        return converted
     return another(array, target)
 
 
@@ -258,14 +275,16 @@ def _to_numeric(array: pa.Array) -> Converted:
     if pa.types.is_integer(kind):
         return Converted(array.cast(pa.decimal128(20, 0)))
     if pa.types.is_floating(kind):
-        converted = numeric_values.from_text(array.cast(pa.float64()).cast(pa.string()))
+        array = array.cast(pa.float64()).cast(pa.string())
+        converted = numeric_values.from_text(array)
     elif pa.types.is_decimal(kind):
         converted = numeric_values.from_decimals(array)
     elif is_text(kind):
         converted = numeric_values.from_text(array)
     else:
         return another(array, "numeric")
-    return Converted(converted.array, bad=converted.bad)
+    cleaned = _negative_zeros(array) if is_text(array.type) else Counter[str]()
+    return Converted(converted.array, bad=converted.bad, cleaned=cleaned)
 
 
 def _to_double(array: pa.Array) -> Converted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 from collections.abc import Iterator
@@ -237,10 +238,8 @@ def test_empty_objects_are_counted(tmp_path: Path, warehouse: Warehouse) -> None
 @pytest.mark.parametrize(
     "content",
     [
-        "id,a\n1,x\n".encode("utf-16"),
         b"PK\x03\x04\x00\x00",
-        b"BZh91AY",
-        b"\x28\xb5\x2f\xfd\x00",
+        b"7z\xbc\xaf\x27\x1c",
         b"\n<!DOCTYPE html>\n<html></html>",
         b"\xef\xbb\xbf<?xml version='1.0'?><a/>",
     ],
@@ -248,7 +247,7 @@ def test_empty_objects_are_counted(tmp_path: Path, warehouse: Warehouse) -> None
 def test_files_of_other_kinds_are_refused(
     tmp_path: Path, warehouse: Warehouse, content: bytes
 ) -> None:
-    with pytest.raises(FatalError, match="UTF-8, plain or gzip"):
+    with pytest.raises(FatalError, match="give CSV, NDJSON or Parquet, plain or compressed"):
         store(warehouse, tmp_path / "f.csv", content)
 
 
@@ -361,8 +360,10 @@ def test_a_ragged_row_that_is_not_utf8_is_set_aside_like_any_other(
         ("id,a\n1,x\n".encode("utf-16-le"), "UTF-16"),
         (b"PARE\x00\x15", "an encrypted Parquet file"),
         (b"SQLite format 3\x00,x\n", "no text"),
+        (b"\x02\x11id,a\n1,x\n", "no text"),
+        (bz2.compress(gzip.compress(b"id,a\n1,x\n")), "compressed twice"),
     ],
-    ids=["gzip of gzip", "UTF-16 without a mark", "encrypted", "a database"],
+    ids=["gzip of gzip", "UTF-16 without a mark", "encrypted", "a database", "signs", "bzip2"],
 )
 def test_what_is_no_text_is_not_read_as_a_csv(
     tmp_path: Path, warehouse: Warehouse, content: bytes, words: str

@@ -9,6 +9,7 @@ import zlib
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import pytest
@@ -117,3 +118,20 @@ def test_a_page_that_is_not_what_was_written_is_an_error(
     with pytest.raises(FatalError, match="damaged"):
         store(warehouse, tmp_path / "f.parquet", content.replace(b"text 500", b"text 5OO"), "id")
     assert query(warehouse, "select to_regclass('shop.things')") == [(None,)]
+
+
+def test_periods_of_pandas_are_text_as_people_write_them(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "id": [1, 2, 3],
+            "month": pd.PeriodIndex(["2026-01", None, "1969-12"], freq="M"),
+            "day": pd.PeriodIndex(["2026-01-31", "2026-02-01", None], freq="D"),
+        }
+    )
+    path = tmp_path / "f.parquet"
+    frame.to_parquet(path)
+    store(warehouse, path, path.read_bytes())
+    rows = query(warehouse, "select month, day from shop.things order by id")
+    assert rows == [("2026-01", "2026-01-31"), (None, "2026-02-01"), ("1969-12", None)]

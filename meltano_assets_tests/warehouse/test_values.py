@@ -558,3 +558,16 @@ def test_a_key_that_is_null_missing_or_too_long_is_set_aside(warehouse: Warehous
         ("the primary key is too long to be indexed",),
         ("the primary key is missing",),
     ]
+
+
+@pytest.mark.parametrize("kind", ["integer", "bigint", "numeric", "double precision"])
+@pytest.mark.parametrize("texts", [True, False])
+def test_a_zero_that_loses_its_sign_is_counted(store: Store, kind: ColumnType, texts: bool) -> None:
+    written = ["-0.0", "-0", "0", "-5", "-0.00e5", None]
+    array = pa.array(written) if texts else pa.array(written).cast(pa.float64())
+    outcome, values = store(array, kind)
+    if kind == "double precision":
+        assert values == ["-0", "-0", "0", "-5", "-0", None] and outcome.cleaned == {}
+    else:
+        assert outcome.cleaned == {"negative_zero": 3}
+        assert [str(value).strip("0.") for value in values] == ["", "", "", "-5", "", "None"]

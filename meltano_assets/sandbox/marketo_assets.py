@@ -1,18 +1,18 @@
-"""Marketo's assets (``/rest/asset/v1``): browsed, by name, by id; static lists can be written."""
+"""Marketo's assets (``/rest/asset/v1``): browsed, by name, by id; what is written is in ``marketo_asset_writes.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import orjson
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company import Company
 from meltano_assets.sandbox.company_sales import Record
 from meltano_assets.sandbox.faults import FaultBox
+from meltano_assets.sandbox.marketo_asset_writes import AssetWrites, folder_of
 from meltano_assets.sandbox.marketo_contents import content_of, form_fields
 from meltano_assets.sandbox.marketo_desk import Desk
-from meltano_assets.sandbox.marketo_library import PROGRAM_FOLDER, Library, static_list
+from meltano_assets.sandbox.marketo_library import PROGRAM_FOLDER, Library
 from meltano_assets.sandbox.marketo_wire import MarketoError, envelope, wire_time
 from meltano_assets.sandbox.numbers import is_number
 
@@ -41,13 +41,14 @@ class Assets:
 
     def __init__(self, company: Company, faults: FaultBox) -> None:
         self._library = Library(company)
+        self._writes = AssetWrites(self._library)
         self._faults = faults
 
     def answer(self, method: str, path: str, query: Mapping[str, str], desk: Desk) -> Response:
         """The answer to one path below ``/rest/asset/v1``."""
         parts = path.split("/")
-        if method == "POST" and parts[0] in ("staticLists", "staticList"):
-            return _write_list(parts[1:], query, desk)
+        if method == "POST":
+            return self._writes.answer(path, query, desk)
         if method != "GET":
             raise MarketoError("603", "Access denied")
         match parts:
@@ -110,11 +111,11 @@ class Assets:
         return [_as_folder(r) for r in found] if one == "folder" and kind == "programs" else found
 
     def _below(self, what: str, folder: int, query: Mapping[str, str], desk: Desk) -> Response:
-        """What lies in a folder or program: references, by kind and id; tokens there are none."""
+        """What lies in a folder or program: references, by kind and id; or its tokens."""
         kind_of = query.get("type") or query.get("folderType")
         if what == "tokens":
             own = {"id": folder, "type": kind_of}
-            return self._page({}, [{"folder": own, "tokens": []}])
+            return self._page({}, [{"folder": own, "tokens": desk.tokens(f"{kind_of}:{folder}")}])
         lies: list[Record] = []
         for one, (kind, _title) in _SINGLE.items():
             if one in ("folder", "staticList", "program"):
@@ -126,8 +127,9 @@ class Assets:
             for record in self._library.records("folders", desk) or []:
                 if record["parent"] == {"id": folder, "type": "Folder"}:
                     lies.append({"id": record["id"], "type": "Folder"})
-            if folder == PROGRAM_FOLDER:
-                lies += [{"id": number, "type": "Program"} for number in sorted(desk.programs)]
+            for number, program in sorted(desk.programs.items()):
+                if _place_of(program)[0] == folder:
+                    lies.append({"id": number, "type": "Program"})
         return self._page(query, lies)
 
     def _page(self, query: Mapping[str, str], records: list[Record]) -> Response:
@@ -160,26 +162,13 @@ def _chosen(records: list[Record], query: Mapping[str, str]) -> list[Record]:
         is_active = query["isActive"].lower() in ("true", "1")
         tests.append(lambda record: record.get("isActive", is_active) is is_active)
     if "folder" in query:
-        folder = _folder_told(query["folder"])
-        tests.append(lambda record: _place_of(record) == folder)
+        folder = folder_of(query["folder"])
+        place = folder["id"], folder["type"]
+        tests.append(lambda record: _place_of(record) == place)
     if "root" in query:
-        root = _folder_told(query["root"])
-        inside = _inside(records, root[0])
+        inside = _inside(records, folder_of(query["root"])["id"])
         tests.append(lambda record: record["id"] in inside)
     return [record for record in records if all(test(record) for test in tests)]
-
-
-def _folder_told(text: str) -> tuple[int, str]:
-    """A folder as parameters name it: an object in JSON, or a bare number."""
-    try:
-        told = orjson.loads(text.replace("'", '"'))
-    except ValueError:
-        told = None
-    if isinstance(told, int):
-        return told, "Folder"
-    if isinstance(told, dict) and is_number(str(told.get("id"))):
-        return int(str(told["id"])), str(told.get("type") or "Folder")
-    raise MarketoError("701", "folder is not valid")
 
 
 def _place_of(record: Record) -> tuple[object, object]:
@@ -189,7 +178,7 @@ def _place_of(record: Record) -> tuple[object, object]:
     return folder.get("value", folder.get("id")), folder.get("type")
 
 
-def _inside(folders: list[Record], root: int) -> set[object]:
+def _inside(folders: list[Record], root: object) -> set[object]:
     """A folder and all folders below it."""
     inside: set[object] = {root}
     for folder in folders:
@@ -235,48 +224,3 @@ def _needed(query: Mapping[str, str], name: str) -> str:
     if not value:
         raise MarketoError("701", f"{name} cannot be blank")
     return value
-
-
-def _known_list(number: str, desk: Desk) -> Record:
-    found = desk.lists.get(int(number)) if is_number(number) else None
-    if found is None:
-        raise MarketoError("702", f"Static list with id '{number}' not found")
-    return found
-
-
-def _write_list(parts: list[str], query: Mapping[str, str], desk: Desk) -> Response:
-    """Makes, renames or deletes a static list."""
-    match parts:
-        case []:
-            for name in ("name", "folder"):
-                if not query.get(name):
-                    raise MarketoError("701", f"{name} cannot be blank")
-            if any(record["name"] == query["name"] for record in desk.lists.values()):
-                raise MarketoError("709", "Static list with the same name already exists")
-            try:
-                folder = orjson.loads(query["folder"])
-            except ValueError:
-                raise MarketoError("701", "folder is not valid") from None
-            now = desk.stamp()
-            record: Record = {
-                "id": desk.new_id(),
-                "name": query["name"],
-                "description": query.get("description"),
-                "createdAt": now,
-                "updatedAt": now,
-                "workspaceName": "Default",
-                "folder": folder,
-            }
-            desk.write_list(int(str(record["id"])), record)
-        case [number]:
-            changed = {n: query[n] for n in ("name", "description") if n in query}
-            record = {**_known_list(number, desk), **changed, "updatedAt": desk.stamp()}
-            desk.write_list(int(number), record)
-        case [number, "delete"]:
-            record = {"id": int(str(_known_list(number, desk)["id"]))}
-            desk.delete_list(int(number))
-        case _:
-            raise MarketoError("610", "Requested resource not found")
-    desk.keep()
-    told = record if len(record) == 1 else static_list(record)
-    return envelope({"errors": [], "warnings": [], "result": [told]})

@@ -20,7 +20,10 @@ from meltano_assets.sandbox.state import StateFolder
 #: Ids of what clients make begin here, far from the company's.
 _FIRST_ID = 9_000_001
 _FILE = "marketo"
-_KEPT = ("leads", "gone", "lists", "list_members", "members", "workshops", "types", "fields")
+_KEPT = (
+    "leads", "gone", "lists", "list_members", "members", "workshops", "types", "fields", "folders",
+    "tokens", "programs", "emails",
+)  # fmt: skip
 
 
 class Desk:
@@ -105,9 +108,24 @@ class Desk:
         self.activity_times = [str(activity["activityDate"]) for activity in self.activities]
 
     @property
-    def programs(self) -> dict[int, Record]:
-        """The programs, which clients cannot change."""
+    def company_programs(self) -> dict[int, Record]:
+        """The company's programs, which clients cannot change."""
         return self._company.programs
+
+    @property
+    def programs(self) -> dict[int, Record]:
+        """All programs."""
+        own = {int(key): record for key, record in self._written["programs"].items()}
+        return {**self._company.programs, **own} if own else self._company.programs
+
+    def own(self, kind: str) -> Mapping[str, Record]:
+        """The folders, programs or e-mails that clients made, by id."""
+        return self._written[kind]
+
+    def tokens(self, folder: str) -> list[Record]:
+        """The tokens of a folder or program (``Folder:20``)."""
+        held = self._written["tokens"].get(folder, {}).get("tokens")
+        return held if isinstance(held, list) else []
 
     @property
     def campaigns(self) -> dict[int, Record]:
@@ -155,6 +173,17 @@ class Desk:
             who.pop(number, None)
         for key in [key for key in self.members if key[1] == number]:
             del self.members[key]
+
+    def write_asset(self, kind: str, number: int, record: Record | None) -> None:
+        """Make or change a folder, program or e-mail; None deletes it."""
+        if record is None:
+            self._written[kind].pop(str(number), None)
+        else:
+            self._written[kind][str(number)] = record
+
+    def write_tokens(self, folder: str, tokens: list[Record]) -> None:
+        """What tokens a folder or program has."""
+        self._written["tokens"][folder] = {"tokens": tokens}
 
     def write_list(self, number: int, record: Record) -> None:
         """Make or change a static list."""

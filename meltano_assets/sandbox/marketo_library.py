@@ -53,7 +53,7 @@ class Library:
         return None if maker is None else list(maker(self, desk))
 
     def _programs(self, desk: Desk) -> Iterable[Record]:
-        return ({**program, "tags": []} for _, program in sorted(desk.programs.items()))
+        return ({"tags": [], **program} for _, program in sorted(desk.programs.items()))
 
     def _lists(self, desk: Desk) -> Iterable[Record]:
         return (static_list(record) for _, record in sorted(desk.lists.items()))
@@ -93,6 +93,7 @@ class Library:
         for number, (name, parent, kind) in _FOLDERS.items():
             paths[number] = f"{paths[parent]}/{name}"
             yield self._folder(number, name, parent, kind, paths[number])
+        yield from desk.own("folders").values()
 
     def _folder(self, number: int, name: str, parent: int | None, kind: str, path: str) -> Record:
         return {
@@ -133,7 +134,7 @@ class Library:
             }
 
     def _emails(self, desk: Desk) -> Iterable[Record]:
-        for number, program in sorted(desk.programs.items()):
+        for number, program in sorted(desk.company_programs.items()):
             yield {
                 "id": FIRST_MAILING + number,
                 "name": f"{program['name']}.Invitation",
@@ -158,6 +159,7 @@ class Library:
                 "preHeader": None,
                 "ccFields": None,
             }
+        yield from desk.own("emails").values()
 
     def _forms(self, desk: Desk) -> Iterable[Record]:
         yield {

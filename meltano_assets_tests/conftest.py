@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import hypothesis
 import pytest
@@ -33,6 +34,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 SHARED_FIXTURES = "MELTANO_SHARED_FIXTURES"
+TEST_SERVER = "MELTANO_TEST_SERVER"
 
 #: Variables of the developer's own set-up that must not reach a test.
 _OWN_PREFIXES = (
@@ -112,7 +114,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def forget_own_settings(patch: pytest.MonkeyPatch) -> None:
     """The process without the developer's variables."""
     for name in list(os.environ):
-        if name.startswith(_OWN_PREFIXES) and name != SHARED_FIXTURES:
+        if name.startswith(_OWN_PREFIXES) and name not in (SHARED_FIXTURES, TEST_SERVER):
             patch.delenv(name)
 
 
@@ -146,8 +148,16 @@ def state_directory(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.EmbeddedServer]:
-    """An embedded Postgres for the session (for each worker its own), without fsync."""
+    """An embedded Postgres for the session (for each worker its own), without fsync.
+
+    MELTANO_TEST_SERVER names another one, of another version say, by the URL of its superuser
+    ``meltano`` on 127.0.0.1; with ``-n 1``, since workers would meet in its databases.
+    """
     directory = tmp_path_factory.mktemp("server")
+    if named := os.environ.get(TEST_SERVER):
+        parts = urlsplit(named)
+        yield embedded.EmbeddedServer(parts.port or 5432, directory, unquote(parts.password or ""))
+        return
     with embedded.attach(directory, fsync=False, grace_seconds=0.2) as running:
         yield running
     embedded.stop(directory)

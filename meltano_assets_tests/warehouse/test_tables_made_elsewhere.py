@@ -433,7 +433,10 @@ SETTINGS = {
 def test_odd_settings_of_the_database_change_nothing(
     warehouse: Warehouse, disposition: Disposition
 ) -> None:
+    known = {name for (name,) in query(warehouse, "select name from pg_settings")}
     for name, value in SETTINGS.items():
+        if name not in known:  # transaction_timeout came with Postgres 17
+            continue
         query(warehouse, f"alter database {warehouse.database} set {name} to '{value}'")
     every = stream(
         {"id": "bigint", "at": "timestamptz", "day": "date", "raw": "bytea", "doc": "jsonb",

@@ -247,10 +247,7 @@ class _Planner:
 
     def _may_administer(self, role: Role, group: str, purpose: str) -> bool:
         me, known = self.present.me, self.present.roles.get(group)
-        may = me.is_superuser or group in self.made
-        if known is not None and not may:
-            is_old = me.version < 160000 and me.can_create_roles and not known.is_superuser
-            may = known.can_administer or is_old
+        may = me.is_superuser or group in self.made or (known is not None and known.can_administer)
         if not may:
             self._problem(
                 role,
@@ -687,8 +684,7 @@ class _Planner:
             return True
         if known is None:
             return False
-        is_old = me.version < 160000 and me.can_create_roles
-        return known.can_be or (not known.is_superuser and (known.can_administer or is_old))
+        return known.can_be or (not known.is_superuser and known.can_administer)
 
     def _can_be(self, name: str, role: Role, purpose: str) -> bool:
         """True when this session may act for the role; remembers what that takes, or says what it lacks."""

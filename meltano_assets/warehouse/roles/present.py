@@ -212,6 +212,8 @@ def look(connection: psycopg.Connection, managed: Collection[str]) -> Present:
     row = connection.execute(_ME).fetchone()
     assert row is not None
     me = Me(*row)
+    # Before 16, whoever may create roles may administer all but superusers.
+    is_their_keeper = me.version < 160000 and me.can_create_roles
     roles = {
         name: KnownRole(
             name,
@@ -219,7 +221,7 @@ def look(connection: psycopg.Connection, managed: Collection[str]) -> Present:
             is_super,
             Attributes(createdb, createrole, inherit, replication, bypassrls, limit, until),
             can_be,
-            can_administer or me.is_superuser,
+            can_administer or me.is_superuser or (is_their_keeper and not is_super),
         )
         for (
             name,

@@ -88,7 +88,7 @@ WITHOUT_RETRY_AFTER = {"marketo", "netsuite", "lever"}
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The vendors' pages are small, so that every list has several."""
-    monkeypatch.setattr("meltano_assets.sandbox.zendesk.EXPORT_PAGE_SIZE", 40)
+    monkeypatch.setattr("meltano_assets.sandbox.zendesk_exports.EXPORT_PAGE_SIZE", 40)
     monkeypatch.setattr("meltano_assets.sandbox.zendesk_pages.LIST_PAGE_SIZE", 2)
     monkeypatch.setattr("meltano_assets.sandbox.salesforce_query.MAX_PAGE", 60)
     monkeypatch.setattr("meltano_assets.sandbox.zuora.MAX_BATCH", 20)

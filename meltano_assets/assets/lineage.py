@@ -8,6 +8,7 @@ text alone (a column without its table in a join of tables whose columns nobody 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -28,16 +29,17 @@ def column_lineage(
     ``columns`` are those of the result, where a star hides some. Empty for what sqlglot does not
     understand.
     """
-    return _traced(sql, columns, dialect)[0]
+    return _traced(sql, tuple(columns), dialect)[0]
 
 
 def lost_references(sql: str, columns: Iterable[str] = (), dialect: str = "postgres") -> set[str]:
     """Columns that the query names and of which no text tells where they come from."""
-    return _traced(sql, columns, dialect)[1]
+    return _traced(sql, tuple(columns), dialect)[1]
 
 
+@lru_cache(1024)
 def _traced(
-    sql: str, columns: Iterable[str], dialect: str
+    sql: str, columns: tuple[str, ...], dialect: str
 ) -> tuple[dict[str, list[Origin]], set[str]]:
     from sqlglot import parse_one
     from sqlglot.errors import SqlglotError

@@ -18,8 +18,9 @@ from meltano_assets.warehouse.schema import OwnType
 
 #: By category of the type, which texts are JSON: an array may also be written as ``[0:1]={a,b}``.
 _IS_JSON = {
-    "A": r"{given} ~ E'^\\s*\\[' and {given} !~ E'^\\s*(\\[[-+0-9:]*\\]\\s*)+='",
-    "C": r"{given} ~ E'^\\s*\\{{'",
+    "A": r"ltrim({given}, E' \t\n\r') like '[%' and"
+    r" ({given} not like '%=%' or {given} !~ E'^\\s*(\\[[-+0-9:]*\\]\\s*)+=')",
+    "C": r"ltrim({given}, E' \t\n\r') like '{{%'",
 }
 
 #: Classes of errors for which no value is at fault: what the server cannot do, or cannot do now.
@@ -119,22 +120,20 @@ class _Cast:
         self.fits = f"meltano_fits_{number}"
         self._connection = connection
         self._row = sql.Identifier("pg_temp", f"meltano_own_{number}")
-        # A column's type with its length and precision is known to a row only.
-        connection.execute(
-            sql.SQL("create temp table {} (v {}) on commit drop").format(
-                sql.Identifier(f"meltano_own_{number}"),
-                sql.SQL(kind.name),  # type: ignore[arg-type] # as Postgres writes it
+        if not kind.is_plain:
+            # A type's length and precision, to be obeyed and not cut to, are known to a row only.
+            connection.execute(
+                sql.SQL("create temp table {} (v {}) on commit drop").format(
+                    sql.Identifier(f"meltano_own_{number}"), self._type
+                )
             )
-        )
 
     @property
     def step(self) -> sql.Composable:
         """What an ``alter table`` does to the column."""
         column = sql.Identifier(self.column)
         return sql.SQL("alter column {} type {} using {}").format(
-            column,
-            sql.SQL(self.kind.name),  # type: ignore[arg-type] # as Postgres writes it
-            self._value(column),
+            column, self._type, self._value(column)
         )
 
     def judge(self) -> None:
@@ -150,12 +149,18 @@ class _Cast:
     def drop(self) -> None:
         """Remove what only the cast needed."""
         self._connection.execute(
-            sql.SQL("drop function if exists pg_temp.{}(text); drop table {}").format(
+            sql.SQL("drop function if exists pg_temp.{}(text); drop table if exists {}").format(
                 sql.Identifier(self.fits), self._row
             )
         )
 
+    @property
+    def _type(self) -> sql.SQL:
+        return sql.SQL(self.kind.name)  # type: ignore[arg-type] # as Postgres writes it
+
     def _value(self, given: sql.Composable) -> sql.Composable:
+        if self.kind.is_plain:
+            return sql.SQL("{}::{}").format(given, self._type)
         json: sql.Composable = sql.SQL("to_jsonb({})").format(given)
         if condition := _IS_JSON.get(self.kind.category):
             json = sql.SQL(

@@ -48,10 +48,14 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class OwnType:
-    """A type that no stream declares, by its whole name; ``category`` is Postgres' letter (A: array)."""
+    """A type that no stream declares, by its whole name; ``category`` is Postgres' letter (A: array).
+
+    ``is_plain``: it has no length or the like, and is neither an array, a row nor a domain.
+    """
 
     name: str
     category: str
+    is_plain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +79,14 @@ class Table:
     is_key_deferrable: bool = False
 
 
-#: Name, type, what its name lacks to be whole, category, and whether Postgres alone fills the column.
+#: Name, type, what its name lacks to be whole, category, whether it is plain, and whether Postgres alone
+#: fills the column.
 _COLUMNS = """
 select a.attname, format_type(a.atttypid, a.atttypmod),
     case when n.nspname <> 'pg_catalog' and pg_type_is_visible(b.oid) then quote_ident(n.nspname) || '.'
         else '' end,
-    t.typcategory, a.attgenerated <> '' or a.attidentity = 'a'
+    t.typcategory, a.atttypmod = -1 and t.typtype in ('b', 'e', 'r', 'm') and t.typcategory <> 'A',
+    a.attgenerated <> '' or a.attidentity = 'a'
 from pg_attribute a
 join pg_type t on t.oid = a.atttypid
 join pg_type b on b.oid = case when t.typcategory = 'A' and t.typtype <> 'd' and t.typelem <> 0
@@ -121,7 +127,7 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
     inexact: dict[str, str] = {}
     computed: list[str] = []
     own: dict[str, OwnType] = {}
-    for column, type_name, place, category, is_computed in connection.execute(
+    for column, type_name, place, category, is_plain, is_computed in connection.execute(
         _COLUMNS, [oid]
     ).fetchall():
         if is_computed:
@@ -131,7 +137,7 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         if not is_exact:
             inexact[column] = type_name
         if columns[column] == OWN:
-            own[column] = OwnType(place + type_name, category)
+            own[column] = OwnType(place + type_name, category, is_plain)
     key = connection.execute(
         "select a.attname, c.condeferrable from pg_constraint c"
         " cross join unnest(c.conkey) with ordinality as k (attnum, place)"

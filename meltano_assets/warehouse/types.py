@@ -44,6 +44,7 @@ _WIDENED_FROM_POSTGRES: dict[str, ColumnType] = {
     "real": "double precision",
     "json": "jsonb",
     "name": "text",
+    '"char"': "text",
 }
 
 

@@ -347,7 +347,7 @@ class _Step:
         """Versions that the table does not have; closed until ``close_and_open``."""
         into = (
             "insert into {target} as t ({columns}, _deleted_at, _valid_from, _valid_to, _row_hash,"
-            " _loaded_at, _load_id) select {from_v}, v._deleted_at, {begins}, {begins}, {hash},"
+            " _loaded_at, _load_id) overriding system value select {from_v}, v._deleted_at, {begins}, {begins}, {hash},"
             " now(), {load_id}"
         )
         new, parts = self._new()
@@ -386,7 +386,7 @@ class _Step:
         """Deletes that only say when: of an unknown key, and of the version that held then."""
         new = self._run(
             "insert into {target} as t ({columns}, _deleted_at, _valid_from, _valid_to, _row_hash,"
-            " _loaded_at, _load_id) select {from_v}, v._deleted_at, v._valid_from, v._valid_from,"
+            " _loaded_at, _load_id) overriding system value select {from_v}, v._deleted_at, v._valid_from, v._valid_from,"
             " {hash}, now(), {load_id} from {versions} as v"
             " where v.is_mark and not exists (select from {target} as t where {same})"
         )

@@ -202,7 +202,7 @@ class _Load:
         books.ensure_schema(connection, self._table.schema)
         connection.commit()
         fill.drop_leftovers(connection)
-        self._live = schema.find(connection, self._table)
+        self._live = schema.find(connection, self._table, self._stream.primary_key)
         #: Was the table missing when the load began, or its rows? Then an older bookmark is no step back.
         self._is_new = not state.has_rows(connection, self._table.schema, self._table.name)
         if self._live is not None:
@@ -256,7 +256,7 @@ class _Load:
         # Committed at once: readers must not wait for the load.
         connection.commit()
         self.outcome.schema_changes += map(str, renamed)
-        found = schema.find(connection, self._table)
+        found = schema.find(connection, self._table, self._stream.primary_key)
         assert found is not None
         return found
 
@@ -422,7 +422,7 @@ class _Load:
         self._cleaned = Counter()
         self._changes = []
         self._fitter.new_names = {}
-        self._live = schema.find(self._connection, self._table)
+        self._live = schema.find(self._connection, self._table, self._stream.primary_key)
         self._settle_types()
         self._intake.begin(self._live)
         self._connection.commit()

@@ -181,7 +181,7 @@ def upsert(
     row = connection.execute(
         sql.SQL(
             "with merged as ("
-            "insert into {target} as t ({names}, _loaded_at, _load_id)"
+            "insert into {target} as t ({names}, _loaded_at, _load_id) overriding system value"
             " select {values}, now(), {load_id} from {landing} as l{chosen}"
             " on conflict ({key}) do update set {assigned}, _loaded_at = now(),"
             " _load_id = {load_id} where {is_fresh} and ({old}) is distinct from ({new})"
@@ -460,7 +460,7 @@ def insert_missing(
     names = [*columns, *(["_deleted_at"] if has_deletes else [])]
     return connection.execute(
         sql.SQL(
-            "insert into {target} ({names}, _loaded_at, _load_id)"
+            "insert into {target} ({names}, _loaded_at, _load_id) overriding system value"
             " select {values}, now(), {load_id} from {landing} as l"
             " where not exists (select from {target} as t where {same})"
         ).format(

@@ -86,7 +86,7 @@ select a.attname, format_type(a.atttypid, a.atttypmod),
     case when n.nspname <> 'pg_catalog' and pg_type_is_visible(b.oid) then quote_ident(n.nspname) || '.'
         else '' end,
     t.typcategory, a.atttypmod = -1 and t.typtype in ('b', 'e', 'r', 'm') and t.typcategory <> 'A',
-    a.attgenerated <> '' or a.attidentity = 'a'
+    a.attgenerated <> '' or a.attidentity = 'a' and a.attname <> all (%s)
 from pg_attribute a
 join pg_type t on t.oid = a.atttypid
 join pg_type b on b.oid = case when t.typcategory = 'A' and t.typtype <> 'd' and t.typelem <> 0
@@ -108,8 +108,14 @@ _KINDS = {
 }
 
 
-def find(connection: psycopg.Connection, name: TableName) -> Table | None:
-    """The table of that name, None if there is none; FatalError if something else bears it."""
+def find(
+    connection: psycopg.Connection, name: TableName, key: Collection[str] = ()
+) -> Table | None:
+    """The table of that name, None if there is none; FatalError if something else bears it.
+
+    Columns of ``key`` that are ``generated always as identity`` are filled by whoever asks: a record's
+    identity is its own.
+    """
     row = connection.execute(
         "select c.oid, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace"
         " where n.nspname = %s and c.relname = %s",
@@ -128,7 +134,7 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
     computed: list[str] = []
     own: dict[str, OwnType] = {}
     for column, type_name, place, category, is_plain, is_computed in connection.execute(
-        _COLUMNS, [oid]
+        _COLUMNS, [list(key), oid]
     ).fetchall():
         if is_computed:
             computed.append(column)
@@ -138,7 +144,7 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
             inexact[column] = type_name
         if columns[column] == OWN:
             own[column] = OwnType(place + type_name, category, is_plain)
-    key = connection.execute(
+    enforced = connection.execute(
         "select a.attname, c.condeferrable from pg_constraint c"
         " cross join unnest(c.conkey) with ordinality as k (attnum, place)"
         " join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum"
@@ -150,11 +156,11 @@ def find(connection: psycopg.Connection, name: TableName) -> Table | None:
         oid,
         columns,
         inexact,
-        primary_key=tuple(column for column, _ in key),
+        primary_key=tuple(column for column, _ in enforced),
         computed=frozenset(computed),
         own=own,
         is_partitioned=kind == "p",
-        is_key_deferrable=any(is_deferrable for _, is_deferrable in key),
+        is_key_deferrable=any(is_deferrable for _, is_deferrable in enforced),
     )
 
 

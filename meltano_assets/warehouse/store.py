@@ -66,7 +66,7 @@ class Target:
         """
         connection = self.connection
         changes = history.ensure(connection, self.table, live, types, self.keys)
-        table = schema.find(connection, self.table)
+        table = schema.find(connection, self.table, self.keys.primary)
         assert table is not None
         changes += schema.grow(connection, table, {**types, **LOADER_TYPES})
         stored = Stored(changes=changes)

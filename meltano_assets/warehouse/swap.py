@@ -110,7 +110,7 @@ def open_beside(
                 ),
             )
         )
-    found = schema.find(connection, beside)
+    found = schema.find(connection, beside, required)
     assert found is not None
     changes = schema.grow(connection, found, {**columns, **own})
     if is_stamped:
@@ -166,7 +166,7 @@ def exchange(
     above = views.above(connection, live.oid)
     direct = [view for view in above if view.level == 1]
     if in_place or beside.is_passing or not standing.is_movable(connection, live):
-        _fill_in_place(connection, beside, live, refuse)
+        _fill_in_place(connection, beside, live, primary_key, refuse)
         return
     standing.require_values(connection, live, beside.name, primary_key, refuse)
     indexes = standing.copy_indexes(connection, live, beside.name)
@@ -179,7 +179,7 @@ def exchange(
         if not _locked(connection, live, direct) or (
             not is_frozen and has_older_readers(connection)
         ):
-            _fill_in_place(connection, beside, live, refuse)
+            _fill_in_place(connection, beside, live, primary_key, refuse)
             return
         _put_in_place(connection, beside, name, primary_key, key_name, direct=direct)
     for temporary, final in indexes:
@@ -262,10 +262,14 @@ def _rename_key(connection: psycopg.Connection, name: TableName, key_name: str) 
 
 
 def _fill_in_place(
-    connection: psycopg.Connection, beside: Beside, live: Table, refuse: Refuse
+    connection: psycopg.Connection,
+    beside: Beside,
+    live: Table,
+    key: Sequence[str],
+    refuse: Refuse,
 ) -> None:
     """Old rows out, new rows in, the table itself untouched; readers keep the old rows meanwhile."""
-    found = schema.find(connection, beside.name)
+    found = schema.find(connection, beside.name, key)
     assert found is not None
     # What Postgres computes, it computes anew.
     columns = {name: kind for name, kind in found.columns.items() if name not in live.computed}
@@ -326,7 +330,7 @@ def _fill(
 
     def insert(rows: sql.Composable) -> int:
         return connection.execute(
-            sql.SQL("insert into {} ({}) select {} from {}{}").format(
+            sql.SQL("insert into {} ({}) overriding system value select {} from {}{}").format(
                 live.name.sql, columns, columns, rows, met
             )
         ).rowcount

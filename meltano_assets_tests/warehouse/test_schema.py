@@ -115,9 +115,12 @@ def test_a_table_of_an_incompatible_shape_is_a_clear_error(
         load(warehouse, THINGS, [batch([{"id": 2, "v": 5}])])
 
 
-@pytest.mark.parametrize("column", ["v", "extra", "id"])
 @pytest.mark.parametrize(
-    "generated", ["generated always as (1 + 1) stored", "generated always as identity"]
+    ("column", "generated"),
+    [
+        *((name, "generated always as (1 + 1) stored") for name in ("v", "extra", "id")),
+        *((name, "generated always as identity") for name in ("v", "extra")),
+    ],
 )
 @pytest.mark.parametrize("is_full", [False, True])
 def test_a_column_that_postgres_fills_is_refused_with_a_next_step(
@@ -134,6 +137,33 @@ def test_a_column_that_postgres_fills_is_refused_with_a_next_step(
         load(warehouse, THINGS, [batch([{"id": 2, "v": 5, "extra": 6}])], full_refresh=is_full)
     assert caught.value.hint is not None and "alter table" in caught.value.hint
     assert query(warehouse, "select count(*) from shop.things") == [(0,)]
+
+
+@pytest.mark.parametrize("rows", [3, 3_000])
+@pytest.mark.parametrize("disposition", ["upsert", "append", "replace", "scd2"])
+def test_a_records_key_is_its_own_where_postgres_would_count(
+    warehouse: Warehouse, disposition: Disposition, rows: int
+) -> None:
+    query(warehouse, "create schema shop")
+    query(warehouse, "create table shop.things (id bigint generated always as identity primary key,"
+                     " v integer, nr bigint generated always as identity (start 5000))")  # fmt: skip
+    for _ in range(3):
+        query(warehouse, "insert into shop.things (v) values (0)")
+    things = replace(THINGS, disposition=disposition)
+    for value in (1, 2):
+        records = [{"id": 10 * n, "v": value} for n in range(rows)]
+        outcome = load(warehouse, things, [batch(records)], full_refresh=disposition == "replace")
+        assert (outcome.quarantined, outcome.is_balanced) == (0, True)
+    where = "mod(id, 10) = 0 and v > 0" + (
+        " and _valid_to is null" if disposition == "scd2" else ""
+    )
+    found = query(
+        warehouse, f"select min(id), max(id), count(*), max(v) from shop.things where {where}"
+    )
+    assert found == [(0, 10 * (rows - 1), rows, 1 if disposition == "append" else 2)]
+    assert query(warehouse, "select count(*) = count(distinct nr), count(nr) from shop.things") == [
+        (True, query(warehouse, "select count(*) from shop.things")[0][0])
+    ]
 
 
 @pytest.mark.parametrize("rows", [3, 20_000])

@@ -281,7 +281,8 @@ def _line_end(text: bytes, quotes: int) -> int:
                 before -= text.count(b'"', place, end)
             if before % 2 == 0:
                 return place + 1
-            end = place
+            # All line ends behind the quote before this one are as much inside of a value.
+            end = text.rfind(b'"', 0, place) + 1
     return 0
 
 

@@ -34,6 +34,8 @@ _TIMES: Mapping[str, str] = {
     "date": "{}::timestamp at time zone 'UTC'",
 }
 _VERSIONS = sql.Identifier("pg_temp", "meltano_versions")
+#: What else the statements speak of.
+_WORDS = ("mark", "rank", "place", "next", "until")
 #: Columns about the transport of a record; a record that differs in them alone is the same version.
 _ABOUT_TRANSPORT = "_sdc_"
 
@@ -241,6 +243,8 @@ class _Step:
             "columns": column_list(columns),
             "from_v": column_list(columns, "v"),
             "at": at,
+            # No field has a column of such a name.
+            **{name: sql.Identifier(f"meltano {name}") for name in _WORDS},
             "load_id": sql.Literal(load_id),
             "same": _same(keys.primary, "t", "v"),
             "hash": _hash([*keys.primary, *self._compared], "v"),
@@ -257,10 +261,10 @@ class _Step:
         """One incoming version for each key and time, the last read of several."""
         self._run(
             "create temp table meltano_versions on commit drop as"
-            " select {columns}, _deleted_at, _valid_from, is_mark from ("
-            "select {columns}, _deleted_at, {at} as _valid_from, {is_mark} as is_mark,"
-            " row_number() over (partition by {key}, {at}, {is_mark} order by ctid desc) as rank"
-            " from {landing}) as l where rank = 1"
+            " select {columns}, _deleted_at, _valid_from, {mark} from ("
+            "select {columns}, _deleted_at, {at} as _valid_from, {is_mark} as {mark},"
+            " row_number() over (partition by {key}, {at}, {is_mark} order by ctid desc) as {rank}"
+            " from {landing}) as l where {rank} = 1"
         )
         self._run("create index on {versions} ({key}, _valid_from)")
         self._run("analyze {versions}")
@@ -273,14 +277,14 @@ class _Step:
         before = sql.SQL("t._valid_from < v._valid_from" if self.is_timed else "true")
         earlier = sql.SQL(
             "select {values}, t._valid_from from {versions} as t"
-            " where {same} and t._deleted_at is null and not t.is_mark and {before} union all"
+            " where {same} and t._deleted_at is null and not t.{mark} and {before} union all"
         ).format(**self._parts, values=column_list(self._values, "t"), before=before)
         self._run(
             "update {versions} as d set {kept} from ("
-            "select v.ctid as place, p.* from {versions} as v cross join lateral ("
+            "select v.ctid as {place}, p.* from {versions} as v cross join lateral ("
             "{earlier} select {values}, t._valid_from from {target} as t where {same} and {before}"
             " order by _valid_from desc limit 1) as p"
-            " where v._deleted_at is not null and not v.is_mark) as p where d.ctid = p.place",
+            " where v._deleted_at is not null and not v.{mark}) as p where d.ctid = p.{place}",
             kept=sql.SQL(", ").join(
                 sql.SQL("{name} = coalesce(d.{name}, p.{name})").format(name=sql.Identifier(name))
                 for name in self._values
@@ -295,12 +299,12 @@ class _Step:
         if self.is_timed:
             return self._count(
                 "select count(*) from {versions} as v where v._deleted_at is not null"
-                " and not v.is_mark and not exists (select from {target} as t where {same}"
+                " and not v.{mark} and not exists (select from {target} as t where {same}"
                 " and t._valid_from = v._valid_from and t._deleted_at is not null)"
             )
         return self._count(
             "select count(*) from {versions} as v {last} where v._deleted_at is not null"
-            " and (p is null or p._deleted_at is null and {is_fresh} and {differs_p})",
+            " and (p._valid_from is null or p._deleted_at is null and {is_fresh} and {differs_p})",
             **self._last(),
         )
 
@@ -316,7 +320,7 @@ class _Step:
             " from {versions} as v cross join lateral (select * from {target} as t where {same}"
             " order by t._valid_from desc limit 1) as t where v.ctid = newest.place"
             " and t._deleted_at is not null and v._valid_from <= t._valid_to) as p"
-            " where v.ctid = newest.place and v._deleted_at is null and not v.is_mark"
+            " where v.ctid = newest.place and v._deleted_at is null and not v.{mark}"
         )
 
     def correct(self) -> int:
@@ -325,7 +329,7 @@ class _Step:
             "update {target} as t set {assigned}, _row_hash = {hash},"
             " _deleted_at = coalesce(t._deleted_at, v._deleted_at),"
             " _loaded_at = now(), _load_id = {load_id} from {versions} as v"
-            " where {same} and t._valid_from = v._valid_from and not v.is_mark"
+            " where {same} and t._valid_from = v._valid_from and not v.{mark}"
             " and ({differs} or v._deleted_at is not null and t._deleted_at is null)",
             assigned=sql.SQL(", ").join(
                 sql.SQL("{name} = v.{name}").format(name=sql.Identifier(name))
@@ -362,7 +366,7 @@ class _Step:
         statement = " from {versions} as v"
         if self.is_timed:
             return (
-                statement + " where not v.is_mark and not exists (select from {target} as t"
+                statement + " where not v.{mark} and not exists (select from {target} as t"
                 " where {same} and t._valid_from = v._valid_from)"
                 # One without a time is a version only if it differs from the last.
                 " and (v.{ordering} is not null or v._deleted_at is not null or not exists ("
@@ -377,7 +381,7 @@ class _Step:
             )
         begins = sql.SQL("greatest(now(), p._valid_from + interval '1 microsecond')")
         return (
-            statement + " {last} where p is null or {is_fresh} and ({differs_p} or"
+            statement + " {last} where p._valid_from is null or {is_fresh} and ({differs_p} or"
             " v._deleted_at is null and p._deleted_at is not null)",
             {"begins": begins, **self._last()},
         )
@@ -388,12 +392,12 @@ class _Step:
             "insert into {target} as t ({columns}, _deleted_at, _valid_from, _valid_to, _row_hash,"
             " _loaded_at, _load_id) overriding system value select {from_v}, v._deleted_at, v._valid_from, v._valid_from,"
             " {hash}, now(), {load_id} from {versions} as v"
-            " where v.is_mark and not exists (select from {target} as t where {same})"
+            " where v.{mark} and not exists (select from {target} as t where {same})"
         )
         marked = self._run(
             "update {target} as t set _deleted_at = v._deleted_at, _loaded_at = now(),"
             " _load_id = {load_id} from {versions} as v"
-            " where v.is_mark and {same} and t._deleted_at is null and t._valid_from = ("
+            " where v.{mark} and {same} and t._deleted_at is null and t._valid_from = ("
             "select max(t._valid_from) from {target} as t"
             " where {same} and t._valid_from <= v._deleted_at)"
         )
@@ -404,15 +408,15 @@ class _Step:
         # Two statements, since only one version of a key may be open at any time.
         for is_closed in ("is not null", "is null"):
             self._run(
-                "update {target} as t set _valid_to = v.until, _loaded_at = now(),"
+                "update {target} as t set _valid_to = v.{until}, _loaded_at = now(),"
                 " _load_id = {load_id} from (select {key}, _valid_from, case"
-                " when _deleted_at is not null or next is not null"
-                " then greatest(_valid_from, least(_deleted_at, next)) end as until from ("
+                " when _deleted_at is not null or {next} is not null"
+                " then greatest(_valid_from, least(_deleted_at, {next})) end as {until} from ("
                 "select {key}, _valid_from, _deleted_at,"
-                " lead(_valid_from) over (partition by {key} order by _valid_from) as next"
+                " lead(_valid_from) over (partition by {key} order by _valid_from) as {next}"
                 " from {target} where ({key}) in (select {key} from {versions})) as t) as v"
-                " where {same} and t._valid_from = v._valid_from and v.until {is_closed}"
-                " and t._valid_to is distinct from v.until",
+                " where {same} and t._valid_from = v._valid_from and v.{until} {is_closed}"
+                " and t._valid_to is distinct from v.{until}",
                 is_closed=sql.SQL(is_closed),
             )
 

@@ -514,7 +514,7 @@ def kept_out(
     is_old = sql.SQL("{} and t._load_id is distinct from {} and {} and ({}) is distinct from ({})")
     rows = connection.execute(
         sql.SQL(
-            "select row_to_json(r)::text from (select {known} from {landing} as l"
+            "select row_to_json(r.*)::text from (select {known} from {landing} as l"
             " left join {target} as t on {same} where t.{key} is null or {is_old}) as r"
         ).format(
             known=column_list([*columns, *(["_deleted_at"] if has_deletes else [])], "l"),

@@ -89,7 +89,7 @@ def _set_aside(
             "with judged as (select ctid as place, {judgements} from {landing}),"
             " gone as (delete from {landing} as l using judged as j where l.ctid = j.place"
             " and not ({all}) returning l.*, array[{fits}] as meltano_fits)"
-            " select (select row_to_json(r)::text from (select {known}) as r), meltano_fits from gone"
+            " select (select row_to_json(r.*)::text from (select {known}) as r), meltano_fits from gone"
         ).format(
             judgements=sql.SQL(", ").join(
                 sql.SQL("pg_temp.{fits}({column}) as {fits}").format(

@@ -153,7 +153,7 @@ def _rejected(
     connection: psycopg.Connection, columns: Sequence[str], error: psycopg.Error
 ) -> Rejected:
     row = connection.execute(
-        sql.SQL("select row_to_json(r)::text from (select {} from {}) as r").format(
+        sql.SQL("select row_to_json(r.*)::text from (select {} from {}) as r").format(
             sql.SQL(", ").join(map(sql.Identifier, columns)), _PART
         )
     ).fetchone()

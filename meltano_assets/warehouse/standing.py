@@ -210,7 +210,7 @@ def require_values(
         rows = connection.execute(
             sql.SQL(
                 "with gone as (delete from {} where {} is null returning *)"
-                " select (to_jsonb(gone) - array['_loaded_at', '_load_id'])::text from gone"
+                " select (to_jsonb(gone.*) - array['_loaded_at', '_load_id'])::text from gone"
             ).format(beside.sql, column)
         ).fetchall()
         for (record,) in rows:

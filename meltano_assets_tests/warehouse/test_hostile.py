@@ -6,7 +6,7 @@ import bz2
 import gzip
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +14,8 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from meltano_assets.errors import FatalError, RetriableError
-from meltano_assets.streams import Batch, Bookmark, ColumnType, LoadOutcome, Stream
-from meltano_assets.warehouse import state
+from meltano_assets.streams import Batch, Bookmark, ColumnType, Disposition, LoadOutcome, Stream
+from meltano_assets.warehouse import merge, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.files import read_file
 from meltano_assets.warehouse.load import load
@@ -53,6 +53,58 @@ def test_names_that_postgres_would_cut_are_refused(warehouse: Warehouse) -> None
     ):
         with pytest.raises(FatalError, match="cannot hold whole"):
             load(warehouse, target, [batch([{"id": 1}])])
+
+
+#: What a statement may call its tables and columns; fields are called so, too.
+WORDS = ["r", "p", "t", "v", "l", "d", "b", "k", "o", "s", "m", "j", "n", "excluded", "gone", "place", "rank", "ranked", "next", "until", "mark", "is_mark", "is_new", "is_written", "merged", "joined", "judged", "newest", "earlier", "old_0", "new_0", "last_values", "count", "value", "values", "order", "user", "select"]
+
+
+@pytest.mark.parametrize("replication_key", [None, "at"])
+@pytest.mark.parametrize("disposition", ["upsert", "append", "replace", "scd2"])
+def test_fields_called_like_the_loaders_own_words_are_fields(
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    disposition: Disposition,
+    replication_key: str | None,
+) -> None:
+    """New, changed, deleted and refused records, merged in place and written anew."""
+    things = stream(
+        {**dict.fromkeys(WORDS, "bigint"), "at": "date"},
+        primary_key=("next", "place"),
+        disposition=disposition,
+        replication_key=replication_key,
+    )
+
+    def record(number: int, value: int | None, day: int, **other: object) -> dict[str, object]:
+        return {
+            **dict.fromkeys(WORDS, value),
+            "next": number,
+            "place": 7,
+            "at": date(2026, 1, day),
+            **other,
+        }
+
+    load(warehouse, things, [batch([record(number, 1, 1) for number in range(20)])])
+    query(warehouse, "alter table shop.things add check (r <> 13)")
+    many = [record(number, 2, 2) for number in range(20)]
+    gone = {"_deleted_at": datetime(2026, 1, 4, tzinfo=UTC)}
+    many += [record(40, 13, 2), record(41, 4, 2), record(41, 5, 3), record(5, None, 3, **gone)]
+    outcome = load(warehouse, things, [batch(many)], allow_shrink=True)
+    assert outcome.quarantined == 1 and outcome.is_balanced
+    last = " and _valid_to is null" if disposition == "scd2" else ""
+    rows = query(
+        warehouse,
+        f"select rank, p, gone from shop.things where next in (3, 41) {last} order by next",
+    )
+    assert rows == [(1 if disposition == "append" else 2,) * 3, (5,) * 3]
+    if disposition != "append":
+        ended = query(warehouse, "select p from shop.things where _deleted_at is not null")
+        assert ended == [(2,)]
+    query(warehouse, "alter table shop.things drop constraint things_r_check")
+    monkeypatch.setattr(merge, "REWRITE_ROWS", 4)
+    again = [record(number, 6, 5) for number in range(20)]
+    outcome = load(warehouse, things, [batch(again)], allow_shrink=True)
+    assert outcome.is_balanced and outcome.quarantined == 0
 
 
 def test_fields_with_odd_names_keep_their_columns_in_later_loads(warehouse: Warehouse) -> None:

@@ -46,6 +46,8 @@ class Metadata:
         if rest:
             raise not_found()
         limit, used = self.org.daily_api_limit, self.org.api_requests
+        # What limits batches was called otherwise until version 48.
+        batches = "DailyBulkApiBatches" if float(call.version) >= 49 else "DailyBulkApiRequests"
         plenty = {"Max": 100_000_000, "Remaining": 100_000_000}
         return Reply(
             200,
@@ -53,7 +55,7 @@ class Metadata:
                 "ConcurrentAsyncGetReportInstances": {"Max": 200, "Remaining": 200},
                 "DailyApiRequests": {"Max": limit, "Remaining": max(0, limit - used)},
                 "DailyAsyncApexExecutions": {"Max": 250_000, "Remaining": 250_000},
-                "DailyBulkApiBatches": {"Max": 15_000, "Remaining": 15_000},
+                batches: {"Max": 15_000, "Remaining": 15_000},
                 "DailyBulkV2QueryFileStorageMB": {"Max": 976_562, "Remaining": 976_562},
                 "DailyBulkV2QueryJobs": {"Max": 10_000, "Remaining": 10_000},
                 "DailyStreamingApiEvents": {"Max": 200_000, "Remaining": 200_000},

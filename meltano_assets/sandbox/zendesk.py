@@ -119,7 +119,8 @@ class Zendesk:
         """Answer one request."""
         if not self._is_known(request):
             return json_response({"error": "Couldn't authenticate you"}, 401)
-        path = request.url.path.removesuffix(".json").rstrip("/")
+        # Clients join addresses with one slash too many, and the service does not mind.
+        path = re.sub("/+", "/", request.url.path).removesuffix(".json").rstrip("/")
         if path.startswith("/attachments/token/"):
             return self._attachment(path.rpartition("/")[2])
         if not path.startswith("/api/v2/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from meltano_assets.sandbox.company_sales import Record
@@ -28,6 +29,15 @@ _ACTIONS: list[Record] = [
         ("Set subject", "subject", "text"),
     )
 ]  # fmt: skip
+#: Numbers of Talk, where nobody calls.
+_OVERVIEWS = {
+    "account_overview": "average_call_duration average_queue_wait_time max_queue_wait_time total_calls "
+    "total_inbound_calls total_outbound_calls total_voicemails",
+    "agents_overview": "average_wrap_up_time total_calls_accepted total_calls_denied total_calls_missed",
+    "current_queue_activity": "agents_online average_wait_time callbacks_waiting calls_waiting "
+    "embeddable_callbacks_waiting longest_wait_time",
+}
+_GUIDE, _LOCALE = ("articles", "categories", "sections"), r"[a-z]{2,3}(-[a-z0-9]{2,4})?"
 #: A macro's field → the ticket's.
 _TICKET_FIELDS = {"current_tags": "tags", "set_tags": "tags"}
 
@@ -91,6 +101,10 @@ def related(desk: Desk, kept: list[Record], path: str, query: Mapping[str, str])
             names = ("priority", "type", "group_id", "organization_id", "current_tags")
             known = [{"value": n, "title": n.replace("_", " ").title()} for n in names]
             return {"definitions": {"all": known, "any": known}}
+        case ["channels", "voice", "stats", what] if what in _OVERVIEWS:
+            return {what: dict.fromkeys(_OVERVIEWS[what].split(), 0)}
+        case ["help_center", locale, what] if what in _GUIDE and re.fullmatch(_LOCALE, locale):
+            return what, []
         case ["channels", "voice", "stats", "agents_activity"]:
             return "agents_activity", []
         case ["views", *rest]:

@@ -130,7 +130,11 @@ def test_small_things_have_their_addresses(desk: Writer) -> None:
     audits = desk.get(f"{TICKETS}/{ticket['id']}/audits").json()["audits"]
     one = desk.get(f"{TICKETS}/{ticket['id']}/audits/{audits[0]['id']}").json()["audit"]
     assert one == audits[0]
-    for path in ("macros/search?query=a", "macros/definitions", "triggers/definitions"):
+    for path in (
+        "macros/search?query=a", "macros/definitions", "triggers/definitions",
+        "channels/voice/stats/incremental/calls?start_time=1", "help_center/en-us/articles",
+        "channels/voice/stats/current_queue_activity", "/tickets.json?per_page=1",
+    ):  # fmt: skip
         assert desk.get(f"/api/v2/{path}").status_code == 200
     job = desk.send(
         "PUT", f"{TICKETS}/update_many?ids={ticket['id']}", {"ticket": {"priority": "low"}}

@@ -186,6 +186,12 @@ def test_links_follow_the_address_the_client_used(shared: Api) -> None:
     assert answer.json()["instance_url"] == "https://crm.example.com"
 
 
+def test_limits_have_the_names_of_their_version(shared: Api) -> None:
+    assert "DailyBulkApiBatches" in shared.get("/limits").json()
+    older = shared.get(f"{shared.base}/services/data/v41.0/limits").json()
+    assert "DailyBulkApiRequests" in older
+
+
 def test_the_daily_limit_holds_until_the_next_day(api: Api) -> None:
     api.org.daily_api_limit = api.org.api_requests + 2
     limit = api.get("/limits").json()["DailyApiRequests"]

@@ -28,7 +28,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
     "lz4": lambda data: pa.compress(data, "lz4", asbytes=True),
 }
-ROWS = [{"id": number, "a": f"caf\u00e9 {number * 7919}"} for number in range(20_000)]
+ROWS = [{"id": number, "a": f"caf\u00e9 {number * 7919}"} for number in range(3_000)]
 CSV = "id,a\n" + "".join(f"{row['id']},{row['a']}\n" for row in ROWS)
 NDJSON = "".join(json.dumps(row) + "\n" for row in ROWS)
 
@@ -58,7 +58,7 @@ def test_several_packed_parts_behind_each_other_are_one_file(tmp_path: Path, pac
     data = CSV.encode()
     pack = PACKED[packing]
     path = tmp_path / "f.csv"
-    path.write_bytes(pack(data[:100_000]) + pack(data[100_000:]))
+    path.write_bytes(pack(data[:10_000]) + pack(data[10_000:]))
     assert records(path) == ROWS
 
 

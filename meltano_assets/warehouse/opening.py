@@ -77,12 +77,20 @@ def open_plain(name: str, encoding: str | None = None) -> io.BufferedReader:
     if encoding is not None:
         _check_encoding(encoding)
     if name == "-":
-        opened = _buffered(sys.stdin.buffer)
+        opened = _buffered(_AsItComes(cast(io.BufferedReader, sys.stdin.buffer)))
     else:
         try:
             opened = _buffered(io.FileIO(name))
         except OSError as error:
             raise FatalError(f"{name} cannot be read: {error.strerror}") from None
+    try:
+        return _in_plain(opened, name, encoding)
+    except FatalError:
+        opened.close()
+        raise
+
+
+def _in_plain(opened: io.BufferedReader, name: str, encoding: str | None) -> io.BufferedReader:
     begin = _looked_into(opened, name)
     for magic, unpack in _PACKED.items():
         if begin.startswith(magic):
@@ -195,17 +203,32 @@ class _Source(io.RawIOBase):
             self._source.close()
 
 
+class _AsItComes(_Source):
+    """What a tap has printed so far, though it be a line: nobody waits for a whole block."""
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill the buffer with what is there."""
+        data = self._source.read1(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Standard input stays open."""
+        io.RawIOBase.close(self)
+
+
 class _Unpacked(_Source):
     """What a packed file holds; EOFError where it is damaged or cut off."""
 
     def __init__(self, packed: io.BufferedReader, unpack: Callable[[IO[bytes]], _Reads]) -> None:
         super().__init__(packed)
-        self._unpacked = unpack(packed)
+        unpacked = unpack(packed)
+        self._read: Callable[[int], bytes] = getattr(unpacked, "read1", unpacked.read)
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill the buffer as far as one step goes."""
         try:
-            data = self._unpacked.read(len(buffer))
+            data = self._read(len(buffer))
         except _DAMAGED:
             raise EOFError from None
         buffer[: len(data)] = data

@@ -370,7 +370,8 @@ def grow(
             )
             changes.append(SchemaChange(str(table.name), column, "added column", None, kind))
             continue
-        target = types.join(present, kind)
+        # A column may have got another type since the load began; what was the table's own fits any.
+        target = present if kind == OWN else types.join(present, kind)
         if target == present and column not in table.inexact:
             continue
         retyped.append(column)

@@ -56,7 +56,46 @@ def test_names_that_postgres_would_cut_are_refused(warehouse: Warehouse) -> None
 
 
 #: What a statement may call its tables and columns; fields are called so, too.
-WORDS = ["r", "p", "t", "v", "l", "d", "b", "k", "o", "s", "m", "j", "n", "excluded", "gone", "place", "rank", "ranked", "next", "until", "mark", "is_mark", "is_new", "is_written", "merged", "joined", "judged", "newest", "earlier", "old_0", "new_0", "last_values", "count", "value", "values", "order", "user", "select"]
+WORDS = [
+    "r",
+    "p",
+    "t",
+    "v",
+    "l",
+    "d",
+    "b",
+    "k",
+    "o",
+    "s",
+    "m",
+    "j",
+    "n",
+    "excluded",
+    "gone",
+    "place",
+    "rank",
+    "ranked",
+    "next",
+    "until",
+    "mark",
+    "is_mark",
+    "is_new",
+    "is_written",
+    "merged",
+    "joined",
+    "judged",
+    "newest",
+    "earlier",
+    "old_0",
+    "new_0",
+    "last_values",
+    "count",
+    "value",
+    "values",
+    "order",
+    "user",
+    "select",
+]
 
 
 @pytest.mark.parametrize("replication_key", [None, "at"])

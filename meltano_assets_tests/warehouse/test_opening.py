@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,23 @@ def test_a_text_that_is_not_in_its_encoding_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(FatalError, match=words):
             list(read_file(path, encoding=encoding)[1])
+
+
+def test_a_line_of_standard_input_is_there_once_it_was_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tap that waits for something must not keep back what it has said."""
+    reading, writing = os.pipe()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(reading))
+    line = b'{"type": "STATE", "value": {}}\n'
+    os.write(writing, line)
+    lines = open_lines("-")
+    assert next(lines) == line
+    os.write(writing, line)
+    assert next(lines) == line
+    os.close(writing)
+    assert list(lines) == []
+    sys.stdin.close()
 
 
 def test_what_is_read_from_a_pipe_is_not_looked_into_twice(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from meltano_assets import environment, field_mapping
 from meltano_assets.connections import WAREHOUSE_DATABASE
@@ -278,22 +277,39 @@ def offline_variables() -> dict[str, str]:
 
 
 def dbt_variables(url: str) -> dict[str, str]:
-    """The warehouse's address and the field mapping as ``profiles.yml`` and macros read them."""
-    parts = urlsplit(url)
-    variables = {
-        "DBT_HOST": parts.hostname or "127.0.0.1",
-        "DBT_PORT": str(parts.port or 5432),
-        "DBT_USER": unquote(parts.username or ""),
-        "DBT_PASSWORD": unquote(parts.password or ""),
-        "DBT_DBNAME": unquote(parts.path.lstrip("/")) or "postgres",
+    """The warehouse's address and the field mapping as ``profiles.yml`` and macros read them.
+
+    What else the address says (certificates, ways to log in, options) dbt's driver reads from libpq's
+    own variables.
+    """
+    from psycopg import pq
+
+    from meltano_assets.warehouse.connection import Warehouse
+
+    said = dict(Warehouse(url).parameters)
+    place = {word: said.pop(word, "") for word in ("host", "port", "user", "password", "dbname")}
+    ports = set(place["port"].split(","))
+    if len(ports) > 1:
+        raise FatalError(
+            "the warehouse's address names servers with different ports, of which dbt knows one",
+            hint="let all of them listen at the same port, or name one server",
+        )
+    return {
+        "DBT_HOST": place["host"],
+        "DBT_PORT": ports.pop() or "5432",
+        "DBT_USER": place["user"],
+        "DBT_PASSWORD": place["password"],
+        "DBT_DBNAME": place["dbname"] or "postgres",
         "DBT_TARGET": environment.current_environment(),
         # A day begins at the same moment for every server, whatever zone it was set to.
         "PGTZ": "UTC",
+        **{
+            option.envvar.decode(): said[option.keyword.decode()]
+            for option in pq.Conninfo.get_defaults()
+            if option.envvar and option.keyword.decode() in said
+        },
         **_field_mapping(),
     }
-    if sslmode := parse_qs(parts.query).get("sslmode"):
-        variables["PGSSLMODE"] = sslmode[0]
-    return variables
 
 
 def _field_mapping() -> dict[str, str]:

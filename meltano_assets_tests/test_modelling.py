@@ -1,4 +1,4 @@
-"""How dbt is started: what was parsed once is not parsed again."""
+"""How dbt is started: where it finds the warehouse, and what was parsed once is not parsed again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from meltano_assets import modelling
 from meltano_assets.environment import dbt_project_directory
+from meltano_assets.errors import FatalError
 
 
 def parse(project: Path, variables: dict[str, str]) -> str:
@@ -73,3 +76,21 @@ def test_dagster_reads_json_and_people_read_the_file(tmp_path: Path) -> None:
     assert "[debug]" in log
     assert "[info ]" in log
     assert '"level"' not in log
+
+
+def test_dbt_reaches_the_warehouse_as_its_address_says() -> None:
+    """By its certificates, sockets and options too, which dbt's driver reads from variables."""
+    address = "postgresql://ann:p%40ss@db.example.com/books?sslmode=verify-full&sslrootcert=/ca.pem"
+    given = modelling.dbt_variables(f"{address}&channel_binding=require&options=-cstatement_mem")
+    assert given["DBT_HOST"] == "db.example.com"
+    assert (given["DBT_PORT"], given["DBT_USER"], given["DBT_PASSWORD"]) == ("5432", "ann", "p@ss")
+    assert (given["DBT_DBNAME"], given["PGSSLMODE"]) == ("books", "verify-full")
+    assert (given["PGSSLROOTCERT"], given["PGCHANNELBINDING"]) == ("/ca.pem", "require")
+    assert given["PGOPTIONS"] == "-cstatement_mem"
+    by_socket = modelling.dbt_variables("postgresql:///books?host=/run/postgresql&user=ann")
+    assert (by_socket["DBT_HOST"], by_socket["DBT_USER"]) == ("/run/postgresql", "ann")
+    either = modelling.dbt_variables("postgresql://ann@a:6432,b:6432/books?target_session_attrs=rw")
+    assert (either["DBT_HOST"], either["DBT_PORT"]) == ("a,b", "6432")
+    assert either["PGTARGETSESSIONATTRS"] == "rw"
+    with pytest.raises(FatalError, match="different ports"):
+        modelling.dbt_variables("postgresql://ann@a:1,b:2/books")

@@ -6,6 +6,7 @@ The manifest is what ``dbt parse`` wrote; it is made when it is missing or older
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,6 @@ from meltano_assets.assets.lineage import column_lineage, lineage_metadata, rela
 from meltano_assets.assets.raw import column_tags
 from meltano_assets.automation import ON_NEWS
 from meltano_assets.modelling import (
-    BUILDER,
     building,
     dbt_program,
     dbt_variables,
@@ -213,6 +213,21 @@ def _tidy(build: DbtCliInvocation, project: DbtProject) -> None:
         shutil.rmtree(build.project_dir, ignore_errors=True)
 
 
+@contextmanager
+def _surroundings(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment of a child process that is started here, and of nothing else."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """The resource that runs dbt."""
     return DbtCliResource(project_dir=project, dbt_executable=dbt_program())
@@ -234,14 +249,10 @@ def build_dbt_assets(project: DbtProject) -> dg.AssetsDefinition:
         with dagster_edge():
             warehouse = database.open()
             variables = dbt_variables(warehouse.url)
-        # dbt runs as a child process and reads its address from the environment.
-        os.environ.update(variables)
-        os.environ["DBT_TARGET_PATH"] = str(project.target_path)
+        variables["DBT_TARGET_PATH"] = str(project.target_path)
         with building(warehouse, context.log.info) as more:
-            os.environ.update(more)
-            build = dbt.cli(BUILD, context=context)
-            # Of this dbt alone.
-            del os.environ[BUILDER]
+            with _surroundings({**variables, **more}):
+                build = dbt.cli(BUILD, context=context)
             try:
                 yield from _with_metadata(build, warehouse, _keys_by_relation(build.manifest))
             finally:

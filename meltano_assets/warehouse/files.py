@@ -167,6 +167,8 @@ def _detect(name: str, head: bytes) -> FileFormat:
     plain = name.lower()
     for ending in PACKED_ENDINGS:
         plain = plain.removesuffix(ending)
+    if plain.endswith((".parquet", ".pq")):
+        return "parquet"
     if plain.endswith((".ndjson", ".jsonl", ".json")) or _JSON.match(head):
         return "ndjson"
     if plain.endswith((".csv", ".tsv", ".txt")):

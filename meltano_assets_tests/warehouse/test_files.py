@@ -160,7 +160,8 @@ def test_parquet_brings_its_own_types(tmp_path: Path, warehouse: Warehouse) -> N
 
 
 @pytest.mark.parametrize(
-    "name", ["cut.csv.gz", "cut.parquet", "empty.csv", "absent.csv", "no.ndjson"]
+    "name",
+    ["cut.csv.gz", "cut.parquet", "text.parquet", "empty.csv", "absent.csv", "no.ndjson"],
 )
 def test_a_broken_file_is_an_error_and_nothing_is_stored(
     tmp_path: Path, warehouse: Warehouse, name: str
@@ -170,6 +171,8 @@ def test_a_broken_file_is_an_error_and_nothing_is_stored(
     content = {
         "cut.csv.gz": gzip.compress(rows.encode())[:-2000],
         "cut.parquet": (tmp_path / "whole").read_bytes()[:-200],
+        # A CSV with one name, to a program that does not believe the file's.
+        "text.parquet": b"PAR1PAR1",
         "empty.csv": b"",
         "no.ndjson": b"this is\nno json\n",
     }

@@ -33,6 +33,7 @@ from meltano_assets.sandbox.stripe_totals import totalled
 from meltano_assets.sandbox.stripe_wire import Problem, existing
 
 DAY_SECONDS = 86_400
+MOST_TOTAL = 999_999_999_999
 COLLECTION = ("charge_automatically", "send_invoice")
 _INVOICE: Shape = {
     **texts("description footer default_payment_method default_source statement_descriptor"),
@@ -233,6 +234,9 @@ class Billing:
             items_of(invoice["default_tax_rates"])
             or items_of(subscription.get("default_tax_rates")),
         )
+        if abs(int(str(fields["subtotal"]))) > MOST_TOTAL:
+            message = f"The total of an invoice must be no more than {MOST_TOTAL}."
+            raise Problem(400, message, "amount_too_large")
         due = max(0, int(str(fields["total"])))
         return self._books.change(
             None, invoice, lines=lines, amount_due=due, amount_remaining=due, **fields

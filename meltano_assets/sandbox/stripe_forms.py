@@ -27,6 +27,7 @@ INTERVALS = ("day", "week", "month", "year")
 TAX_BEHAVIORS = ("exclusive", "inclusive", "unspecified")
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _FORM = "application/x-www-form-urlencoded"
+MOST_AMOUNT, MOST_QUANTITY = 99_999_999_999, 999_999
 _METADATA_KEYS, _METADATA_KEY, _METADATA_VALUE = 50, 40, 500
 #: Currencies that Stripe takes; the first have no smaller unit.
 _ZERO_DECIMAL = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
@@ -159,7 +160,7 @@ def _value(name: str, path: str, value: Any, kind: Any) -> Any:
     if kind == INTEGER:
         if not re.fullmatch(r"-?\d{1,18}", value):
             raise Problem(400, f"Invalid integer: {value}", "parameter_invalid_integer", path)
-        return int(value)
+        return _within(name, path, int(value))
     if kind == DECIMAL:
         if not re.fullmatch(r"-?\d{1,15}(\.\d{1,12})?", value):
             raise Problem(400, f"Invalid decimal: {value}", None, path)
@@ -179,6 +180,21 @@ def _value(name: str, path: str, value: Any, kind: Any) -> Any:
     if name == "email" and not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
         raise Problem(400, f"Invalid email address: {value}", "email_invalid", path)
     return value.lower() if name == "currency" else value
+
+
+def _within(name: str, path: str, number: int) -> int:
+    """Amounts have eleven digits at most, quantities six; so that whatever is summed up stays a number."""
+    most = MOST_AMOUNT if name == "balance" or "amount" in name else None
+    least = -MOST_AMOUNT
+    if name == "quantity":
+        least, most = 0, MOST_QUANTITY
+    if most is not None and not least <= number <= most:
+        if number < 0 <= least:
+            message = f"Invalid non-negative integer: {number}"
+        else:
+            message = f"Invalid integer: {number} must be no more than {most}"
+        raise Problem(400, message, "parameter_invalid_integer", path)
+    return number
 
 
 def _metadata(path: str, value: Any) -> dict[str, str] | None:

@@ -169,6 +169,13 @@ class Reads:
                 return self._page(
                     request, items_of(session["_items"]), "checkout/sessions/line_items"
                 )
+            case [
+                ("payment_links" | "quotes") as name,
+                key,
+                ("line_items" | "computed_upfront_line_items") as part,
+            ]:
+                offer = existing(books, LISTS[name], key)
+                return self._page(request, items_of(offer["_items"]), f"{name}/{part}")
             case ["customers", key, "discount"]:
                 held = existing(books, "customer", key)["discount"]
                 if not isinstance(held, dict):

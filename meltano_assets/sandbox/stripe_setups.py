@@ -298,7 +298,7 @@ class Setups:
             and not params.get("payment_method_types")
         ):
             raise required_problem("currency")
-        items = [self._item(e, f"line_items[{n}]", mode) for n, e in enumerate(entries)]
+        items = [self.item(e, f"line_items[{n}]", mode) for n, e in enumerate(entries)]
         total = sum(int(str(item["amount_total"])) for item in items) if items else None
         stamp = self._books.stamp()
         expires = params.get("expires_at") or stamp + _DAY_SECONDS
@@ -349,7 +349,8 @@ class Setups:
         }
         return self._books.put(None, session)
 
-    def _item(self, entry: Mapping[str, Any], path: str, mode: str) -> Record:
+    def item(self, entry: Mapping[str, Any], path: str, mode: str) -> Record:
+        """A line of what is to be sold, by a price that is there or comes with it."""
         if told := entry.get("price_data"):
             price = self._own_price(told, f"{path}[price_data]")
         elif key := entry.get("price"):

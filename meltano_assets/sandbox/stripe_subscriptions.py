@@ -90,6 +90,22 @@ _NEW_SUBSCRIPTION: Shape = {
     "items": [_SUBSCRIPTION_ITEM],
     "trial_period_days": INTEGER,
 }
+_OF_CHANGE = ("off_session", "payment_behavior", "proration_behavior", "proration_date")
+_OWN_ITEM: Shape = {
+    **_SUBSCRIPTION_ITEM,
+    **{name: _SUBSCRIPTION[name] for name in _OF_CHANGE},
+    "subscription": TEXT,
+}
+_GONE_ITEM: Shape = {
+    "clear_usage": BOOLEAN,
+    "proration_behavior": PRORATIONS,
+    "proration_date": INTEGER,
+}
+_RESUME: Shape = {
+    "billing_cycle_anchor": ("now", "unchanged"),
+    "proration_behavior": PRORATIONS,
+    "proration_date": INTEGER,
+}
 #: No time since 1970 has so many digits.
 _LONG = 12
 _MOST_TRIAL_DAYS = 730
@@ -136,6 +152,19 @@ class Subscriptions:
             case "POST", ["subscriptions", key]:
                 params = checked(given, _SUBSCRIPTION)
                 return lambda: self.change(existing(self._books, "subscription", key), params)
+            case "POST", ["subscriptions", key, "resume"]:
+                params = checked(given, _RESUME)
+                return lambda: self._resume(existing(self._books, "subscription", key))
+            case "POST", ["subscription_items"]:
+                params = checked(given, _OWN_ITEM, "subscription")
+                return lambda: self._add_item(params)
+            case "POST", ["subscription_items", key]:
+                shape = {n: k for n, k in _OWN_ITEM.items() if n != "subscription"}
+                params = checked(given, shape)
+                return lambda: self._change_item(key, params)
+            case "DELETE", ["subscription_items", key]:
+                params = checked(given, _GONE_ITEM)
+                return lambda: self._drop_item(key, params)
             case "DELETE", ["subscriptions", key]:
                 params = checked(given, _CANCEL)
                 return lambda: self._cancel(existing(self._books, "subscription", key), params)
@@ -352,6 +381,43 @@ class Subscriptions:
             self.catch_up()
         return existing(self._books, "subscription", str(subscription["id"]))
 
+    def _resume(self, subscription: Record) -> Record:
+        if subscription["status"] != "paused":
+            message = (
+                "You can only resume a subscription that is paused; this one has a status of "
+                f"{subscription['status']}."
+            )
+            raise Problem(400, message)
+        return self._books.change("customer.subscription.resumed", subscription, status="active")
+
+    def _add_item(self, params: dict[str, Any]) -> Record:
+        """One more item, by itself."""
+        key = params["subscription"]
+        subscription = existing(self._books, "subscription", key, "subscription")
+        known = {item["id"] for item in items_of(subscription["items"])}
+        entry, of_change = _parted(params)
+        changed = self.change(subscription, {**of_change, "items": [entry]})
+        return next(i for i in items_of(changed["items"]) if i["id"] not in known)
+
+    def _change_item(self, key: str, params: dict[str, Any]) -> Record:
+        entry, of_change = _parted(params)
+        owner = self._owner(key)
+        changed = self.change(owner, {**of_change, "items": [{**entry, "id": key}]})
+        return next(item for item in items_of(changed["items"]) if item["id"] == key)
+
+    def _drop_item(self, key: str, params: dict[str, Any]) -> Record:
+        _, of_change = _parted(params)
+        entry = {"id": key, "deleted": True}
+        self.change(self._owner(key), {**of_change, "items": [entry]})
+        return {"id": key, "object": "subscription_item", "deleted": True}
+
+    def _owner(self, item: str) -> Record:
+        """The subscription that an item belongs to."""
+        for subscription in self._books.live("subscription").values():
+            if any(each["id"] == item for each in items_of(subscription["items"])):
+                return subscription
+        raise missing("subscription_item", item, "id")
+
     def _changed_items(self, subscription: Record, entries: list[dict[str, Any]]) -> list[Record]:
         items = {str(item["id"]): item for item in items_of(subscription["items"])}
         for place, entry in enumerate(entries):
@@ -404,3 +470,9 @@ def _single(items: list[Record]) -> Record:
     """What a subscription repeats of its only item."""
     only = items[0] if len(items) == 1 else {"plan": None, "quantity": None}
     return {"plan": only["plan"], "quantity": only["quantity"]}
+
+
+def _parted(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is said of an item, and how the change is to be made."""
+    entry = {n: v for n, v in params.items() if n in _SUBSCRIPTION_ITEM}
+    return entry, {n: v for n, v in params.items() if n in _OF_CHANGE}

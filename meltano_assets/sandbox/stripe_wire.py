@@ -55,6 +55,9 @@ _REFERENCES = {
     ("price", "product"): "product",
     ("product", "default_price"): "price",
     ("promotion_code", "customer"): "customer",
+    ("quote", "customer"): "customer",
+    ("quote", "invoice"): "invoice",
+    ("quote", "subscription"): "subscription",
     ("refund", "balance_transaction"): "balance_transaction",
     ("refund", "charge"): "charge",
     ("refund", "payment_intent"): "payment_intent",
@@ -92,6 +95,12 @@ _HOLLOW = {
 }  # fmt: skip
 
 
+#: What holds lines of what is sold → its path.
+_SOLD = {
+    "checkout.session": "checkout/sessions",
+    "payment_link": "payment_links",
+    "quote": "quotes",
+}
 #: How errors name a kind of object, where not as it is called.
 _LABELS = {
     "payment_method": "PaymentMethod", "promotion_code": "promotion code",
@@ -211,9 +220,9 @@ def _expanded(books: Books, record: Record, steps: list[str], asked: str) -> Rec
             held = _referred(books, target, held)
     elif kind == "charge" and name == "refunds":
         held = nested(refunds_of(books, str(record["id"])), f"/v1/charges/{record['id']}/refunds")
-    elif kind == "checkout.session" and name == "line_items":
+    elif kind in _SOLD and name == "line_items":
         items = items_of(books.live(kind)[str(record["id"])]["_items"])
-        held = nested(items, f"/v1/checkout/sessions/{record['id']}/line_items")
+        held = nested(items, f"/v1/{_SOLD[kind]}/{record['id']}/line_items")
     elif kind == "customer" and name == "subscriptions":
         path = f"/v1/customers/{record['id']}/subscriptions"
         owned = subscriptions_of(books, str(record["id"]))

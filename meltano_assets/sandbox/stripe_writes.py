@@ -6,8 +6,9 @@ checks its parameters first; only what happens after that is remembered for its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from meltano_assets.sandbox.company_sales import Record
@@ -38,6 +39,7 @@ from meltano_assets.sandbox.stripe_forms import (
 )
 from meltano_assets.sandbox.stripe_intents import Intents
 from meltano_assets.sandbox.stripe_kept import Kept
+from meltano_assets.sandbox.stripe_offers import Offers
 from meltano_assets.sandbox.stripe_payments import ADDRESS, SHIPPING, Payments
 from meltano_assets.sandbox.stripe_previews import Previews
 from meltano_assets.sandbox.stripe_setups import Setups
@@ -168,6 +170,7 @@ class Writes:
             books, self._payments, self._billing, self.new_price, self._discounts, self._kept
         )
         self._setups = Setups(books, self._payments, self.new_price)
+        self._offers = Offers(books, self._setups, self._billing, self._subscriptions)
         self.previews = Previews(books, self._billing, self._subscriptions)
 
     def catch_up(self) -> bool:
@@ -235,7 +238,7 @@ class Writes:
                     return lambda: self._delete_product(self.one("product", key))
         others = (
             self._payments, self._intents, self._billing, self._subscriptions, self._discounts,
-            self.credit_notes, self._setups, self._kept,
+            self.credit_notes, self._setups, self._kept, self._offers,
         )  # fmt: skip
         deeds = (part.deed(method, parts, given) for part in others)
         return next(filter(None, deeds), None)
@@ -489,11 +492,10 @@ def _unit_amount(params: dict[str, Any]) -> tuple[int | None, str | None]:
             raise Problem(400, message, "parameter_invalid_integer", "unit_amount")
         return amount, str(amount)
     if (text := params.get("unit_amount_decimal")) is not None:
-        try:
-            exact = Decimal(text)
-        except InvalidOperation:
+        if not re.fullmatch(r"\d{1,11}(\.\d{1,12})?", text):
             message = f"Invalid decimal: {text}"
-            raise Problem(400, message, None, "unit_amount_decimal") from None
+            raise Problem(400, message, None, "unit_amount_decimal")
+        exact = Decimal(text)
         return (int(exact) if exact == exact.to_integral_value() else None), text
     if params.get("custom_unit_amount"):
         return None, None

@@ -264,7 +264,7 @@ for call in (
         "payment_method": "pm_card_visa_chargeDeclined"}),
     lambda: v1.customers.create({"colour": "red"}),
     lambda: v1.refunds.create({"charge": "ch_no"}),
-    lambda: v1.quotes.create({"description": "x"}),
+    lambda: v1.topups.create({"amount": 500, "currency": "usd"}),
 ):
     try:
         call()

@@ -60,6 +60,15 @@ def test_coupons_are_made_changed_found_and_deleted(desk: Desk) -> None:
         ("coupons", {"percent_off": "5", "duration": "repeating", "duration_in_months": "9" * 15},
          (400, None, "duration_in_months")),
         ("coupons", {"percent_off": "5", "redeem_by": "1"}, (400, None, "redeem_by")),
+        ("coupons", {"amount_off": "9" * 17, "currency": "usd"},
+         (400, "parameter_invalid_integer", "amount_off")),
+        ("customers", {"balance": "9" * 17}, (400, "parameter_invalid_integer", "balance")),
+        ("prices", {"currency": "usd", "product_data[name]": "x", "unit_amount_decimal": "1e400"},
+         (400, None, "unit_amount_decimal")),
+        ("prices", {"currency": "usd", "product_data[name]": "x", "unit_amount_decimal": "NaN"},
+         (400, None, "unit_amount_decimal")),
+        ("subscriptions", {"customer": "cus_no", "items[0][quantity]": "-5"},
+         (400, "parameter_invalid_integer", "items[0][quantity]")),
         ("promotion_codes", {}, (400, "parameter_missing", "coupon")),
         ("promotion_codes", {"coupon": "no"}, (400, "resource_missing", "coupon")),
         ("customers", {"coupon": "no"}, (400, "resource_missing", "coupon")),
@@ -304,3 +313,64 @@ def test_a_plan_is_a_price_by_its_older_name(desk: Desk) -> None:
     assert desk.post("plans/gold", nickname="G")["nickname"] == "G"
     assert desk.call("DELETE", "plans/gold").json()["deleted"] is True
     assert desk.refused("plans/gold", "GET") == (404, "resource_missing", "id")
+
+
+def test_an_item_of_a_subscription_comes_changes_and_goes(desk: Desk) -> None:
+    price, other = _price(desk, 1_000, interval="month"), _price(desk, 300, interval="month")
+    made = desk.post("subscriptions", customer=desk.payer()["id"], **{"items[0][price]": price})
+    key = made["id"]
+    item = desk.post("subscription_items", subscription=key, price=other, quantity="2")
+    assert (item["price"]["id"], item["quantity"]) == (other, 2)
+    changed = desk.post(f"subscription_items/{item['id']}", quantity="5", proration_behavior="none")
+    assert changed["quantity"] == 5
+    assert len(desk.get("subscription_items", subscription=key)["data"]) == 2
+    gone = desk.call("DELETE", f"subscription_items/{item['id']}").json()
+    assert (gone["object"], gone["deleted"]) == ("subscription_item", True)
+    last = desk.get("subscription_items", subscription=key)["data"][0]["id"]
+    assert desk.refused(f"subscription_items/{last}", "DELETE") == (400, None, "items")
+    assert desk.refused("subscription_items/si_no", quantity="1")[1] == "resource_missing"
+
+
+def test_a_quote_becomes_a_subscription_or_an_invoice(desk: Desk) -> None:
+    customer = desk.payer()["id"]
+    for price, result in (
+        (_price(desk, 700, interval="month"), "subscription"),
+        (_price(desk, 700), "invoice"),
+    ):
+        line = {"line_items[0][price]": price, "line_items[0][quantity]": "2"}
+        quote = desk.post("quotes", customer=customer, description="offer", **line)
+        path = f"quotes/{quote['id']}"
+        assert (quote["status"], quote["amount_total"], quote["number"]) == ("draft", 1_400, None)
+        assert desk.refused(f"{path}/accept")[0] == 400
+        assert desk.post(f"{path}/finalize")["number"].startswith("QT-")
+        assert desk.refused(path, description="later")[0] == 400
+        done = desk.post(f"{path}/accept", **{"expand[]": "line_items"})
+        assert (done["status"], done["line_items"]["data"][0]["quantity"]) == ("accepted", 2)
+        sold = desk.get(f"{result}s/{done[result]}")
+        assert sold["customer"] == customer
+        assert desk.get("quotes", status="accepted", limit=1)["data"][0]["id"] == quote["id"]
+    assert desk.post(f"quotes/{desk.post('quotes')['id']}/cancel")["status"] == "canceled"
+    assert desk.refused(f"quotes/{desk.post('quotes')['id']}/finalize")[0::2] == (400, "customer")
+
+
+def test_links_and_portals_are_told(desk: Desk) -> None:
+    line = {"line_items[0][price]": _price(desk), "line_items[0][quantity]": "1"}
+    link = desk.post("payment_links", **line)
+    assert link["active"] is True
+    assert desk.post(f"payment_links/{link['id']}", active="false")["active"] is False
+    assert desk.get(f"payment_links/{link['id']}/line_items")["data"][0]["quantity"] == 1
+    assert [each["id"] for each in desk.get("payment_links", active="false")["data"]] == [
+        link["id"]
+    ]
+    portal = desk.post("billing_portal/sessions", customer=desk.post("customers")["id"])
+    assert portal["url"].startswith("https://")
+    assert desk.refused("payment_links")[1:] == ("parameter_missing", "line_items")
+
+
+def test_a_bill_that_is_too_great_is_refused(desk: Desk) -> None:
+    customer = desk.payer()["id"]
+    price = _price(desk, 99_999_999_999)
+    form = {"customer": customer, "price": price, "quantity": "999999"}
+    invoice = desk.post("invoices", customer=customer, currency="usd")["id"]
+    assert desk.refused("invoiceitems", invoice=invoice, **form) == (400, "amount_too_large", None)
+    assert desk.get(f"invoices/{invoice}")["total"] == 0

@@ -131,7 +131,7 @@ def test_customers_are_made_changed_and_deleted_with_events(desk: Desk) -> None:
         ("refunds", {}, (400, "parameter_missing", None)),
         ("refunds", {"charge": "ch_no"}, (404, "resource_missing", "id")),
         ("subscriptions", {"customer": "cus_no"}, (400, "resource_missing", "customer")),
-        ("quotes", {"customer": "cus_no"},
+        ("topups", {"amount": "500"},
          (403, "more_permissions_required_for_application", None)),
         ("customers/cus_no/dance", {}, (404, None, None)),
         ("nonsense", {}, (404, None, None)),

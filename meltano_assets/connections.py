@@ -84,13 +84,21 @@ def dagster_storage_url() -> str:
 
 
 def _storage_url(url: str, options: str) -> str:
-    """The URL for SQLAlchemy, which takes a database's name literally except in the query."""
+    """The URL for SQLAlchemy, which takes a database's name literally except in the query.
+
+    There it looks for several servers, too.
+    """
     parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
+    query: dict[str, str | list[str]] = dict(parse_qsl(parts.query))
+    login, at, servers = parts.netloc.rpartition("@")
+    if "," in servers:
+        query["host"] = servers.split(",")
+        servers = ""
     if name := unquote(parts.path.lstrip("/")):
         query["dbname"] = name
-    query["options"] = " ".join(filter(None, (query.get("options"), options)))
-    return f"postgresql://{parts.netloc}/?{urlencode(query, quote_via=quote)}"
+    query["options"] = " ".join(filter(None, (str(query.get("options", "")), options)))
+    said = urlencode(query, doseq=True, quote_via=quote)
+    return f"postgresql://{login}{at}{servers}/?{said}"
 
 
 def is_sandbox_allowed() -> bool:

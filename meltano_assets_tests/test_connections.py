@@ -133,6 +133,19 @@ def test_dagsters_storage_is_a_schema_of_the_warehouse_that_is_named(
             assert connection.execute("show work_mem").fetchone() == ("5MB",)
 
 
+def test_of_several_servers_the_one_that_answers_is_taken(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = warehouse.url.rpartition("@")[0] + "@127.0.0.1:1,"
+    monkeypatch.setenv("MELTANO_WAREHOUSE_URL", nobody + warehouse.url.rpartition("@")[2])
+    with connections.warehouse().connect() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    engine = sqlalchemy.create_engine(connections.dagster_storage_url())
+    with engine.connect() as stored:
+        assert stored.exec_driver_sql("select current_schema()").scalar() == "dagster"
+    engine.dispose()
+
+
 def test_storing_an_event_opens_no_connection_and_asks_no_catalog(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

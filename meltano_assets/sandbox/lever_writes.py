@@ -26,6 +26,12 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 _DELETABLE = (
     "requisitions", "feedback_templates", "form_templates", "requisition_fields", "webhooks",
 )  # fmt: skip
+#: What a webhook may be told of.
+_EVENTS = (
+    "applicationCreated", "candidateArchiveChange", "candidateDeleted", "candidateHired",
+    "candidateStageChange", "contactCreated", "contactUpdated", "interviewCreated",
+    "interviewDeleted", "interviewUpdated",
+)  # fmt: skip
 #: Lists that are only read.
 _READ_ONLY = ("archive_reasons", "audit_events", "sources", "stages", "tags")
 #: What hangs on an opportunity and is made by clients, with what a new one must have.
@@ -410,6 +416,11 @@ class Writes:
         for field in _REQUIRED[name]:
             if told.get(field) in (None, ""):
                 raise bad(f"{field} is required")
+        if name == "webhooks":
+            if not str(told["url"]).startswith("https://"):
+                raise bad("url must be an address that begins with https://")
+            if told["event"] not in _EVENTS:
+                raise bad(f"event must be one of {', '.join(_EVENTS)}")
         if name == "users" and any(u["email"] == told["email"] for u in self._records("users")):
             raise LeverError(409, "Conflict", "A user with this email exists already")
         now, key = self._now(), str(uuid.uuid4())

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from meltano_assets.sandbox import zendesk_requests as requests
 from meltano_assets.sandbox import zendesk_webhooks as webhooks
 from meltano_assets.sandbox.company_sales import Record
-from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.zendesk_answers import (
     Refused,
     Written,
@@ -188,14 +187,17 @@ class Writes:
         """Who asks: by id, or by name and address, which make a user where there is none."""
         number = given.get("requester_id")
         if number is not None:
-            return int(str(number)) if is_number(str(number)) else None
+            known = {str(user["id"]) for user in self._desk.records("users")}
+            if str(number) not in known:
+                raise invalid("requester", f"Requester: {number} is invalid")
+            return int(str(number))
         person = given.get("requester")
         if not isinstance(person, dict):
             return None
-        known = self._user_by_email(person.get("email"))
-        if known is None:
-            known = self._new_user({"name": person.get("email"), **person})
-        return int(str(known["id"]))
+        user = self._user_by_email(person.get("email"))
+        if user is None:
+            user = self._new_user({"name": person.get("email"), **person})
+        return int(str(user["id"]))
 
     def _ticket_change(self, given: Record) -> Record:
         change: Record = {k: given[k] for k in TICKET_FIELDS if k in given}

@@ -170,6 +170,8 @@ def test_postings_requisitions_and_users(writer: Writer) -> None:
         ("opportunities/nothing/resumes", {}, None, 405),
         ("opportunities/nothing/wings", {}, None, 404),
         ("webhooks", {"url": "x"}, None, 400),
+        ("webhooks", {"url": "https://x.example", "event": "dance"}, None, 400),
+        ("webhooks", {"url": 5, "event": "candidateHired"}, None, 400),
     ],
 )
 def test_what_makes_no_sense_is_refused(

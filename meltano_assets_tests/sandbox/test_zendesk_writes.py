@@ -180,6 +180,13 @@ def test_users_and_organizations_are_kept(desk: Writer) -> None:
         ("POST", f"{TICKETS}.json", {"ticket": {"subject": "no comment"}}, 422),
         ("POST", f"{TICKETS}.json", {"ticket": {"comment": {"body": "b"}, "status": "odd"}}, 422),
         ("POST", f"{TICKETS}.json", {"ticket": {"comment": {"body": "b"}, "group_id": 1}}, 422),
+        ("POST", f"{TICKETS}.json", {"ticket": {"comment": {"body": "b"}, "requester_id": 1}}, 422),
+        (
+            "POST",
+            f"{TICKETS}.json",
+            {"ticket": {"comment": {"body": "b"}, "requester_id": 1e30}},
+            422,
+        ),
         ("POST", f"{TICKETS}.json", {"tickets": {}}, 400),
         ("POST", f"{TICKETS}.json", [], 400),
         ("PUT", f"{TICKETS}/123456789.json", {"ticket": {}}, 404),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from meltano_assets.sandbox.company_sales import Record
@@ -37,23 +37,30 @@ def found(desk: Desk, parts: Sequence[str]) -> Part | None:
     return ("invocations", []) if parts[1] == "invocations" else None
 
 
-def write(desk: Desk, method: str, parts: Sequence[str], body: Record) -> Written:
+def write(
+    desk: Desk, method: str, parts: Sequence[str], query: Mapping[str, str], body: Record
+) -> Written:
     """The answer to a write at a path below ``webhooks``."""
     if method == "POST" and list(parts) == ["test"]:
         told: Record = {"status": 200, "headers": [], "payload": ""}
         return Written(200, body={"response": told})
     if method == "POST" and not parts:
-        return Written(201, body={"webhook": _new(desk, as_dict(body.get("webhook")))})
+        given = as_dict(body.get("webhook"))
+        if key := query.get("clone_webhook_id"):
+            known = _one(desk, key)
+            if known is None:
+                raise not_found()
+            given = {**known, "name": f"{known['name']} (clone)", **given}
+        return Written(201, body={"webhook": _new(desk, given)})
     record = _one(desk, parts[0]) if parts else None
     if record is None:
         raise not_found()
     number = int(str(record["_number"]))
     if method == "POST" and list(parts[1:]) == ["signing_secret"]:
         desk.write(_NAME, number, {"_secret": secrets.token_urlsafe(32)})
-        known = _one(desk, parts[0]) or {}
-        return Written(
-            201, body={"signing_secret": {"algorithm": "SHA256", "secret": known["_secret"]}}
-        )
+        renewed = _one(desk, parts[0]) or {}
+        secret: Record = {"algorithm": "SHA256", "secret": renewed.get("_secret")}
+        return Written(201, body={"signing_secret": secret})
     if len(parts) != 1 or method not in ("DELETE", "PATCH", "PUT"):
         raise Refused(404, {"error": "InvalidEndpoint", "description": "Not found"})
     if method == "DELETE":

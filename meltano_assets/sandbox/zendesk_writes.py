@@ -69,7 +69,7 @@ class Writes:
         if name == "imports" and parts[1:2] == ["tickets"] and method == "POST":
             return self._import(parts[2:], read_body(content))
         if name == "webhooks":
-            return webhooks.write(self._desk, method, parts[1:], read_body(content))
+            return webhooks.write(self._desk, method, parts[1:], query, read_body(content))
         if name == "requests":
             return self._request(method, parts[1:], read_body(content))
         if name in KEPT:

@@ -111,6 +111,9 @@ def test_webhooks_are_kept_without_their_credentials(desk: Writer) -> None:
     assert desk.get(f"{path}/invocations").json()["invocations"] == []
     tried = desk.send("POST", "/api/v2/webhooks/test", {"request": {"endpoint": "x"}})
     assert tried.json()["response"]["status"] == 200
+    copied = desk.send("POST", f"/api/v2/webhooks?clone_webhook_id={made['id']}")
+    assert copied.json()["webhook"]["endpoint"] == _HOOK["endpoint"]
+    assert desk.send("POST", "/api/v2/webhooks?clone_webhook_id=no").status_code == 404
     assert desk.send("DELETE", path).status_code == 204
     assert desk.get(path).status_code == 404
 

@@ -179,7 +179,7 @@ class Outline:
         be told from the brackets.
         """
         name = b'"' + field.encode("utf-8", "replace") + b'"'
-        found = np.flatnonzero(self._keys_are(name))
+        found = self._named(name)
         rows = self._objects[found]
         filled = np.flatnonzero(is_filled.to_numpy(zero_copy_only=False))
         if not np.array_equal(rows, filled):
@@ -198,24 +198,30 @@ class Outline:
         place[rows] = np.arange(0, len(bounds), 2, dtype=np.int32)
         return pieces.take(pa.array(place, mask=place < 0))
 
-    def _keys_are(self, name: bytes) -> np.ndarray:
-        """For each nested value, whether it has this name, quotes included."""
-        first = self._key_ends - len(name) + 1
-        is_long_enough = first > 0
-        first = np.maximum(first, 1)
+    def _named(self, name: bytes) -> np.ndarray:
+        """The nested values of this name, quotes included."""
         size = min(len(name), 8)
-        mask = np.uint64((1 << 8 * size) - 1)
-        windows: np.ndarray = np.ndarray((len(self._text) - 7,), "<u8", self._text, strides=(1,))
-        begins: np.ndarray = windows[np.minimum(first, len(windows) - 1)] & mask
-        is_it: np.ndarray = begins == np.uint64(int.from_bytes(name[:size], "little"))
+        last = np.uint64(int.from_bytes(name[-size:], "little"))
+        found = np.flatnonzero(self._eight_bytes >> np.uint64(8 * (8 - size)) == last)
+        first = self._key_ends[found] - len(name) + 1
         # Behind a backslash it is the end of a longer name.
-        is_it &= is_long_enough & (self._letters[first - 1] != ord("\\"))
-        if len(name) > size and is_it.any():
-            found = np.flatnonzero(is_it)
-            rest = first[found][:, None] + np.arange(size, len(name))
-            same = self._letters[rest] == np.frombuffer(name, np.uint8)[size:]
-            is_it[found] = same.all(axis=1)
-        return is_it
+        is_whole = (first > 0) & (self._letters[first - 1] != ord("\\"))
+        found, first = found[is_whole], first[is_whole]
+        if len(name) > size and len(found):
+            rest = first[:, None] + np.arange(len(name) - size)
+            same = self._letters[rest] == np.frombuffer(name, np.uint8)[:-size]
+            found = found[same.all(axis=1)]
+        named: np.ndarray = found
+        return named
+
+    @cached_property
+    def _eight_bytes(self) -> np.ndarray:
+        """The last eight bytes of each name, its quote the highest; zeros before the text."""
+        windows: np.ndarray = np.ndarray((len(self._text) - 7,), "<u8", self._text, strides=(1,))
+        missing = np.maximum(7 - self._key_ends, 0)
+        taken: np.ndarray = windows[self._key_ends - 7 + missing]
+        taken <<= 8 * missing.astype(np.uint64)
+        return taken
 
     @cached_property
     def _key_ends(self) -> np.ndarray:

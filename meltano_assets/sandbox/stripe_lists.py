@@ -36,6 +36,7 @@ LISTS = {
     "refunds": "refund",
     "setup_intents": "setup_intent",
     "shipping_rates": "shipping_rate",
+    "subscription_schedules": "subscription_schedule",
     "subscriptions": "subscription",
     "tax_rates": "tax_rate",
     "webhook_endpoints": "webhook_endpoint",
@@ -78,7 +79,6 @@ EMPTY_LISTS = {
     "reporting/report_types": "report_type",
     "reviews": "review",
     "sigma/scheduled_query_runs": "scheduled_query_run",
-    "subscription_schedules": "subscription_schedule",
     "tax/registrations": "tax_registration",
     "tax_codes": "tax_code",
     "tax_ids": "tax_id",
@@ -148,6 +148,7 @@ FILTERS = {
     "setup_intents": "attach_to_self created customer payment_method",
     "shipping_rates": "active created currency",
     "subscription_items": "subscription",
+    "subscription_schedules": "canceled_at completed_at created customer released_at scheduled",
     "subscriptions": "automatic_tax collection_method created current_period_end "
     "current_period_start customer plan price status test_clock",
     "tax_rates": "active created inclusive",

@@ -68,6 +68,9 @@ _REFERENCES = {
     ("setup_intent", "latest_attempt"): "setup_attempt",
     ("setup_intent", "payment_method"): "payment_method",
     ("subscription", "customer"): "customer",
+    ("subscription", "schedule"): "subscription_schedule",
+    ("subscription_schedule", "customer"): "customer",
+    ("subscription_schedule", "subscription"): "subscription",
     ("subscription", "discounts"): "discount",
     ("subscription", "default_payment_method"): "payment_method",
     ("subscription", "latest_invoice"): "invoice",
@@ -89,7 +92,7 @@ _HOLLOW = {
     "payout": {"destination", "original_payout", "reversed_by"},
     "refund": {"failure_balance_transaction", "transfer_reversal"},
     "setup_intent": {"application", "mandate", "on_behalf_of", "single_use_mandate"},
-    "subscription": {"discount", "schedule", "default_source", "pending_setup_intent",
+    "subscription": {"discount", "default_source", "pending_setup_intent",
                      "default_tax_rates", "test_clock"},
     "subscription_item": {"discounts", "tax_rates"},
 }  # fmt: skip

@@ -42,6 +42,7 @@ from meltano_assets.sandbox.stripe_kept import Kept
 from meltano_assets.sandbox.stripe_offers import Offers
 from meltano_assets.sandbox.stripe_payments import ADDRESS, SHIPPING, Payments
 from meltano_assets.sandbox.stripe_previews import Previews
+from meltano_assets.sandbox.stripe_schedules import Schedules
 from meltano_assets.sandbox.stripe_setups import Setups
 from meltano_assets.sandbox.stripe_subscriptions import Subscriptions
 from meltano_assets.sandbox.stripe_wire import Problem, missing
@@ -169,13 +170,14 @@ class Writes:
         self._subscriptions = Subscriptions(
             books, self._payments, self._billing, self.new_price, self._discounts, self._kept
         )
+        self._schedules = Schedules(books, self._subscriptions)
         self._setups = Setups(books, self._payments, self.new_price)
         self._offers = Offers(books, self._setups, self._billing, self._subscriptions)
         self.previews = Previews(books, self._billing, self._subscriptions)
 
     def catch_up(self) -> bool:
         """Do what has fallen due; whether there was anything."""
-        parts = (self._discounts, self._subscriptions, self._setups)
+        parts = (self._discounts, self._schedules, self._subscriptions, self._setups)
         return sum(part.catch_up() for part in parts) > 0
 
     def deed(self, method: str, parts: list[str], given: Mapping[str, Any]) -> Deed | None:
@@ -238,7 +240,7 @@ class Writes:
                     return lambda: self._delete_product(self.one("product", key))
         others = (
             self._payments, self._intents, self._billing, self._subscriptions, self._discounts,
-            self.credit_notes, self._setups, self._kept, self._offers,
+            self.credit_notes, self._setups, self._kept, self._offers, self._schedules,
         )  # fmt: skip
         deeds = (part.deed(method, parts, given) for part in others)
         return next(filter(None, deeds), None)

@@ -374,3 +374,60 @@ def test_a_bill_that_is_too_great_is_refused(desk: Desk) -> None:
     invoice = desk.post("invoices", customer=customer, currency="usd")["id"]
     assert desk.refused("invoiceitems", invoice=invoice, **form) == (400, "amount_too_large", None)
     assert desk.get(f"invoices/{invoice}")["total"] == 0
+
+
+def test_a_schedule_turns_from_phase_to_phase(own_sandbox: Sandbox) -> None:
+    desk = Desk(own_sandbox)
+    small, great = _price(desk, 100, interval="month"), _price(desk, 900, interval="month")
+    phases = {
+        "phases[0][items][0][price]": small, "phases[0][iterations]": "1",
+        "phases[1][items][0][price]": great, "phases[1][items][0][quantity]": "2",
+        "phases[1][duration][interval]": "month", "phases[1][duration][interval_count]": "2",
+        "phases[1][proration_behavior]": "none",
+    }  # fmt: skip
+    form = {"customer": desk.payer()["id"], "start_date": "now", "end_behavior": "cancel"}
+    made = desk.post("subscription_schedules", **form, **phases)
+    key = made["id"]
+    assert (made["status"], len(made["phases"])) == ("active", 2)
+    assert made["current_phase"]["end_date"] == made["phases"][1]["start_date"]
+    path = f"subscriptions/{made['subscription']}"
+    assert desk.get(path)["items"]["data"][0]["price"]["id"] == small
+    own_sandbox.advance(65)
+    now = desk.get(path, **{"expand[]": "schedule"})
+    assert (now["schedule"]["id"], now["items"]["data"][0]["price"]["id"]) == (key, great)
+    assert now["items"]["data"][0]["quantity"] == 2
+    bills = desk.get("invoices", subscription=made["subscription"])["data"]
+    assert [bill["total"] for bill in reversed(bills)] == [100, 1_800, 1_800]
+    own_sandbox.advance(35)
+    assert desk.get(f"subscription_schedules/{key}")["status"] == "completed"
+    assert desk.get(path)["status"] == "canceled"
+    assert desk.refused(f"subscription_schedules/{key}/release")[0] == 400
+
+
+def test_a_schedule_is_made_of_a_subscription_released_and_cancelled(desk: Desk) -> None:
+    price = _price(desk, interval="month")
+    made = desk.post("subscriptions", customer=desk.payer()["id"], **{"items[0][price]": price})
+    schedule = desk.post("subscription_schedules", from_subscription=made["id"])
+    assert (schedule["status"], schedule["subscription"]) == ("active", made["id"])
+    assert desk.refused("subscription_schedules", from_subscription=made["id"])[0] == 400
+    released = desk.post(f"subscription_schedules/{schedule['id']}/release")
+    assert (released["status"], released["released_subscription"]) == ("released", made["id"])
+    later = {
+        "customer": made["customer"],
+        "start_date": "2000000000",
+        "phases[0][items][0][price]": price,
+    }
+    coming = desk.post("subscription_schedules", **later)
+    assert (coming["status"], coming["subscription"]) == ("not_started", None)
+    assert desk.post(f"subscription_schedules/{coming['id']}/cancel")["status"] == "canceled"
+    bad = {**later, "phases[0][iterations]": "0"}
+    assert desk.refused("subscription_schedules", **bad)[1:] == (
+        "parameter_invalid_integer", "phases[0][iterations]",
+    )  # fmt: skip
+    for form in (
+        {},
+        {"customer": made["customer"]},
+        {**later, "start_date": "9" * 17},
+        {**later, "start_date": "9" * 11},
+    ):
+        assert desk.refused("subscription_schedules", **form)[0] == 400

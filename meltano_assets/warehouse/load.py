@@ -334,8 +334,6 @@ class _Load:
         self._refuse(*fitted.rejected)
         if fitted.rows.num_rows:
             self._intake.take(fitted.rows)
-        if len(self._rejected) >= _REJECTED_PER_WRITE:
-            self._write_rejected()
 
     def _refuse(self, *rejected: Rejected) -> None:
         """Set records aside, unless there are too many of them."""
@@ -348,6 +346,8 @@ class _Load:
                 self.outcome.read + self._part.read,
                 rejected[-1],
             )
+        if len(self._rejected) >= _REJECTED_PER_WRITE:
+            self._write_rejected()
 
     def _write_rejected(self) -> None:
         if self._rejected:

@@ -83,30 +83,38 @@ def _set_aside(
     """Take out the records with a text that is none of its column's type."""
     for one in casts:
         one.judge()
-    fits = sql.SQL(", ").join(sql.Identifier("j", one.fits) for one in casts)
-    rows = connection.execute(
+    parts = {
+        "landing": landing,
+        "unfit": sql.Identifier("pg_temp", "meltano_unfit"),
+        "known": sql.SQL(", ").join(sql.Identifier("l", column) for column in known),
+        "fits": sql.SQL(", ").join(
+            sql.SQL("pg_temp.{}(l.{})").format(sql.Identifier(one.fits), sql.Identifier(one.column))
+            for one in casts
+        ),
+    }
+    connection.execute(
         sql.SQL(
-            "with judged as (select ctid as place, {judgements} from {landing}),"
-            " gone as (delete from {landing} as l using judged as j where l.ctid = j.place"
-            " and not ({all}) returning l.*, array[{fits}] as meltano_fits)"
-            " select (select row_to_json(r.*)::text from (select {known}) as r), meltano_fits from gone"
-        ).format(
-            judgements=sql.SQL(", ").join(
-                sql.SQL("pg_temp.{fits}({column}) as {fits}").format(
-                    fits=sql.Identifier(one.fits), column=sql.Identifier(one.column)
-                )
-                for one in casts
-            ),
-            landing=landing,
-            all=sql.SQL(" and ").join(sql.Identifier("j", one.fits) for one in casts),
-            fits=fits,
-            known=sql.SQL(", ").join(map(sql.Identifier, known)),
+            "create temp table meltano_unfit on commit drop as"
+            " select j.place, (select row_to_json(r.*)::text from (select {known}) as r) as record,"
+            " array_position(j.fits, false) - 1 as at_fault from ("
+            "select l.ctid as place, array[{fits}] as fits from {landing} as l offset 0) as j"
+            " join {landing} as l on l.ctid = j.place where false = any (j.fits)"
+        ).format(**parts)
+    )
+    connection.execute(
+        sql.SQL("delete from {landing} as l using {unfit} as u where l.ctid = u.place").format(
+            **parts
         )
-    ).fetchall()
-    for record, judgements in rows:
-        at_fault = casts[judgements.index(False)]
-        refuse(Rejected(str(record), f"not a {at_fault.kind.name}", at_fault.column))
-    return len(rows)
+    )
+    refused = 0
+    with connection.cursor(name="meltano_unfit") as rows:
+        rows.execute(sql.SQL("select record, at_fault from {unfit}").format(**parts))
+        for record, place in rows:
+            at_fault = casts[int(place)]
+            refuse(Rejected(str(record), f"not a {at_fault.kind.name}", at_fault.column))
+            refused += 1
+    connection.execute(sql.SQL("drop table {unfit}").format(**parts))
+    return refused
 
 
 class _Cast:

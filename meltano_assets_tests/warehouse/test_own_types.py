@@ -10,6 +10,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
+from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, ColumnType, Disposition
 from meltano_assets.warehouse import merge
 from meltano_assets.warehouse.connection import Warehouse
@@ -250,6 +251,26 @@ def test_many_records_with_own_types_go_every_way(
     )
     assert at == [([0] if disposition == "append" else [7, 7],), ([2999],)]
     assert kind_of(warehouse) == "integer[]"
+
+
+def test_more_records_that_do_not_fit_than_are_kept_in_memory(warehouse: Warehouse) -> None:
+    made(warehouse, "integer[]")
+    loaded = replace(THINGS, options={"max_quarantine_share": 0.9})
+    outcome = load(
+        warehouse, loaded, [records([f"[{n}]" if n % 3 else "[x]" for n in range(30_000)])]
+    )
+    assert (outcome.inserted, outcome.quarantined, outcome.is_balanced) == (20_000, 10_000, True)
+    kept = query(
+        warehouse, "select count(distinct record), min(reason) from shop.things__quarantine"
+    )
+    assert kept == [(10_000, "not a integer[]")]
+    with pytest.raises(FatalError, match=r"more than 10%.*column v: not a integer\[\]"):
+        load(
+            warehouse,
+            THINGS,
+            [records([f"[{n}]" if n % 3 else "[x]" for n in range(60)], base=-99)],
+        )
+    assert query(warehouse, "select count(*) from shop.things where id < 0") == [(0,)]
 
 
 def test_what_did_not_fit_is_replayed_once_the_type_takes_it(warehouse: Warehouse) -> None:

@@ -282,9 +282,7 @@ def dbt_variables(url: str) -> dict[str, str]:
     What else the address says (certificates, ways to log in, options) dbt's driver reads from libpq's
     own variables.
     """
-    from psycopg import pq
-
-    from meltano_assets.warehouse.connection import Warehouse
+    from meltano_assets.warehouse.connection import Warehouse, libpq_variables
 
     said = dict(Warehouse(url).parameters)
     place = {word: said.pop(word, "") for word in ("host", "port", "user", "password", "dbname")}
@@ -303,11 +301,7 @@ def dbt_variables(url: str) -> dict[str, str]:
         "DBT_TARGET": environment.current_environment(),
         # A day begins at the same moment for every server, whatever zone it was set to.
         "PGTZ": "UTC",
-        **{
-            option.envvar.decode(): said[option.keyword.decode()]
-            for option in pq.Conninfo.get_defaults()
-            if option.envvar and option.keyword.decode() in said
-        },
+        **libpq_variables(said),
         **_field_mapping(),
     }
 

@@ -308,6 +308,15 @@ def platform_error(error: psycopg.Error, *, place: str = "") -> PlatformError:
     return kind(f"{where}: {words}", hint=hint)
 
 
+def libpq_variables(parts: Mapping[str, str]) -> dict[str, str]:
+    """Parts of an address as libpq's own variables, as far as it has one for them."""
+    return {
+        option.envvar.decode(): parts[option.keyword.decode()]
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if option.envvar and option.keyword.decode() in parts
+    }
+
+
 def _parse(url: str) -> dict[str, str]:
     """The URL's parts; FatalError (without the text, which holds a password) if it has none."""
     parts: dict[str, str] | None

@@ -441,6 +441,22 @@ def fill(
         return cost, fill_column(warehouse, opened.selected(PEOPLE).load, column, batches)
 
 
+def test_a_field_is_filled_in_by_a_key_of_a_type_that_the_table_brought_along(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.connect() as connection:
+        connection.execute("create schema shop")
+        connection.execute("create type shop.number as enum ('1', '2', '3', '4')")
+        connection.execute("create table shop.people (id shop.number primary key)")
+    with serving(pages(4)) as server:
+        extract(server, warehouse, is_sandbox=True)
+        _, filled = fill(server, warehouse, rules(HOBBY), "secret_hobby")
+    # One person's key is none of the type, as it was when the people were loaded.
+    found = table(warehouse)
+    assert (filled.read, filled.updated) == (4, 3)
+    assert len(found) == 3 and all(row["hobby"] for row in found)
+
+
 def test_a_field_chosen_later_is_filled_in_alone(warehouse: Warehouse) -> None:
     """X6: only that column changes; the bookmark stays; changed rows get a new ``_loaded_at``."""
     with serving(pages(4)) as server:

@@ -152,6 +152,19 @@ def test_rows_that_are_gone_keep_their_values_and_are_marked(
     assert books == []
 
 
+def test_keys_of_a_type_that_the_table_brought_along_are_compared_as_such(
+    database: Shop, table: psycopg.Connection
+) -> None:
+    table.execute("create schema shop")
+    table.execute("create domain shop.number as numeric(12, 2) check (value > 0)")
+    table.execute("create table shop.things (id shop.number primary key, name text)")
+    database.extract()
+    assert database.live() == list(range(1, 11))
+    table.execute("delete from things where id in (2, 9)")
+    assert database.sweep().of.marked == 2
+    assert database.live() == [1, 3, 4, 5, 6, 7, 8, 10]
+
+
 def test_a_pass_goes_on_where_the_budget_ended_the_run_before(
     database: Shop, table: psycopg.Connection
 ) -> None:

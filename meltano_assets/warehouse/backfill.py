@@ -12,14 +12,14 @@ does the bookmark. Rows that came after the values were read have the field alre
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Batch, Column, Stream
-from meltano_assets.warehouse import books, catalog, schema, state
+from meltano_assets.warehouse import books, catalog, own_types, schema, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.load import load
 from meltano_assets.warehouse.schema import TableName
@@ -43,24 +43,26 @@ def fill_column(
     """Put the field's values into the table (and its dbt snapshot's present rows), by key."""
     if not stream.primary_key:
         raise FatalError("has no key to find its rows by", source=stream.source, stream=stream.name)
-    keys = tuple(stream.column(name) for name in stream.primary_key)
+    live = TableName(stream.source, stream.name)
+    with warehouse.connect() as connection:
+        found = schema.find(connection, live, stream.primary_key)
+    if found is None:
+        raise FatalError(
+            "was never loaded",
+            source=stream.source,
+            stream=stream.name,
+            hint="extract it: the field comes along",
+        )
+    own = {name: found.own[name] for name in stream.primary_key if name in found.own}
+    keys = (stream.column(name) for name in stream.primary_key)
     beside = Stream(
         stream.source,
         f"{stream.name}{_SUFFIX}",
-        columns=(*keys, column),
+        columns=(*(replace(key, type="text") if key.name in own else key for key in keys), column),
         primary_key=stream.primary_key,
         disposition="replace",
         max_shrink=1.0,
     )
-    live = TableName(stream.source, stream.name)
-    with warehouse.connect() as connection:
-        if schema.find(connection, live) is None:
-            raise FatalError(
-                "was never loaded",
-                source=stream.source,
-                stream=stream.name,
-                hint="extract it: the field comes along",
-            )
     names = [*stream.primary_key, column.name]
     outcome = load(
         warehouse,
@@ -72,6 +74,8 @@ def fill_column(
         key = state.stream_lock(stream.source, stream.name)
         connection.execute("select pg_advisory_xact_lock(%s)", [key])
         source = TableName(beside.source, beside.name)
+        # A key that is none of the table's type is no row's.
+        own_types.cast_landed(connection, source.sql, own, stream.primary_key, lambda _: None)
         _ensure_column(connection, live, source, column, stream, outcome.load_id)
         updated = _copy_values(
             connection, live, source, column.name, [(name, name) for name in stream.primary_key]

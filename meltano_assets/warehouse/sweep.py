@@ -30,7 +30,7 @@ from psycopg import sql
 
 from meltano_assets.errors import FatalError
 from meltano_assets.streams import Stream
-from meltano_assets.warehouse import books, schema, state
+from meltano_assets.warehouse import books, own_types, schema, state
 from meltano_assets.warehouse.connection import Warehouse
 from meltano_assets.warehouse.copy import BinaryCopy
 from meltano_assets.warehouse.records import Fitter
@@ -114,11 +114,12 @@ class Sweeper:
         self._connection = connection
         self._stream = stream
         self._table = TableName(stream.source, stream.name)
-        live = schema.find(connection, self._table)
+        live = schema.find(connection, self._table, stream.primary_key)
         connection.commit()
         if live is None:
             raise FatalError("was never loaded", hint="extract it first")
         self._types = {name: live.columns[name] for name in stream.primary_key}
+        self._own = {name: live.own[name] for name in stream.primary_key if name in live.own}
 
     def current(self, *, resumable: bool = True) -> Pass:
         """The open pass where one can go on with it, else a new one."""
@@ -208,6 +209,10 @@ class Sweeper:
         """What a pass that has read every key says about the table, done by one transaction."""
         connection = self._connection
         state.lock_stream(connection, self._stream.source, self._stream.name, wait_seconds=600)
+        # A key that is none of the table's type is no row's.
+        own_types.cast_landed(
+            connection, _keys_of(one.id), self._own, list(self._types), lambda _: None
+        )
         gone = sql.Identifier("pg_temp", "meltano_gone")
         connection.execute(
             sql.SQL(

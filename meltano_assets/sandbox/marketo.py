@@ -16,7 +16,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
@@ -44,10 +43,12 @@ from meltano_assets.sandbox.marketo_wire import (
     BATCH,
     Limits,
     MarketoError,
+    TooLarge,
     batch_size,
     envelope,
     make_token,
     marketo_day,
+    read_asked,
     read_token,
     rest_name,
     split_list,
@@ -61,8 +62,8 @@ from meltano_assets.sandbox.state import StateFolder
 TOKEN_SECONDS = 3_600
 #: So many activities are looked through for one answer, whether they fit the question or not.
 SCANNED = 1_000
-#: Bytes of an address, of a body and of a form with a file.
-_LONGEST_ADDRESS, _LARGEST_BODY, _LARGEST_FILE = 8 << 10, 1 << 20, 11 << 20
+#: Bytes of an address.
+_LONGEST_ADDRESS = 8 << 10
 
 
 class Marketo:
@@ -111,8 +112,8 @@ class Marketo:
         if len(request.url.path) + len(request.url.query) > _LONGEST_ADDRESS:
             return PlainTextResponse("Request-URI Too Long", 414)
         try:
-            query, body = await _asked(request)
-        except _TooLarge:
+            query, body = await read_asked(request)
+        except TooLarge:
             return PlainTextResponse("Request Entity Too Large", 413)
         except ValueError:
             return self._refuse(MarketoError("609", "Invalid JSON"))
@@ -573,29 +574,3 @@ class Marketo:
 def _is_read_only(field: Record) -> bool:
     rest = field["rest"]
     return isinstance(rest, dict) and bool(rest.get("readOnly"))
-
-
-class _TooLarge(Exception):
-    """A body beyond the vendor's limit."""
-
-
-async def _asked(request: Request) -> tuple[dict[str, str], object]:
-    """Parameters of the address and of a form; the body where it is JSON."""
-    query: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
-        query[name] = f"{query[name]},{value}" if name in query else value
-    kind = request.headers.get("content-type", "")
-    most = _LARGEST_FILE if "multipart/" in kind else _LARGEST_BODY
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > most:
-            raise _TooLarge
-    if not content:
-        return query, None
-    if "multipart/" in kind:
-        return query, content
-    if "form-urlencoded" in kind:
-        query.update(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
-        return query, None
-    return query, orjson.loads(content)

@@ -8,7 +8,10 @@ import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from urllib.parse import parse_qsl
 
+import orjson
+from starlette.requests import Request
 from starlette.responses import Response
 
 from meltano_assets.sandbox.company_sales import Record
@@ -16,6 +19,8 @@ from meltano_assets.sandbox.numbers import is_number
 from meltano_assets.sandbox.service import json_response
 
 BATCH = 300
+#: Bytes of a body and of a form with a file.
+_LARGEST_BODY, _LARGEST_FILE = 1 << 20, 11 << 20
 #: The daily limits begin anew at midnight US Central, here without summer time.
 _CENTRAL = timedelta(hours=-6)
 
@@ -123,3 +128,29 @@ def input_of(told: Record) -> list[Record]:
     if not all(isinstance(entry, dict) for entry in given):
         raise MarketoError("609", "Invalid JSON")
     return given
+
+
+class TooLarge(Exception):
+    """A body beyond the vendor's limit."""
+
+
+async def read_asked(request: Request) -> tuple[dict[str, str], object]:
+    """Parameters of the address and of a form; the body where it is JSON."""
+    query: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        query[name] = f"{query[name]},{value}" if name in query else value
+    kind = request.headers.get("content-type", "")
+    most = _LARGEST_FILE if "multipart/" in kind else _LARGEST_BODY
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > most:
+            raise TooLarge
+    if not content:
+        return query, None
+    if "multipart/" in kind:
+        return query, content
+    if "form-urlencoded" in kind:
+        query.update(parse_qsl(content.decode("utf-8", "replace"), keep_blank_values=True))
+        return query, None
+    return query, orjson.loads(content)

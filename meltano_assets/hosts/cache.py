@@ -404,6 +404,10 @@ def decide(
     open_names: list[Pending] = []
     totals = [0] * (len(keys) + 1)
     with warehouse.connect(application_name="meltano-assets enrich") as connection:
+        if names is None:
+            # Nobody has looked at hosts that were cleaned just now, and Postgres would take a million
+            # for a few: looked up one by one they take three times as long.
+            connection.execute("set local enable_nestloop = off")
         for name, found, given, flags_of in connection.execute(query, parameters):
             if found is not None:
                 totals = found
